@@ -1,0 +1,1 @@
+"""Frozen shapes that cross a process boundary: one module per subject, no logic."""

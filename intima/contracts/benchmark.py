@@ -1,0 +1,235 @@
+"""A benchmark: what to train, how to split, how to search, and the units it is cut into."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from intima.contracts._base import Contract
+from intima.contracts.dataset import Name
+
+ParameterValue = float | int | str
+
+
+class ArchitectureSpec(Contract):
+    """An architecture by name, with its encoder and input size."""
+
+    name: Name
+    encoder: Name = "tf_efficientnet_lite0"
+    weights: Literal["imagenet", "random"] | None = None
+    """Encoder weights; null takes "imagenet" where the installed packages hold them and "random" elsewhere,
+    and the choice is recorded on the model card."""
+    input_px: int = Field(default=256, ge=64, le=2048, multiple_of=32)
+    """Long side in pixels to which the typical image of the dataset is resampled."""
+    label: Name | None = None
+    """Name in tables; null takes the architecture's name (and encoder, where two would collide)."""
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Architecture = Annotated[ArchitectureSpec, BeforeValidator(_named)]
+
+
+class LeaveOneOut(Contract):
+    """Leave one subject out."""
+
+    kind: Literal["loocv"]
+
+
+class KFold(Contract):
+    """k folds grouped by subject, repeated with new splits."""
+
+    kind: Literal["kfold"]
+    k: int = Field(default=3, ge=2, le=100)
+    repeats: int = Field(default=1, ge=1, le=100)
+
+
+Protocol = Annotated[LeaveOneOut | KFold, Field(discriminator="kind")]
+
+
+class SearchSpec(Contract):
+    """Hyper-parameter search. The default is nested: the search sees the inner split only."""
+
+    sampler: Literal["gp", "tpe", "random"] = "gp"
+    trials: int | None = Field(default=None, ge=0, le=1000)
+    """Null takes the preset's number; 0 trains with the default parameters."""
+    minutes: float | None = Field(default=None, gt=0)
+    nested: bool = True
+
+
+Preset = Literal["quick", "standard", "paper"]
+
+
+class BenchmarkSpec(Contract):
+    """A benchmark job as submitted."""
+
+    dataset: str
+    architectures: tuple[Architecture, ...] = Field(min_length=1, max_length=50)
+    protocols: tuple[Protocol, ...] = Field(min_length=1, max_length=10)
+    search: SearchSpec = SearchSpec()
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(default=(0,), min_length=1, max_length=100)
+    members: int = Field(default=2, ge=1, le=20)
+    """Seeds of the published ensemble, trained on all data."""
+    preset: Preset = "quick"
+    external_dataset: str | None = None
+    publish: bool = True
+
+
+class Split(Contract):
+    """One train/test split by case name."""
+
+    protocol: str
+    """"loocv" or "kfold3", ..."""
+    repeat: int
+    fold: int
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+class UnitPlan(Contract):
+    """One unit of work of a job: a row of the ledger."""
+
+    key: str
+    """Unique within the job, readable: "unet/loocv/r0/f3/s0/trial1"."""
+    kind: Literal["trial", "fold", "fit", "publish", "collect", "segment"]
+    queue: Literal["training", "inference"]
+    needs: tuple[str, ...] = ()
+    """Keys of the units whose results must exist first."""
+    payload: dict[str, object]
+    """JSON; everything the unit's function needs besides the results of ``needs``."""
+
+
+class StudyRef(Contract):
+    """Which study a trial belongs to: an outer training set, or all data ("final")."""
+
+    architecture: ArchitectureSpec
+    label: str
+    seed: int
+    split: Split | None
+    """The outer split whose training part is searched; null: all cases."""
+
+
+class TrialPayload(Contract):
+    """Payload of a "trial" unit: one configuration, trained and scored on the inner split."""
+
+    dataset: str
+    study: StudyRef
+    number: int
+    sampler: Literal["gp", "tpe", "random"]
+    budget_s: float | None
+    """The trial is skipped once the trials before it have used this many seconds."""
+    preset: Preset
+
+
+class FoldPayload(Contract):
+    """Payload of a "fold" unit: fit on the outer training set, score on the outer test set."""
+
+    dataset: str
+    study: StudyRef
+    split: Split
+    selection_biased: bool
+    """True when the search has seen the test cases (flat search)."""
+    preset: Preset
+
+
+class FitPayload(Contract):
+    """Payload of a "fit" unit: one ensemble member trained on all data."""
+
+    dataset: str
+    study: StudyRef
+    member: int
+    preset: Preset
+
+
+class PublishPayload(Contract):
+    """Payload of a "publish" unit: export members to ONNX, check parity, write the card."""
+
+    dataset: str
+    benchmark: str
+    study: StudyRef
+    preset: Preset
+
+
+class CollectPayload(Contract):
+    """Payload of the "collect" unit: one scores table and leaderboard from all folds."""
+
+    benchmark: str
+    dataset: str
+
+
+class TrialResult(Contract):
+    """Result of a trial unit."""
+
+    parameters: dict[str, ParameterValue]
+    value: float | None
+    """Inner-split score, larger is better (macro Dice over foreground at native resolution);
+    null when the trial was skipped because the time budget was used up."""
+    seconds: float
+
+
+class ScoreRow(Contract):
+    """One score of one case."""
+
+    case: str
+    subject: str
+    protocol: str
+    repeat: int
+    fold: int
+    seed: int
+    architecture: str
+    model: str
+    """Label of the contender: the same as architecture unless two share one."""
+    class_: Name = Field(alias="class")
+    """Class name or "macro" (mean over foreground classes)."""
+    metric: str
+    value: float | None
+    """Null where the rule of the metric skips the case (both masks empty, or no pixel size for a length)."""
+    unit: str
+    selection_biased: bool
+
+
+class FoldResult(Contract):
+    """Result of a fold unit."""
+
+    parameters: dict[str, ParameterValue]
+    rows: tuple[ScoreRow, ...]
+    seconds: float
+
+
+class FitResult(Contract):
+    """Result of a fit unit: the trained weights as a safetensors blob."""
+
+    parameters: dict[str, ParameterValue]
+    weights_sha256: str
+    seconds: float
+
+
+class PublishResult(Contract):
+    """Result of a publish unit."""
+
+    model: str
+    """name@version in the registry."""
+    parity_max_abs: float
+    """Largest absolute difference in probability between torch and ONNX Runtime."""
+
+
+class LeaderboardEntry(Contract):
+    """Mean macro Dice of one contender under one protocol, with a t interval over subjects."""
+
+    model: str
+    protocol: str
+    metric: str
+    mean: float
+    ci95: tuple[float, float] | None
+    n_subjects: int
+
+
+class CollectResult(Contract):
+    """Result of the collect unit."""
+
+    scores_sha256: str
+    """Blob: scores.csv."""
+    leaderboard: tuple[LeaderboardEntry, ...]
+    skipped: int
+    """Rows without a value."""

@@ -1,0 +1,148 @@
+"""A comparison: two contenders' scores in, a verdict out."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from intima.contracts._base import Contract
+
+VerdictName = Literal["equivalent", "better_a", "better_b", "different_but_negligible", "inconclusive"]
+
+
+class Contender(Contract):
+    """One side: a published model, a model of a benchmark, or raw scores with their subjects."""
+
+    model: str | None = None
+    """name[@version|alias] of a published model."""
+    benchmark: str | None = None
+    """Benchmark id, with ``architecture`` naming the contender inside it."""
+    architecture: str | None = None
+    scores: tuple[float, ...] | None = None
+    subjects: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Contender":
+        sources = [self.model is not None, self.benchmark is not None, self.scores is not None]
+        if sum(sources) != 1:
+            raise ValueError("Give exactly one of model, benchmark (with architecture) or scores (with subjects).")
+        if self.benchmark is not None and self.architecture is None:
+            raise ValueError("A contender by benchmark also needs architecture.")
+        if self.scores is not None and (self.subjects is None or len(self.subjects) != len(self.scores)):
+            raise ValueError("Give one subject for each score.")
+        return self
+
+
+class Margin(Contract):
+    """The largest difference that does not matter."""
+
+    value: float = Field(gt=0)
+    basis: Literal["stated", "inter_observer", "endpoint"] = "stated"
+
+
+class Dependence(Contract):
+    """How training sets overlap, for the Nadeau-Bengio correction."""
+
+    protocol: str
+    n_train: int = Field(ge=1)
+    n_test: int = Field(ge=1)
+    splits: int | None = Field(default=None, ge=2)
+    """Number of train/test splits; null: the number of subjects."""
+
+
+class ComparisonRequest(Contract):
+    """Body of POST /v1/comparisons."""
+
+    a: Contender
+    b: Contender
+    metric: str = "dice"
+    class_: str = Field(default="macro", alias="class")
+    protocol: str | None = None
+    """Needed when a benchmark has more than one, e.g. "loocv"."""
+    margin: Margin
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    plan: str | None = None
+    dependence: Dependence | None = None
+    higher_is_better: bool = True
+
+
+class Difference(Contract):
+    """Mean paired difference a - b in units of the metric."""
+
+    estimate: float
+    ci90: tuple[float, float]
+    ci95: tuple[float, float]
+    method: str
+    coverage_at_n: float | None
+    """Simulated coverage of the nominal 95 % interval at this number of subjects."""
+
+
+class EffectSize(Contract):
+    """A standardised effect; null where the spread is zero."""
+
+    name: str
+    value: float | None
+    ci95: tuple[float, float] | None
+
+
+class SensitivityVerdict(Contract):
+    """The verdict another method would give."""
+
+    method: str
+    p_equivalence: float | None
+    p_difference: float | None
+    verdict: VerdictName
+
+
+class DependenceNote(Contract):
+    """What was corrected and by how much."""
+
+    protocol: str | None
+    correction: str
+    standard_error_factor: float
+
+
+class Choice(Contract):
+    """Which of the two to use, where the verdict allows to say so."""
+
+    model: Literal["a", "b", "either"]
+    rule: str
+    reason: str
+
+
+class SubjectScore(Contract):
+    """Scores of one subject, sections averaged first."""
+
+    subject: str
+    a: float
+    b: float
+    difference: float
+
+
+class Verdict(Contract):
+    """Answer of POST /v1/comparisons."""
+
+    models: tuple[str, str]
+    metric: str
+    class_: str = Field(alias="class")
+    unit: Literal["subject"] = "subject"
+    n_units: int
+    margin: dict[str, object]
+    """value, basis, plan_sha256 (null: no locked plan)."""
+    difference: Difference
+    effect_sizes: tuple[EffectSize, ...]
+    verdict: VerdictName
+    no_winner: bool
+    exploratory: bool
+    units_needed_for_80_percent_power: int | None
+    """Subjects for 80 % power of the equivalence test at this margin if the true difference is zero;
+    null when the observed spread is zero."""
+    dependence: DependenceNote
+    sensitivity: tuple[SensitivityVerdict, ...]
+    worst_case: SubjectScore
+    """The subject with the largest absolute difference."""
+    failure_rate_upper_bound: float
+    """With 0 failures seen in n subjects, the true rate may still be this high: 1 - 0.05^(1/n)."""
+    choose: Choice | None
+    sentence: str
+    subjects: tuple[SubjectScore, ...]
+    provenance: dict[str, object]

@@ -1,0 +1,87 @@
+"""A dataset: cases of one label schema, grouped by subject."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from intima.contracts._base import Contract
+from intima.labels import LabelSchema, TissueClass
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+PixelSize = Annotated[float, Field(ge=0.01, le=1000.0)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ClassSpec(Contract):
+    """One class: mask value, name, colour."""
+
+    index: int = Field(ge=0, le=63)
+    name: Name
+    color: Color
+
+
+class CaseSpec(Contract):
+    """One image with its mask, as named in the manifest of an uploaded zip."""
+
+    image: Name
+    """Path of the image inside the zip."""
+    mask: Name
+    """Path of the single-channel mask inside the zip."""
+    subject: Name
+    """Animal or patient: the independent unit of every statistic."""
+    block: Name | None = None
+    section: Name | None = None
+    mpp: PixelSize | None = None
+    """Micrometres per pixel; null when unknown, never guessed."""
+
+
+class DatasetManifest(Contract):
+    """``manifest.json`` of an uploaded dataset."""
+
+    name: Name
+    licence: Name
+    classes: tuple[ClassSpec, ...] = Field(min_length=2, max_length=64)
+    cases: tuple[CaseSpec, ...] = Field(min_length=1, max_length=10_000)
+
+    @model_validator(mode="after")
+    def _schema_is_valid(self) -> "DatasetManifest":
+        label_schema(self.classes)
+        return self
+
+
+class StoredCase(Contract):
+    """One case of a stored dataset; image and mask are blobs."""
+
+    case: Name
+    """Unique within the dataset: the image path of the manifest."""
+    subject: Name
+    block: Name | None
+    section: Name | None
+    mpp: PixelSize | None
+    width: int
+    height: int
+    image_sha256: Sha256
+    mask_sha256: Sha256
+
+
+class Dataset(Contract):
+    """A stored, immutable dataset. ``version`` is the hash of everything below it."""
+
+    id: str
+    version: Sha256
+    name: Name
+    licence: Name
+    classes: tuple[ClassSpec, ...]
+    cases: tuple[StoredCase, ...]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subjects in sorted order."""
+        return tuple(sorted({c.subject for c in self.cases}))
+
+
+def label_schema(classes: tuple[ClassSpec, ...]) -> LabelSchema:
+    """Return the label schema of class specs. Raises Invalid for gaps or repeated names."""
+    ordered = sorted(classes, key=lambda c: c.index)
+    return LabelSchema(tuple(TissueClass(c.index, c.name, c.color) for c in ordered))

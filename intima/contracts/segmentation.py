@@ -1,0 +1,143 @@
+"""A segmentation: request, measures, artefacts."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from intima.contracts._base import Contract
+from intima.contracts.dataset import PixelSize, Sha256
+
+
+class RegionSpec(Contract):
+    """A rectangle in level-0 pixels, origin top left."""
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class UncertaintySpec(Contract):
+    """How uncertainty is sampled."""
+
+    sampler: Literal["auto", "ensemble", "tta", "mc_dropout", "none"] = "auto"
+    """auto: ensemble where the model has two members or more, else tta. The one used is recorded."""
+    passes: int = Field(default=8, ge=1, le=64)
+    seed: int = Field(default=0, ge=0)
+
+
+class SegmentationRequest(Contract):
+    """Body of POST /v1/slides/{id}/segmentations."""
+
+    model: str
+    region: RegionSpec | None = None
+    uncertainty: UncertaintySpec = UncertaintySpec()
+    precision: Literal["auto", "fp32"] = "auto"
+    force: bool = False
+
+
+class SegmentPayload(Contract):
+    """Payload of a "segment" unit; everything that decides the result."""
+
+    segmentation: str
+    slide: str
+    slide_sha256: Sha256
+    slide_name: str
+    subject: str | None
+    mpp: PixelSize | None
+    """Override in µm; null: what the file says."""
+    model: str
+    """name@version, resolved."""
+    region: RegionSpec | None
+    uncertainty: UncertaintySpec
+
+
+class Artefact(Contract):
+    """One file of a result."""
+
+    name: str
+    sha256: Sha256
+    bytes: int
+    media_type: str
+
+
+class SlideInfo(Contract):
+    """What the file says about itself."""
+
+    format: str
+    width: int
+    height: int
+    levels: int
+    mpp: PixelSize | None
+    vendor: str | None
+    warnings: tuple[str, ...] = ()
+
+
+class Interval(Contract):
+    """A range over ensemble members or passes."""
+
+    low: float
+    high: float
+
+
+class Measure(Contract):
+    """One number with its unit and, where several passes ran, its range over passes."""
+
+    name: str
+    value: float | None
+    """Null where it is undefined; the reason stands in the vessel's warnings."""
+    unit: str
+    interval: Interval | None = None
+
+
+class VesselMeasures(Contract):
+    """Morphometry of one cross-section."""
+
+    vessel: int
+    """1-based, largest first."""
+    bounds: RegionSpec
+    measures: tuple[Measure, ...]
+    warnings: tuple[str, ...]
+
+
+class ClassArea(Contract):
+    """Area of one class over the whole image."""
+
+    name: str
+    pixels: int
+    area_um2: float | None
+    fraction: float
+
+
+class UncertaintySummary(Contract):
+    """Slide-level summary of the sampled uncertainty."""
+
+    sampler: str
+    passes: int
+    mean_entropy: float
+    """Mean over the image of predictive entropy / ln C."""
+    mean_disagreement: float
+    """Mean over the image of mutual information / ln C."""
+    pairwise_dice: float | None
+    """Mean Dice over foreground between pairs of passes; 1 means that all passes agree."""
+    calibration: str
+    """"not measured" unless out-of-fold calibration exists for the model."""
+
+
+class SegmentationResult(Contract):
+    """Result of a segmentation."""
+
+    width: int
+    height: int
+    mpp: PixelSize | None
+    origin: Literal["full", "openslide-bounds"]
+    region: RegionSpec | None
+    areas: tuple[ClassArea, ...]
+    vessels: tuple[VesselMeasures, ...]
+    interval_basis: str
+    """What the intervals are, in words."""
+    uncertainty: UncertaintySummary | None
+    artefacts: tuple[Artefact, ...]
+    timings_s: dict[str, float]
+    provenance: dict[str, object]
+    warnings: tuple[str, ...]

@@ -1,0 +1,51 @@
+"""The error tree: one base, four families.
+
+IntimaError
+├── NotFound      the thing named does not exist                    -> 404
+├── Invalid       the input cannot be used; says what to do         -> 422
+├── Conflict      the state does not allow it now                   -> 409
+└── Unavailable   a resource is missing or full; try again later    -> 503
+"""
+
+
+class IntimaError(Exception):
+    """Base of every error Intima raises on purpose.
+
+    ``code`` is stable and machine readable, ``hint`` says what to do, ``pointer`` is a JSON pointer
+    to the field at fault (RFC 6901) or "" when no single field is.
+    """
+
+    code = "error"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, hint: str = "", pointer: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.hint = hint
+        self.pointer = pointer
+
+
+class NotFound(IntimaError):
+    """The thing named does not exist."""
+
+    code = "not_found"
+
+
+class Invalid(IntimaError):
+    """The input cannot be used."""
+
+    code = "invalid"
+
+
+class Conflict(IntimaError):
+    """The current state does not allow the request."""
+
+    code = "conflict"
+
+
+class Unavailable(IntimaError):
+    """A resource that is needed is missing, full or not ready."""
+
+    code = "unavailable"

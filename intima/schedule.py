@@ -1,0 +1,176 @@
+"""Cut a benchmark into units: which there are, what each needs, what runs at once. Pure planning.
+
+The plan is the whole graph, made once at submission: trials of one study form a chain (each sees the results
+of those before it, so a search gives the same answer on one worker and on four), folds follow their study,
+the scores table follows the folds, the published ensemble follows a study over all data.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from intima.contracts.benchmark import (
+    ArchitectureSpec,
+    BenchmarkSpec,
+    CollectPayload,
+    Contract,
+    FitPayload,
+    FoldPayload,
+    KFold,
+    Preset,
+    PublishPayload,
+    Split,
+    StudyRef,
+    TrialPayload,
+    UnitPlan,
+)
+from intima.contracts.dataset import Dataset
+from intima.errors import Invalid
+from intima.folds import kfold_splits, leave_one_out_splits
+
+TRIALS: dict[Preset, int] = {"quick": 2, "standard": 20, "paper": 200}
+"""Search trials per study where the spec names none."""
+
+
+def plan_benchmark(spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str) -> tuple[UnitPlan, ...]:
+    """Return every unit of a benchmark in an order in which each stands behind its needs.
+
+    Raises:
+        Invalid: the dataset has too few subjects for a protocol, or a field is not available yet.
+    """
+    _refuse_unavailable(spec)
+    splits = plan_splits(spec, dataset=dataset)
+    units: list[UnitPlan] = []
+    for label, architecture in label_architectures(spec.architectures).items():
+        units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
+    folds = tuple(u.key for u in units if u.kind == "fold")
+    collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
+    index = next((i for i, u in enumerate(units) if u.kind in {"fit", "publish"}), len(units))
+    units.insert(index if not spec.publish else len(units), _unit("collect", "collect", needs=folds, payload=collect))
+    return _collect_before_publish(units)
+
+
+def _collect_before_publish(units: Sequence[UnitPlan]) -> tuple[UnitPlan, ...]:
+    """Order publish units last: their cards carry the collected scores."""
+    return tuple(u for u in units if u.kind != "publish") + tuple(u for u in units if u.kind == "publish")
+
+
+def plan_splits(spec: BenchmarkSpec, *, dataset: Dataset) -> tuple[Split, ...]:
+    """Return the outer splits of all protocols; the split seed is the first of the spec's seeds.
+
+    Raises:
+        Invalid: fewer subjects than a protocol needs.
+    """
+    groups = {c.case: c.subject for c in dataset.cases}
+    splits: list[Split] = []
+    for protocol in spec.protocols:
+        if isinstance(protocol, KFold):
+            splits += kfold_splits(groups, k=protocol.k, repeats=protocol.repeats, seed=spec.seeds[0])
+        else:
+            splits += leave_one_out_splits(groups)
+    return tuple(splits)
+
+
+def label_architectures(architectures: Sequence[ArchitectureSpec]) -> dict[str, ArchitectureSpec]:
+    """Name each contender: its label, else its architecture, with encoder and input size where two would collide.
+
+    Raises:
+        Invalid: two contenders are the same.
+    """
+    names = [a.name for a in architectures]
+    labels: dict[str, ArchitectureSpec] = {}
+    for position, a in enumerate(architectures):
+        label = a.label or (a.name if names.count(a.name) == 1 else f"{a.name}-{a.encoder}-{a.input_px}")
+        if label in labels or "/" in label:
+            raise Invalid(
+                f"Got two contenders named {label!r}, or a name with a slash.",
+                hint="Give each architecture a label of its own, without slashes.",
+                pointer=f"/architectures/{position}/label",
+            )
+        labels[label] = a
+    return labels
+
+
+def _refuse_unavailable(spec: BenchmarkSpec) -> None:
+    if spec.external_dataset is not None:
+        raise Invalid(
+            "Scoring on an external dataset is not available in this version.",
+            code="not_available",
+            hint="Leave external_dataset out; run a second benchmark on that dataset.",
+            pointer="/external_dataset",
+        )
+
+
+def _contender_units(
+    spec: BenchmarkSpec, *, label: str, architecture: ArchitectureSpec, splits: Sequence[Split], benchmark: str
+) -> Iterator[UnitPlan]:
+    final = StudyRef(architecture=architecture, label=label, seed=spec.seeds[0], split=None)
+    final_trials: tuple[str, ...] = ()
+    if spec.publish or not spec.search.nested:
+        chain = list(_trial_units(spec, study=final, prefix=f"{label}/final"))
+        final_trials = tuple(u.key for u in chain)
+        yield from chain
+    for seed in spec.seeds:
+        for split in splits:
+            yield from _fold_units(spec, label=label, architecture=architecture, split=split, seed=seed, flat=final_trials)
+    if spec.publish:
+        yield from _publish_units(spec, study=final, trials=final_trials, benchmark=benchmark)
+
+
+def _trial_units(spec: BenchmarkSpec, *, study: StudyRef, prefix: str) -> Iterator[UnitPlan]:
+    count = TRIALS[spec.preset] if spec.search.trials is None else spec.search.trials
+    keys = [f"{prefix}/trial{number}" for number in range(count)]
+    budget_s = None if spec.search.minutes is None else spec.search.minutes * 60.0
+    for number, key in enumerate(keys):
+        payload = TrialPayload(
+            dataset=spec.dataset,
+            study=study,
+            number=number,
+            sampler=spec.search.sampler,
+            budget_s=budget_s,
+            preset=spec.preset,
+        )
+        yield _unit(key, "trial", needs=tuple(keys[:number]), payload=payload)
+
+
+def _fold_units(
+    spec: BenchmarkSpec,
+    *,
+    label: str,
+    architecture: ArchitectureSpec,
+    split: Split,
+    seed: int,
+    flat: tuple[str, ...],
+) -> Iterator[UnitPlan]:
+    prefix = f"{label}/{split.protocol}/r{split.repeat}/f{split.fold}/s{seed}"
+    study = StudyRef(architecture=architecture, label=label, seed=seed, split=split)
+    trials = flat
+    if spec.search.nested:
+        chain = list(_trial_units(spec, study=study, prefix=prefix))
+        trials = tuple(u.key for u in chain)
+        yield from chain
+    payload = FoldPayload(
+        dataset=spec.dataset, study=study, split=split, selection_biased=bool(flat) and not spec.search.nested, preset=spec.preset
+    )
+    yield _unit(f"{prefix}/fold", "fold", needs=trials, payload=payload)
+
+
+def _publish_units(
+    spec: BenchmarkSpec, *, study: StudyRef, trials: tuple[str, ...], benchmark: str
+) -> Iterator[UnitPlan]:
+    fits = tuple(f"{study.label}/final/member{m}" for m in range(spec.members))
+    for member, key in enumerate(fits):
+        payload = FitPayload(dataset=spec.dataset, study=study, member=member, preset=spec.preset)
+        yield _unit(key, "fit", needs=trials, payload=payload)
+    publish = PublishPayload(dataset=spec.dataset, benchmark=benchmark, study=study, preset=spec.preset)
+    yield _unit(f"{study.label}/final/publish", "publish", needs=(*fits, "collect"), payload=publish)
+
+
+def _unit(key: str, kind: str, *, needs: tuple[str, ...], payload: Contract) -> UnitPlan:
+    return UnitPlan.model_validate(
+        {
+            "key": key,
+            "kind": kind,
+            "queue": "training",
+            "needs": needs,
+            "payload": payload.model_dump(mode="json", by_alias=True),
+        }
+    )
