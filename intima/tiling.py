@@ -1,0 +1,285 @@
+"""The only sliding window. Training scores and served masks both come through here.
+
+Frame: working pixels, i.e. the slide resampled to the model's own pixel size. Neighbouring tiles overlap by two
+halos and are blended by a linear ramp over the overlap, on logits. The result is streamed as horizontal strips, so
+memory grows with the width of the image and not with its area.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intima.arrays import Logits, Predict, RgbImage, TileBatch
+from intima.errors import Invalid
+from intima.geometry import Region, Size
+
+Read: TypeAlias = Callable[[Region], RgbImage]
+"""Returns the pixels of a region in working pixels; the region lies inside the image."""
+
+Strip: TypeAlias = tuple[int, Logits]
+"""First row in working pixels, and (channels, rows, width) blended logits. Strips follow each other without gaps."""
+
+_MIN_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Where tiles lie: evenly spread, all of one size, covering the image exactly."""
+
+    size: Size
+    tile_px: int
+    halo_px: int
+
+    def __post_init__(self) -> None:
+        if self.tile_px < 32 or not 0 <= 2 * self.halo_px < self.tile_px:
+            raise Invalid(f"Got tiles of {self.tile_px} px with a halo of {self.halo_px} px; need halo < tile / 2.")
+
+    @property
+    def tile(self) -> Size:
+        """Size of each tile: at most the tile size, at most the image."""
+        return Size(min(self.tile_px, self.size.width), min(self.tile_px, self.size.height))
+
+    def rows(self) -> list[list[Region]]:
+        """Return the tiles, row by row, left to right."""
+        tile = self.tile
+        xs = _origins(self.size.width, tile.width, 2 * self.halo_px)
+        ys = _origins(self.size.height, tile.height, 2 * self.halo_px)
+        return [[Region(x, y, tile.width, tile.height) for x in xs] for y in ys]
+
+
+def _origins(length: int, tile: int, overlap: int) -> list[int]:
+    """Spread the fewest tiles of one length evenly, each overlapping the next by at least ``overlap``."""
+    if tile >= length:
+        return [0]
+    count = int(np.ceil((length - overlap) / (tile - overlap)))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def predict_tiled(
+    read: Read, *, size: Size, predict: Predict, tile_px: int, halo_px: int, batch: int = 4
+) -> Iterator[Strip]:
+    """Run a net over an image of any size and yield blended logits as strips from top to bottom.
+
+    Args:
+        read: reads a region in working pixels.
+        size: size of the image in working pixels.
+        predict: (tiles, 3, h, w) in 0..1 to (tiles, channels, h, w); called with h, w multiples of 32.
+        tile_px: side of a tile.
+        halo_px: half of the smallest overlap between neighbours.
+        batch: tiles per call.
+    """
+    rows = TileGrid(size, tile_px, halo_px).rows()
+    pending: _Accumulator | None = None
+    for index, row in enumerate(rows):
+        logits = _predict_row(read, row, predict=predict, batch=batch)
+        weights = _row_weights(rows, index)
+        if pending is None:
+            pending = _Accumulator.empty(channels=logits[0].shape[0], width=size.width)
+        pending.add(row, logits, weights)
+        final_below = rows[index + 1][0].y if index + 1 < len(rows) else size.height
+        yield pending.finish(final_below)
+
+
+def _predict_row(read: Read, row: Sequence[Region], *, predict: Predict, batch: int) -> list[Logits]:
+    logits: list[Logits] = []
+    for start in range(0, len(row), batch):
+        group = row[start : start + batch]
+        out = predict(to_tile_batch([read(region) for region in group]))
+        logits += [tile[:, : r.height, : r.width] for tile, r in zip(out, group, strict=True)]
+    return logits
+
+
+def to_tile_batch(images: Sequence[RgbImage]) -> TileBatch:
+    """Stack images of one size as (tiles, 3, h, w) in 0..1, padded by reflection to multiples of 32."""
+    stack = np.stack(images)
+    bottom, right = -stack.shape[1] % 32, -stack.shape[2] % 32
+    if bottom or right:
+        mode = "reflect" if stack.shape[1] > bottom and stack.shape[2] > right else "symmetric"
+        stack = np.pad(stack, ((0, 0), (0, bottom), (0, right), (0, 0)), mode=mode)  # type: ignore[call-overload]
+    return np.ascontiguousarray(stack.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
+
+
+@dataclass(slots=True)
+class _Accumulator:
+    """Weighted sums of the rows that later tiles may still touch."""
+
+    top: int
+    sums: Logits
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, *, channels: int, width: int) -> "_Accumulator":
+        return cls(0, np.zeros((channels, 0, width), np.float32), np.zeros((0, width), np.float32))
+
+    def add(self, row: Sequence[Region], logits: Sequence[Logits], weights: Sequence[NDArray[np.float32]]) -> None:
+        self._grow(row[0].y + row[0].height)
+        for region, tile, weight in zip(row, logits, weights, strict=True):
+            ys = slice(region.y - self.top, region.y - self.top + region.height)
+            xs = slice(region.x, region.x + region.width)
+            self.sums[:, ys, xs] += tile * weight
+            self.weights[ys, xs] += weight
+
+    def _grow(self, bottom: int) -> None:
+        missing = bottom - self.top - self.weights.shape[0]
+        if missing > 0:
+            self.sums = np.pad(self.sums, ((0, 0), (0, missing), (0, 0)))
+            self.weights = np.pad(self.weights, ((0, missing), (0, 0)))
+
+    def finish(self, bottom: int) -> Strip:
+        """Cut off the rows above ``bottom``: no later tile touches them."""
+        count = bottom - self.top
+        strip = (self.top, self.sums[:, :count] / self.weights[:count])
+        self.sums, self.weights = self.sums[:, count:].copy(), self.weights[count:].copy()
+        self.top = bottom
+        return strip
+
+
+def _row_weights(rows: Sequence[Sequence[Region]], index: int) -> list[NDArray[np.float32]]:
+    row = rows[index]
+    above = rows[index - 1][0] if index > 0 else None
+    below = rows[index + 1][0] if index + 1 < len(rows) else None
+    here = row[0]
+    vertical = _ramp(
+        here.height,
+        0 if above is None else above.y + above.height - here.y,
+        0 if below is None else here.y + here.height - below.y,
+    )
+    weights = []
+    for column, region in enumerate(row):
+        left = row[column - 1].x + row[column - 1].width - region.x if column > 0 else 0
+        right = region.x + region.width - row[column + 1].x if column + 1 < len(row) else 0
+        weights.append(np.outer(vertical, _ramp(region.width, left, right)).astype(np.float32))
+    return weights
+
+
+def _ramp(length: int, before: int, after: int) -> NDArray[np.float32]:
+    """Weight 1 inside, falling linearly over the overlaps on both ends, never 0."""
+    position = np.arange(length, dtype=np.float32) + 0.5
+    rising = np.minimum(1.0, position / before) if before else np.ones(length, np.float32)
+    falling = np.minimum(1.0, position[::-1] / after) if after else np.ones(length, np.float32)
+    weights: NDArray[np.float32] = np.maximum(rising * falling, _MIN_WEIGHT).astype(np.float32)
+    return weights
+
+
+def read_from(image: RgbImage) -> Read:
+    """Return a reader of an image in memory."""
+
+    def read(region: Region) -> RgbImage:
+        return image[region.y : region.y + region.height, region.x : region.x + region.width]
+
+    return read
+
+
+def predict_image(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: int, batch: int = 4) -> Logits:
+    """Run a net over a whole image in memory.
+
+    Args:
+        image: (height, width, 3) at the working resolution.
+
+    Returns:
+        (channels, height, width) blended logits.
+    """
+    size = Size(image.shape[1], image.shape[0])
+    strips = predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px, batch=batch)
+    return np.concatenate([logits for _, logits in strips], axis=1)
+
+
+def resample_image(image: RgbImage, size: Size) -> RgbImage:
+    """Resample an image to a size; a box filter as wide as the reduction comes first, so nothing aliases."""
+    out = resample_planes(np.moveaxis(image.astype(np.float32), 2, 0), size)
+    return np.moveaxis(np.clip(np.rint(out), 0, 255).astype(np.uint8), 0, 2)
+
+
+def resample_planes(planes: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+    """Resample (planes, height, width) by area averaging when shrinking and bilinearly when growing."""
+    return _along(_along(planes, size.height, axis=1), size.width, axis=2)
+
+
+def upsample_logits(logits: Logits, size: Size) -> Logits:
+    """Resample (channels, height, width) logits to the native size, bilinear, half-pixel centres."""
+    return resample_planes(logits, size)
+
+
+def _along(planes: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.float32]:
+    if planes.shape[axis] == length:
+        return planes
+    if length > planes.shape[axis]:
+        return _linear(planes, length, axis=axis)
+    return _area(planes, length, axis=axis)
+
+
+def _linear(planes: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.float32]:
+    source = linear_positions(length, planes.shape[axis])
+    low = np.floor(source).astype(np.intp)
+    high = np.minimum(low + 1, planes.shape[axis] - 1)
+    shape = [1] * planes.ndim
+    shape[axis] = length
+    fraction = (source - low).astype(np.float32).reshape(shape)
+    out: NDArray[np.float32] = np.take(planes, low, axis) * (1 - fraction) + np.take(planes, high, axis) * fraction
+    return out
+
+
+def linear_positions(length: int, source_length: int) -> NDArray[np.float64]:
+    """Return where target pixel centres lie in source pixels, clamped to the first and last centre."""
+    positions = (np.arange(length) + 0.5) * (source_length / length) - 0.5
+    return np.clip(positions, 0.0, source_length - 1.0)
+
+
+def _area(planes: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.float32]:
+    """Mean over each target pixel's footprint, from the running integral (exact for fractional footprints)."""
+    integral = np.concatenate(
+        [np.zeros_like(np.take(planes, [0], axis), np.float64), np.cumsum(planes, axis, dtype=np.float64)], axis
+    )
+    edges = np.linspace(0.0, planes.shape[axis], length + 1)
+    low = np.minimum(np.floor(edges).astype(np.intp), planes.shape[axis])
+    high = np.minimum(low + 1, planes.shape[axis])
+    shape = [1] * planes.ndim
+    shape[axis] = length + 1
+    fraction = (edges - low).reshape(shape)
+    at_edges = np.take(integral, low, axis) * (1 - fraction) + np.take(integral, high, axis) * fraction
+    out: NDArray[np.float32] = (np.diff(at_edges, axis=axis) * (length / planes.shape[axis])).astype(np.float32)
+    return out
+
+
+def label_strips(strips: Iterator[Strip], *, working: Size, native: Size) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Turn strips of class scores into strips of native-resolution labels, bilinear in the scores.
+
+    Args:
+        strips: (first row, (classes, rows, width)) from top to bottom, in working pixels.
+        working: size of the image in working pixels.
+        native: size of the mask in level-0 pixels.
+
+    Yields:
+        First native row and (rows, native width) class indices, from top to bottom without gaps.
+    """
+    sources = linear_positions(native.height, working.height)
+    carried: NDArray[np.float32] | None = None
+    carried_top, next_row = 0, 0
+    for top, scores in strips:
+        carried_top = top if carried is None else carried_top
+        block = scores if carried is None else np.concatenate([carried, scores], axis=1)
+        bottom = top + scores.shape[1]
+        last = native.height if bottom >= working.height else int(np.searchsorted(sources, bottom - 1, side="right"))
+        if last > next_row:
+            yield next_row, _label_rows(block, sources[next_row:last] - carried_top, native.width)
+        keep = max(0, int(np.floor(sources[min(last, native.height - 1)])) - carried_top)
+        carried, carried_top, next_row = block[:, keep:], carried_top + keep, max(last, next_row)
+
+
+_ROWS_AT_ONCE = 256
+
+
+def _label_rows(block: NDArray[np.float32], rows: NDArray[np.float64], width: int) -> NDArray[np.uint8]:
+    out = np.empty((len(rows), width), np.uint8)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        at = rows[start : start + _ROWS_AT_ONCE]
+        low = np.floor(at).astype(np.intp)
+        high = np.minimum(low + 1, block.shape[1] - 1)
+        fraction = (at - low).astype(np.float32)[None, :, None]
+        mixed = block[:, low] * (1 - fraction) + block[:, high] * fraction
+        out[start : start + len(at)] = _along(mixed, width, axis=2).argmax(0)
+    return out
+

@@ -1,0 +1,163 @@
+"""Sampled uncertainty: several passes over one image, stacked along the channels of one Predict.
+
+Predictive entropy PE = H[mean p], ambiguity AE = mean H[p_t], disagreement MI = PE - AE >= 0, all divided by ln C.
+No promise is made that these are "aleatoric" and "epistemic" parts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax, xlogy
+
+from intima.arrays import LabelMask, LogitBatch, Predict, TileBatch, UncertaintyMap
+from intima.contracts.segmentation import UncertaintySpec
+from intima.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass: which ensemble member sees the tile in which of its eight orientations."""
+
+    member: int
+    view: int
+    """0..7: quarter turns (view % 4), mirrored first when view >= 4; 0 is the tile as it is."""
+
+
+SamplerName = Literal["ensemble", "tta", "none"]
+
+
+def plan_passes(spec: UncertaintySpec, *, members: int) -> tuple[SamplerName, tuple[Pass, ...]]:
+    """Decide which passes to run. The seed chooses the order in which views are taken, nothing else is random.
+
+    Returns:
+        The sampler really used, and its passes. "none" runs every member once, unturned, and reports nothing.
+
+    Raises:
+        Invalid: the model cannot be sampled in the way asked for.
+    """
+    if spec.sampler == "mc_dropout":
+        raise Invalid(
+            "This model was exported without dropout inputs, so MC dropout would be the same map on every pass.",
+            code="sampler_not_supported",
+            hint='Use the sampler "ensemble" or "tta".',
+            pointer="/uncertainty/sampler",
+        )
+    if spec.sampler == "none":
+        return "none", tuple(Pass(m, 0) for m in range(members))
+    if spec.sampler == "tta" or (spec.sampler == "auto" and members == 1):
+        return "tta", _tta(spec)
+    if members < 2:
+        raise Invalid(
+            "This model has one member; an ensemble needs at least 2.",
+            code="sampler_not_supported",
+            hint='Use the sampler "tta".',
+            pointer="/uncertainty/sampler",
+        )
+    return "ensemble", _ensemble(spec, members)
+
+
+def _views(seed: int) -> list[int]:
+    return [0, *(int(v) for v in 1 + np.random.default_rng(seed).permutation(7))]
+
+
+def _tta(spec: UncertaintySpec) -> tuple[Pass, ...]:
+    if not 2 <= spec.passes <= 8:
+        raise Invalid(
+            f"Got {spec.passes} passes; test-time augmentation has 8 different views and needs at least 2.",
+            hint="Ask for 2 to 8 passes.",
+            pointer="/uncertainty/passes",
+        )
+    return tuple(Pass(0, view) for view in _views(spec.seed)[: spec.passes])
+
+
+def _ensemble(spec: UncertaintySpec, members: int) -> tuple[Pass, ...]:
+    if not members <= spec.passes <= 8 * members:
+        raise Invalid(
+            f"Got {spec.passes} passes; this ensemble has {members} members with 8 views each.",
+            hint=f"Ask for {members} to {8 * members} passes.",
+            pointer="/uncertainty/passes",
+        )
+    views = _views(spec.seed)
+    return tuple(Pass(i % members, views[i // members]) for i in range(spec.passes))
+
+
+def stack_passes(predicts: Sequence[Predict], passes: Sequence[Pass]) -> Predict:
+    """Return one Predict that runs all passes and stacks their logits: (tiles, passes * classes, h, w)."""
+
+    def predict(tiles: TileBatch) -> LogitBatch:
+        return np.concatenate([_run(predicts[p.member], tiles, p.view) for p in passes], axis=1)
+
+    return predict
+
+
+def _run(predict: Predict, tiles: TileBatch, view: int) -> LogitBatch:
+    return unturn(predict(np.ascontiguousarray(turn(tiles, view))), view)
+
+
+def turn(batch: NDArray[np.float32], view: int) -> NDArray[np.float32]:
+    """Apply one of the eight symmetries of the square to the last two axes."""
+    mirrored = batch[..., ::-1] if view >= 4 else batch
+    return np.rot90(mirrored, view % 4, axes=(-2, -1))
+
+
+def unturn(batch: NDArray[np.float32], view: int) -> NDArray[np.float32]:
+    """Undo ``turn``."""
+    turned = np.rot90(batch, -(view % 4), axes=(-2, -1))
+    return turned[..., ::-1] if view >= 4 else turned
+
+
+@dataclass(frozen=True, slots=True)
+class PassStatistics:
+    """What several passes say of one strip."""
+
+    probabilities: NDArray[np.float32]
+    """(classes, rows, width) mean over passes."""
+    entropy: UncertaintyMap
+    """Predictive entropy / ln C."""
+    disagreement: UncertaintyMap
+    """Mutual information / ln C."""
+    labels: NDArray[np.uint8]
+    """(passes, rows, width) class of each pass."""
+
+
+def summarise_passes(stacked: NDArray[np.float32], *, classes: int) -> PassStatistics:
+    """Split stacked logits (passes * classes, rows, width) and compute mean, entropy and disagreement."""
+    logits = stacked.reshape(-1, classes, *stacked.shape[1:])
+    each = softmax(logits, axis=1)
+    mean = each.mean(0)
+    scale = np.float32(1.0 / np.log(classes))
+    entropy = -xlogy(mean, mean).sum(0) * scale
+    ambiguity = -xlogy(each, each).sum(1).mean(0) * scale
+    return PassStatistics(
+        probabilities=mean.astype(np.float32),
+        entropy=np.clip(entropy, 0.0, 1.0).astype(np.float32),
+        disagreement=np.clip(entropy - ambiguity, 0.0, 1.0).astype(np.float32),
+        labels=each.argmax(1).astype(np.uint8),
+    )
+
+
+def pairwise_dice(labels: NDArray[np.uint8], *, classes: int) -> float | None:
+    """Return the mean Dice over foreground classes and pairs of passes.
+
+    Args:
+        labels: (passes, height, width).
+
+    Returns:
+        0..1, or None with fewer than two passes or where no pass shows any foreground.
+    """
+    values = [
+        2.0 * joint / total
+        for a in range(len(labels))
+        for b in range(a + 1, len(labels))
+        for joint, total in _overlaps(labels[a], labels[b], classes)
+        if total
+    ]
+    return float(np.mean(values)) if values else None
+
+
+def _overlaps(a: LabelMask, b: LabelMask, classes: int) -> list[tuple[int, int]]:
+    counts = np.bincount(a.ravel().astype(np.intp) * classes + b.ravel(), minlength=classes**2).reshape(classes, classes)
+    return [(int(counts[c, c]), int(counts[c].sum() + counts[:, c].sum())) for c in range(1, classes)]

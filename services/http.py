@@ -1,0 +1,184 @@
+"""What the HTTP doors share: problems by RFC 9457, request ids, time limits on bodies."""
+
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
+
+PROBLEM = "application/problem+json"
+STATUS: dict[type[IntimaError], int] = {NotFound: 404, Invalid: 422, Conflict: 409, Unavailable: 503}
+STATUS_OF_CODE = {"storage_full": 507, "too_large": 413, "unsupported_media_type": 415, "precondition_failed": 412}
+CODE_OF_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "too_large"}
+
+_log = logging.getLogger("intima.http")
+
+
+def problem(
+    status: int, *, code: str, title: str, detail: str, request_id: str, errors: Sequence[dict[str, str]] = ()
+) -> JSONResponse:
+    """Return one RFC 9457 problem."""
+    body = {
+        "type": f"urn:intima:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        "errors": list(errors),
+    }
+    headers = {"Retry-After": "5"} if status in {429, 503} else None
+    return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=headers)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of the app a problem+json, and give every request an id."""
+    app.add_exception_handler(IntimaError, _on_intima_error)
+    app.add_exception_handler(RequestValidationError, _on_request_validation)
+    app.add_exception_handler(ValidationError, _on_contract_validation)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_defect)
+    app.middleware("http")(_with_request_id)
+
+
+async def _with_request_id(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    request.state.request_id = f"req_{uuid.uuid4().hex}"
+    started = time.monotonic()
+    response = await call_next(request)
+    response.headers["X-Request-Id"] = request.state.request_id
+    _log.info(
+        "%s %s %s %.0f ms %s",
+        request.method,
+        request.url.path,
+        response.status_code,
+        1000 * (time.monotonic() - started),
+        request.state.request_id,
+    )
+    return response
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id of a request."""
+    return str(getattr(request.state, "request_id", "req_unknown"))
+
+
+def _on_intima_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, IntimaError)
+    family = next((s for t, s in STATUS.items() if isinstance(exc, t)), 500)
+    status = STATUS_OF_CODE.get(exc.code, family)
+    errors = [{"pointer": exc.pointer, "message": exc.message, "hint": exc.hint}] if exc.pointer or exc.hint else []
+    return problem(
+        status,
+        code=exc.code,
+        title=type(exc).__name__,
+        detail=f"{exc.message} {exc.hint}".strip(),
+        request_id=request_id_of(request),
+        errors=errors,
+    )
+
+
+def _on_request_validation(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)
+    return _invalid(request, exc.errors())
+
+
+def _on_contract_validation(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, ValidationError)
+    return _invalid(request, exc.errors(include_url=False, include_context=False))
+
+
+def _invalid(request: Request, found: Sequence[Any]) -> Response:
+    errors = [{"pointer": _pointer(e["loc"]), "message": str(e["msg"]), "hint": ""} for e in found]
+    detail = "; ".join(f"{e['pointer'] or 'body'}: {e['message']}" for e in errors[:5])
+    return problem(
+        422, code="invalid", title="Invalid", detail=detail, request_id=request_id_of(request), errors=errors
+    )
+
+
+_PLACES = {"body", "query", "path", "header"}
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    """Return a JSON pointer (RFC 6901) without the place FastAPI puts in front."""
+    parts = [str(p) for p in location]
+    if parts and parts[0] in _PLACES:
+        parts = parts[1:]
+    return "".join("/" + p.replace("~", "~0").replace("/", "~1") for p in parts)
+
+
+def _on_http_exception(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    code = CODE_OF_STATUS.get(exc.status_code, f"http_{exc.status_code}")
+    response = problem(
+        exc.status_code, code=code, title=str(exc.detail), detail=str(exc.detail), request_id=request_id_of(request)
+    )
+    response.headers.update(exc.headers or {})
+    return response
+
+
+def _on_defect(request: Request, exc: Exception) -> Response:
+    request_id = request_id_of(request)
+    _log.error("defect in %s %s %s", request.method, request.url.path, request_id, exc_info=exc)
+    return problem(
+        500,
+        code="defect",
+        title="This is a defect of Intima",
+        detail="The request met an error nobody foresaw. Please report it with the request id.",
+        request_id=request_id,
+    )
+
+
+class BodyLimits:
+    """ASGI middleware: refuse bodies that are too large (413) or stop arriving (408)."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, silence_s: float) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+        self.silence_s = silence_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            response = self._refusal(413, "too_large", f"Got {int(declared)} bytes; the limit is {self.max_bytes}.")
+            await response(scope, receive, send)
+            return
+        await self.app(scope, self._limited(receive), send)
+
+    def _limited(self, receive: Receive) -> Receive:
+        received = 0
+        complete = False
+
+        async def limited() -> Message:
+            nonlocal received, complete
+            if complete:
+                return await receive()
+            try:
+                with anyio.fail_after(self.silence_s):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, f"No data for {self.silence_s:.0f} s.") from error
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > self.max_bytes:
+                raise HTTPException(413, f"The body is larger than {self.max_bytes} bytes.")
+            return message
+
+        return limited
+
+    @staticmethod
+    def _refusal(status: int, code: str, detail: str) -> JSONResponse:
+        return problem(status, code=code, title=detail, detail=detail, request_id=f"req_{uuid.uuid4().hex}")
