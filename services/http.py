@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -142,23 +142,25 @@ def _on_defect(request: Request, exc: Exception) -> Response:
 class BodyLimits:
     """ASGI middleware: refuse bodies that are too large (413) or stop arriving (408)."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, silence_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, silence_s: float, larger: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.larger = dict(larger or {})
         self.silence_s = silence_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.larger.get(scope["path"], self.max_bytes)
         declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            response = self._refusal(413, "too_large", f"Got {int(declared)} bytes; the limit is {self.max_bytes}.")
+        if declared.isdigit() and int(declared) > limit:
+            response = self._refusal(413, "too_large", f"Got {int(declared)} bytes; the limit is {limit}.")
             await response(scope, receive, send)
             return
-        await self.app(scope, self._limited(receive), send)
+        await self.app(scope, self._limited(receive, limit), send)
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, limit: int) -> Receive:
         received = 0
         complete = False
 
@@ -173,8 +175,8 @@ class BodyLimits:
                 raise HTTPException(408, f"No data for {self.silence_s:.0f} s.") from error
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            if received > self.max_bytes:
-                raise HTTPException(413, f"The body is larger than {self.max_bytes} bytes.")
+            if received > limit:
+                raise HTTPException(413, f"The body is larger than {limit} bytes.")
             return message
 
         return limited

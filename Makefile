@@ -1,0 +1,63 @@
+# Everything a user or a developer does, as one word each.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+INTIMA_DATA ?= intima-data
+INTIMA_PORT ?= 8000
+export INTIMA_DATA INTIMA_PORT
+
+.PHONY: run serve setup test check lint format proto stub-drift faults bench default-model compose-config clean help
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
+
+run: $(STAMP) ## start the stack, benchmark nine synthetic arteries, segment one, print the verdict, keep serving
+	$(BIN)/python -m services.demo
+
+serve: $(STAMP) ## start api, stats and the local runner on INTIMA_PORT (8000) with INTIMA_DATA (intima-data)
+	$(BIN)/python -m services.local
+
+setup: $(STAMP) ## create .venv with everything
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"Intima needs Python 3.11; {sys.executable} is {v[0]}.{v[1]}. Give another: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing (about 2 GB with torch; a few minutes) ..."
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(STAMP) ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not faults'
+
+lint: $(STAMP) ## format, ruff, mypy, import contract, stub drift
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) stub-drift
+
+check: lint test ## what CI runs
+
+format: $(STAMP) ## format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: $(STAMP) ## generate the gRPC stubs from proto/
+	$(BIN)/python deploy/generate_stubs.py
+
+stub-drift: $(STAMP) ## fail when the committed stubs differ from proto/
+	$(BIN)/python deploy/generate_stubs.py --check
+
+faults: $(STAMP) ## slow proofs: kill storms, crash points
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/faults
+
+bench: $(STAMP) ## benches; those on real data need the folder ../shared/data
+	$(BIN)/python -m bench
+
+default-model: $(STAMP) ## train and export the default model on synthetic arteries (about 15 minutes)
+	$(BIN)/python -m services.trainer.default_model
+
+clean: ## remove the environment, caches and demo data
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis intima-data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,75 @@
+"""Build the api: one FastAPI app from one settings object."""
+
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+
+from intima import __version__
+from intima.errors import Conflict
+from services.api.dependencies import open_state
+from services.api.routes import benchmarks, datasets, health, jobs, models, segmentations, slides, verdicts
+from services.api.settings import Settings
+from services.http import BodyLimits, install_problem_handlers
+
+_DESCRIPTION = (
+    "Slides in; 4-class masks, uncertainty and arterial measures out. Benchmarks of segmentation models on a handful "
+    "of annotated sections, and verdicts on any two of them. Errors are RFC 9457 problems."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the app. Opens storage, imports the default model, and starts no worker.
+
+    Raises:
+        Conflict: asked to listen on an address other machines reach, without authentication in front.
+    """
+    refuse_open_bind(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        state = open_state(settings)
+        app.state.intima = state
+        async with httpx.AsyncClient(base_url=settings.stats_address, timeout=60.0) as stats:
+            app.state.stats = stats
+            yield
+        state.close()
+
+    app = FastAPI(
+        title="Intima api",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+        responses={422: {"description": "Problem (RFC 9457)"}},
+    )
+    install_problem_handlers(app)
+    for module in (health, datasets, benchmarks, jobs, models, slides, segmentations, verdicts):
+        app.include_router(module.router)
+    limits = {"/v1/datasets": settings.max_dataset_bytes}
+    app.add_middleware(
+        BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s
+    )
+    return app
+
+
+def refuse_open_bind(settings: Settings) -> None:
+    """Raise Conflict when the address is not loopback and no trusted proxy stands in front."""
+    loopback = settings.host == "localhost" or _is_loopback(settings.host)
+    if not loopback and not settings.behind_proxy:
+        raise Conflict(
+            f"Refusing to listen on {settings.host}: this version has no authentication.",
+            code="open_bind",
+            hint="Listen on 127.0.0.1, or put an authenticating proxy in front and set INTIMA_BEHIND_PROXY=true.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+

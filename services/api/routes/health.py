@@ -1,0 +1,33 @@
+"""Liveness and readiness."""
+
+from typing import Annotated
+
+import onnxruntime
+from fastapi import APIRouter, Depends
+
+from intima.registry import resolve
+from services.api.dependencies import DEFAULT_MODEL, State, get_state
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", operation_id="get_liveness")
+def get_liveness() -> dict[str, str]:
+    """Say that the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", operation_id="get_readiness")
+def get_readiness(state: Annotated[State, Depends(get_state)]) -> dict[str, object]:
+    """Say whether the default model loads, on which ONNX Runtime provider, and how long the queue is."""
+    ref = resolve(state.storage, DEFAULT_MODEL).ref
+    model = state.models.get(ref)
+    return {
+        "status": "ok",
+        "provider": model.provider,
+        "onnxruntime": onnxruntime.__version__,
+        "default_model": ref,
+        "queue": state.queue_depth(),
+    }
+
+

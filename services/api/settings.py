@@ -1,0 +1,43 @@
+"""Settings of the api, read from the environment once."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIB = 2**20
+
+
+class Settings(BaseSettings):
+    """Every field is an environment variable with the prefix INTIMA_, e.g. INTIMA_DATA."""
+
+    model_config = SettingsConfigDict(env_prefix="INTIMA_", frozen=True, extra="ignore")
+
+    data: Path = Path("intima-data")
+    """Folder of the embedded database and the blobs."""
+    database_url: str | None = None
+    """SQLAlchemy URL; null takes SQLite inside the data folder."""
+    host: str = "127.0.0.1"
+    """Only loopback until tokens exist: another address refuses to start."""
+    port: int = Field(default=8000, ge=1, le=65535)
+    stats_url: str | None = None
+    """Where the stats service answers; null takes the next port on this host."""
+    queue: Literal["local", "celery"] = "local"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    provider: Literal["cpu", "cuda"] = "cpu"
+    behind_proxy: bool = False
+    """True only where a trusted proxy on a private network is the one client, as in docker-compose.yml."""
+    max_upload_bytes: int = Field(default=100 * _MIB, ge=1)
+    """Limit of one slide upload."""
+    max_dataset_bytes: int = Field(default=2048 * _MIB, ge=1)
+    """Limit of one dataset zip."""
+    max_image_pixels: int = Field(default=32_000_000, ge=1)
+    """Largest image that POST /v1/segment answers in the request."""
+    silence_s: float = Field(default=30.0, gt=0)
+    """A body that sends nothing for this long is ended with 408."""
+
+    @property
+    def stats_address(self) -> str:
+        """Base URL of the stats service."""
+        return self.stats_url or f"http://127.0.0.1:{self.port + 1}"
