@@ -39,7 +39,9 @@ def kfold_splits(subject_of: Mapping[str, str], *, k: int, repeats: int, seed: i
     return splits
 
 
-def inner_split(subject_of: Mapping[str, str], *, cases: tuple[str, ...], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def inner_split(
+    subject_of: Mapping[str, str], *, cases: tuple[str, ...], seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Split the cases of an outer training set into (fit, validation) by subject, about two to one.
 
     Raises:

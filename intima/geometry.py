@@ -49,12 +49,7 @@ class Region:
 
     def inside(self, size: Size) -> bool:
         """Tell whether the rectangle lies fully inside an image of the given size."""
-        return (
-            self.x >= 0
-            and self.y >= 0
-            and self.x + self.width <= size.width
-            and self.y + self.height <= size.height
-        )
+        return self.x >= 0 and self.y >= 0 and self.x + self.width <= size.width and self.y + self.height <= size.height
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,19 +38,14 @@ def plan_benchmark(spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str) -> 
     """
     _refuse_unavailable(spec)
     splits = plan_splits(spec, dataset=dataset)
+    _refuse_unsearchable(spec, splits=splits, dataset=dataset)
     units: list[UnitPlan] = []
     for label, architecture in label_architectures(spec.architectures).items():
         units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
     folds = tuple(u.key for u in units if u.kind == "fold")
     collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
-    index = next((i for i, u in enumerate(units) if u.kind in {"fit", "publish"}), len(units))
-    units.insert(index if not spec.publish else len(units), _unit("collect", "collect", needs=folds, payload=collect))
-    return _collect_before_publish(units)
-
-
-def _collect_before_publish(units: Sequence[UnitPlan]) -> tuple[UnitPlan, ...]:
-    """Order publish units last: their cards carry the collected scores."""
-    return tuple(u for u in units if u.kind != "publish") + tuple(u for u in units if u.kind == "publish")
+    units.append(_unit("collect", "collect", needs=folds, payload=collect))
+    return tuple(sorted(units, key=lambda unit: unit.kind == "publish"))
 
 
 def plan_splits(spec: BenchmarkSpec, *, dataset: Dataset) -> tuple[Split, ...]:
@@ -99,6 +94,24 @@ def _refuse_unavailable(spec: BenchmarkSpec) -> None:
         )
 
 
+def _refuse_unsearchable(spec: BenchmarkSpec, *, splits: Sequence[Split], dataset: Dataset) -> None:
+    """A nested search needs two subjects on each outer training side: one to fit on, one to validate on."""
+    subject_of = {c.case: c.subject for c in dataset.cases}
+    fewest = min(len({subject_of[c] for c in split.train}) for split in splits)
+    if trial_count(spec) and spec.search.nested and fewest < 2:
+        raise Invalid(
+            f"Got {len(dataset.subjects)} subjects; a nested search needs 2 in every outer training set.",
+            code="too_few_subjects",
+            hint="Add subjects, or set search.trials to 0.",
+            pointer="/search/trials",
+        )
+
+
+def trial_count(spec: BenchmarkSpec) -> int:
+    """Return the trials of each study: what the spec says, else what its preset says."""
+    return TRIALS[spec.preset] if spec.search.trials is None else spec.search.trials
+
+
 def _contender_units(
     spec: BenchmarkSpec, *, label: str, architecture: ArchitectureSpec, splits: Sequence[Split], benchmark: str
 ) -> Iterator[UnitPlan]:
@@ -110,14 +123,15 @@ def _contender_units(
         yield from chain
     for seed in spec.seeds:
         for split in splits:
-            yield from _fold_units(spec, label=label, architecture=architecture, split=split, seed=seed, flat=final_trials)
+            yield from _fold_units(
+                spec, label=label, architecture=architecture, split=split, seed=seed, flat=final_trials
+            )
     if spec.publish:
         yield from _publish_units(spec, study=final, trials=final_trials, benchmark=benchmark)
 
 
 def _trial_units(spec: BenchmarkSpec, *, study: StudyRef, prefix: str) -> Iterator[UnitPlan]:
-    count = TRIALS[spec.preset] if spec.search.trials is None else spec.search.trials
-    keys = [f"{prefix}/trial{number}" for number in range(count)]
+    keys = [f"{prefix}/trial{number}" for number in range(trial_count(spec))]
     budget_s = None if spec.search.minutes is None else spec.search.minutes * 60.0
     for number, key in enumerate(keys):
         payload = TrialPayload(
@@ -148,7 +162,11 @@ def _fold_units(
         trials = tuple(u.key for u in chain)
         yield from chain
     payload = FoldPayload(
-        dataset=spec.dataset, study=study, split=split, selection_biased=bool(flat) and not spec.search.nested, preset=spec.preset
+        dataset=spec.dataset,
+        study=study,
+        split=split,
+        selection_biased=bool(flat) and not spec.search.nested,
+        preset=spec.preset,
     )
     yield _unit(f"{prefix}/fold", "fold", needs=trials, payload=payload)
 

@@ -282,4 +282,3 @@ def _label_rows(block: NDArray[np.float32], rows: NDArray[np.float64], width: in
         mixed = block[:, low] * (1 - fraction) + block[:, high] * fraction
         out[start : start + len(at)] = _along(mixed, width, axis=2).argmax(0)
     return out
-

@@ -159,5 +159,7 @@ def pairwise_dice(labels: NDArray[np.uint8], *, classes: int) -> float | None:
 
 
 def _overlaps(a: LabelMask, b: LabelMask, classes: int) -> list[tuple[int, int]]:
-    counts = np.bincount(a.ravel().astype(np.intp) * classes + b.ravel(), minlength=classes**2).reshape(classes, classes)
+    counts = np.bincount(a.ravel().astype(np.intp) * classes + b.ravel(), minlength=classes**2).reshape(
+        classes, classes
+    )
     return [(int(counts[c, c]), int(counts[c].sum() + counts[:, c].sum())) for c in range(1, classes)]

@@ -20,7 +20,13 @@ from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
 PROBLEM = "application/problem+json"
 STATUS: dict[type[IntimaError], int] = {NotFound: 404, Invalid: 422, Conflict: 409, Unavailable: 503}
 STATUS_OF_CODE = {"storage_full": 507, "too_large": 413, "unsupported_media_type": 415, "precondition_failed": 412}
-CODE_OF_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "too_large"}
+CODE_OF_STATUS = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "too_large",
+}
 
 _log = logging.getLogger("intima.http")
 
@@ -142,7 +148,9 @@ def _on_defect(request: Request, exc: Exception) -> Response:
 class BodyLimits:
     """ASGI middleware: refuse bodies that are too large (413) or stop arriving (408)."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, silence_s: float, larger: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, silence_s: float, larger: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.larger = dict(larger or {})

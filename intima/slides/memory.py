@@ -1,30 +1,46 @@
-"""An image that is already in memory, read like any slide."""
+"""Slides made from what is already open: an image in memory, a part of another slide."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from intima.arrays import RgbImage
 from intima.contracts.segmentation import SlideInfo
-from intima.geometry import Region
+from intima.geometry import Region, Size
+from intima.slides._source import WholeImage
+from intima.slides.opening import Slide
+
+
+def slide_from_image(image: RgbImage, info: SlideInfo) -> Slide:
+    """Return a slide over a decoded image with what its file said about itself."""
+    return Slide(WholeImage(info, lambda: image), name="")
+
+
+def crop_slide(slide: Slide, region: Region) -> Slide:
+    """Return a slide that shows one region only, in a frame whose origin is the region's corner.
+
+    Closing it leaves the original open.
+    """
+    return Slide(_Crop(slide, region), name="")
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSlide:
-    """A decoded image with what its file said about itself."""
+class _Crop:
+    """The level-0 pixels of a region of another slide."""
 
-    image: RgbImage
-    info: SlideInfo
+    slide: Slide
+    region: Region
 
-    def read(self, region: Region) -> RgbImage:
-        """Return a region in level-0 pixels; white outside the image."""
-        out = np.full((region.height, region.width, 3), 255, np.uint8)
-        height, width = self.image.shape[:2]
-        x0, y0 = max(0, region.x), max(0, region.y)
-        x1, y1 = min(width, region.x + region.width), min(height, region.y + region.height)
-        if x0 < x1 and y0 < y1:
-            out[y0 - region.y : y1 - region.y, x0 - region.x : x1 - region.x] = self.image[y0:y1, x0:x1]
-        return out
+    @property
+    def info(self) -> SlideInfo:
+        size = {"width": self.region.width, "height": self.region.height, "levels": 1}
+        return self.slide.info.model_copy(update=size)
+
+    @property
+    def levels(self) -> tuple[Size, ...]:
+        return (self.region.size,)
+
+    def read_level(self, level: int, region: Region) -> RgbImage:
+        moved = Region(region.x + self.region.x, region.y + self.region.y, region.width, region.height)
+        return self.slide.read_level(level, moved)
 
     def close(self) -> None:
-        """Do nothing: memory is released with the object."""
+        """Leave the original open: who opened it closes it."""

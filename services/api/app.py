@@ -49,9 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (health, datasets, benchmarks, jobs, models, slides, segmentations, verdicts):
         app.include_router(module.router)
     limits = {"/v1/datasets": settings.max_dataset_bytes}
-    app.add_middleware(
-        BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s
-    )
+    app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
     return app
 
 
@@ -71,5 +69,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-

@@ -29,5 +29,3 @@ def get_readiness(state: Annotated[State, Depends(get_state)]) -> dict[str, obje
         "default_model": ref,
         "queue": state.queue_depth(),
     }
-
-

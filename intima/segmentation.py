@@ -1,0 +1,357 @@
+"""Use case: slide + model -> mask, uncertainty, measures, artefacts."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from intima import __version__
+from intima.arrays import Json, LabelMask, RgbImage, UncertaintyMap
+from intima.contracts.dataset import label_schema
+from intima.contracts.model import ModelCard
+from intima.contracts.segmentation import (
+    Artefact,
+    Interval,
+    Measure,
+    RegionSpec,
+    SegmentationResult,
+    SegmentPayload,
+    UncertaintySummary,
+    VesselMeasures,
+)
+from intima.errors import Invalid
+from intima.formats import FORMATS, ResultArrays
+from intima.geometry import MicronsPerPixel, Region, Size
+from intima.labels import LabelSchema
+from intima.morphometry import class_areas, measure_vessels
+from intima.registry import LoadedModel, load
+from intima.slides import Slide, open_slide, read_working
+from intima.slides.memory import crop_slide
+from intima.store.storage import Storage
+from intima.store.work import Report, UnitInput
+from intima.tiling import Read, Strip, label_strips, predict_tiled
+from intima.tissue import tissue_mask
+from intima.uncertainty import PassStatistics, pairwise_dice, plan_passes, stack_passes, summarise_passes
+
+MAX_THUMBNAIL_PX = 1024
+INTERVAL_BASIS = (
+    "range over passes: each pass measured at the model's resolution and compared with the mean mask there; "
+    "not calibrated against truth"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How native pixels of the analysed region map to the model's working pixels."""
+
+    region: Region
+    """Analysed part of the slide in level-0 pixels."""
+    working: Size
+    """The same part in working pixels."""
+    scale: float
+    """Working pixels per level-0 pixel."""
+    mpp: MicronsPerPixel | None
+    """Pixel size at level 0."""
+
+    @property
+    def native(self) -> Size:
+        """Size of the analysed part in level-0 pixels."""
+        return self.region.size
+
+    @property
+    def working_mpp(self) -> MicronsPerPixel | None:
+        """Pixel size of the working image."""
+        if self.mpp is None:
+            return None
+        return MicronsPerPixel(
+            self.mpp.x * self.native.width / self.working.width, self.mpp.y * self.native.height / self.working.height
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedSlide:
+    """Arrays of one segmentation."""
+
+    mask: LabelMask
+    """Native resolution, (height, width) of the region."""
+    working_mask: LabelMask
+    """Working resolution."""
+    entropy: UncertaintyMap
+    """Working resolution."""
+    disagreement: UncertaintyMap
+    """Working resolution."""
+    pass_labels: NDArray[np.uint8]
+    """(passes, height, width) at working resolution."""
+
+
+def run_segment(unit: UnitInput, storage: Storage, report: Report) -> Json:
+    """Do a "segment" unit: the slide is opened in this process, which is a child made for it."""
+    payload = SegmentPayload.model_validate(unit.payload)
+    report(0.0, "opening the slide")
+    slide = open_slide(storage.blobs.path(payload.slide_sha256), name=payload.slide_name)
+    try:
+        result = segment_slide(slide, storage, payload=payload, model=load(storage, payload.model), report=report)
+    finally:
+        slide.close()
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def segment_slide(
+    slide: Slide, storage: Storage, *, payload: SegmentPayload, model: LoadedModel, report: Report
+) -> SegmentationResult:
+    """Segment a slide, measure it and store its artefacts.
+
+    Raises:
+        Invalid: no pixel size where the model needs one, a region outside the slide, an unsupported sampler.
+    """
+    timings = _Timings()
+    frame = plan_frame(slide, card=model.card, mpp=payload.mpp, region=payload.region)
+    part = crop_slide(slide, frame.region)
+    schema = label_schema(model.card.classes)
+    sampler, passes = plan_passes(payload.uncertainty, members=len(model.predicts))
+    predict = stack_passes(model.predicts, passes)
+    strips = predict_tiled(
+        _reader(part, frame),
+        size=frame.working,
+        predict=predict,
+        tile_px=model.card.tile_px,
+        halo_px=model.card.halo_px,
+    )
+    arrays = collect_strips(strips, frame=frame, classes=len(schema), report=report)
+    timings.mark("inference")
+    report(0.85, "measuring")
+    vessels = _vessels(arrays, frame=frame, schema=schema, sampled=len(passes) > 1 and sampler != "none")
+    areas = class_areas(arrays.mask, schema=schema, mpp=frame.mpp)
+    timings.mark("measures")
+    report(0.9, "writing artefacts")
+    summary = _summary(arrays, sampler=sampler, passes=len(passes), card=model.card, classes=len(schema))
+    provenance = _provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes))
+    bare = SegmentationResult(
+        width=frame.native.width,
+        height=frame.native.height,
+        mpp=None if frame.mpp is None else frame.mpp.mean,
+        origin="full",
+        region=payload.region,
+        areas=areas,
+        vessels=vessels,
+        interval_basis=INTERVAL_BASIS if sampler != "none" else "none: one pass",
+        uncertainty=None if sampler == "none" else summary,
+        artefacts=(),
+        timings_s={},
+        provenance=provenance,
+        warnings=(*slide.info.warnings, *_warnings(part, frame=frame, card=model.card)),
+    )
+    artefacts = tuple(_artefacts(bare, arrays=arrays, slide=part, frame=frame, schema=schema, storage=storage))
+    timings.mark("artefacts")
+    return bare.model_copy(update={"artefacts": artefacts, "timings_s": timings.seconds})
+
+
+class _Timings:
+    """Seconds by stage, for the user; no part of the result's identity."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def mark(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
+
+
+def plan_frame(slide: Slide, *, card: ModelCard, mpp: float | None, region: RegionSpec | None) -> Frame:
+    """Decide region and working size.
+
+    Raises:
+        Invalid: the model works in µm and the slide has no pixel size, or the region leaves the slide.
+    """
+    info = slide.info
+    full = Size(info.width, info.height)
+    area = Region(0, 0, full.width, full.height)
+    if region is not None:
+        area = Region(region.x, region.y, region.width, region.height)
+    if not area.inside(full):
+        raise Invalid(
+            f"Got a region up to ({area.x + area.width}, {area.y + area.height}); "
+            f"the slide is {full.width} x {full.height} px.",
+            code="region_outside",
+            hint="Give a region inside the slide, in level-0 pixels.",
+            pointer="/region",
+        )
+    known = mpp if mpp is not None else info.mpp
+    pixel = None if known is None else MicronsPerPixel(known, known)
+    scale = working_scale(card, pixel)
+    return Frame(region=area, working=area.size.scaled(scale), scale=scale, mpp=pixel)
+
+
+def working_scale(card: ModelCard, mpp: MicronsPerPixel | None) -> float:
+    """Return working pixels per level-0 pixel. Raises Invalid where a pixel size is needed and missing."""
+    if card.mpp is None:
+        return card.pixel_scale
+    if mpp is None:
+        raise Invalid(
+            f"The slide states no pixel size, and model {card.name} works at {card.mpp:g} µm per pixel.",
+            code="missing_pixel_size",
+            hint="Give mpp, the side of one pixel in µm, when uploading the slide (form field mpp).",
+            pointer="/mpp",
+        )
+    return mpp.mean / card.mpp
+
+
+def _reader(slide: Slide, frame: Frame) -> Read:
+    """Read tiles of the analysed region in working pixels."""
+    return lambda region: read_working(slide, region, scale=frame.scale)
+
+
+def collect_strips(strips: Iterator[Strip], *, frame: Frame, classes: int, report: Report) -> SegmentedSlide:
+    """Gather streamed strips of stacked passes into masks and maps."""
+    height = frame.working.height
+    statistics: list[PassStatistics] = []
+
+    def mean_strips() -> Iterator[Strip]:
+        for top, stacked in strips:
+            done = summarise_passes(stacked, classes=classes)
+            statistics.append(done)
+            report(0.05 + 0.8 * (top + stacked.shape[1]) / height, f"row {top + stacked.shape[1]} of {height}")
+            yield top, done.probabilities
+
+    labels = [rows for _, rows in label_strips(mean_strips(), working=frame.working, native=frame.native)]
+    return SegmentedSlide(
+        mask=np.concatenate(labels),
+        working_mask=np.concatenate([s.probabilities.argmax(0).astype(np.uint8) for s in statistics]),
+        entropy=np.concatenate([s.entropy for s in statistics]),
+        disagreement=np.concatenate([s.disagreement for s in statistics]),
+        pass_labels=np.concatenate([s.labels for s in statistics], axis=1),
+    )
+
+
+def _vessels(arrays: SegmentedSlide, *, frame: Frame, schema: LabelSchema, sampled: bool) -> tuple[VesselMeasures, ...]:
+    native = measure_vessels(arrays.mask, schema=schema, mpp=frame.mpp)
+    if not sampled:
+        return native
+    return tuple(_with_intervals(v, arrays=arrays, frame=frame, schema=schema) for v in native)
+
+
+def _with_intervals(
+    vessel: VesselMeasures, *, arrays: SegmentedSlide, frame: Frame, schema: LabelSchema
+) -> VesselMeasures:
+    window = _working_window(vessel.bounds, frame)
+    scaled = frame.working_mpp
+    reference = _largest(arrays.working_mask[window], schema, scaled)
+    each = [_largest(labels[window], schema, scaled) for labels in arrays.pass_labels]
+    unit = 1.0 if frame.mpp is not None else frame.native.width / frame.working.width
+    measures = tuple(_interval(m, reference=reference, each=each, px=unit) for m in vessel.measures)
+    return vessel.model_copy(update={"measures": measures})
+
+
+_MARGIN_PX = 8
+
+
+def _working_window(bounds: RegionSpec, frame: Frame) -> tuple[slice, slice]:
+    fx, fy = frame.working.width / frame.native.width, frame.working.height / frame.native.height
+    x0, y0 = int(bounds.x * fx) - _MARGIN_PX, int(bounds.y * fy) - _MARGIN_PX
+    x1, y1 = int((bounds.x + bounds.width) * fx) + _MARGIN_PX, int((bounds.y + bounds.height) * fy) + _MARGIN_PX
+    return slice(max(0, y0), max(0, y1)), slice(max(0, x0), max(0, x1))
+
+
+def _largest(mask: LabelMask, schema: LabelSchema, mpp: MicronsPerPixel | None) -> dict[str, float]:
+    vessels = measure_vessels(mask, schema=schema, mpp=mpp)
+    return {m.name: m.value for m in vessels[0].measures if m.value is not None} if vessels else {}
+
+
+_POWER_OF_PX = {"px": 1, "px^2": 2}
+
+
+def _interval(measure: Measure, *, reference: dict[str, float], each: list[dict[str, float]], px: float) -> Measure:
+    """Move the spread of the passes around the mean mask's value at working resolution to the native value."""
+    centre = reference.get(measure.name)
+    values = [e[measure.name] for e in each if measure.name in e]
+    if measure.value is None or centre is None or len(values) < len(each):
+        return measure
+    factor = px ** _POWER_OF_PX.get(measure.unit, 0)
+    low = measure.value + min(0.0, min(values) - centre) * factor
+    high = measure.value + max(0.0, max(values) - centre) * factor
+    return measure.model_copy(update={"interval": Interval(low=low, high=high)})
+
+
+def _summary(arrays: SegmentedSlide, *, sampler: str, passes: int, card: ModelCard, classes: int) -> UncertaintySummary:
+    return UncertaintySummary(
+        sampler=sampler,
+        passes=passes,
+        mean_entropy=float(arrays.entropy.mean()),
+        mean_disagreement=float(arrays.disagreement.mean()),
+        pairwise_dice=pairwise_dice(arrays.pass_labels, classes=classes),
+        calibration=card.calibration,
+    )
+
+
+def _provenance(
+    payload: SegmentPayload, *, model: LoadedModel, frame: Frame, sampler: str, passes: int
+) -> dict[str, object]:
+    return {
+        "slide_sha256": payload.slide_sha256,
+        "slide_name": payload.slide_name,
+        "subject": payload.subject,
+        "model": payload.model,
+        "member_sha256": [m.onnx_sha256 for m in model.card.members],
+        "synthetic_training_data": model.card.synthetic,
+        "mpp_source": "given" if payload.mpp is not None else ("file" if frame.mpp is not None else "none"),
+        "working_scale": frame.scale,
+        "working_width": frame.working.width,
+        "working_height": frame.working.height,
+        "tile_px": model.card.tile_px,
+        "halo_px": model.card.halo_px,
+        "sampler": sampler,
+        "passes": passes,
+        "seed": payload.uncertainty.seed,
+        "provider": model.provider,
+        "onnxruntime": onnxruntime.__version__,
+        "intima": __version__,
+    }
+
+
+def _warnings(slide: Slide, *, frame: Frame, card: ModelCard) -> Iterator[str]:
+    if card.synthetic:
+        yield "The model was trained on synthetic phantoms only: do not report its numbers on real tissue."
+    if frame.mpp is None:
+        yield "No pixel size: areas are in pixels, ratios have no unit."
+    if not tissue_mask(thumbnail(slide, frame)).any():
+        yield "No tissue was found in the analysed region."
+
+
+def thumbnail(slide: Slide, frame: Frame) -> RgbImage:
+    """Return the analysed region with at most 1024 pixels on its long side."""
+    scale = min(1.0, MAX_THUMBNAIL_PX / max(frame.native.width, frame.native.height))
+    size = frame.native.scaled(scale)
+    return read_working(slide, Region(0, 0, size.width, size.height), scale=scale)
+
+
+def _artefacts(
+    result: SegmentationResult,
+    *,
+    arrays: SegmentedSlide,
+    slide: Slide,
+    frame: Frame,
+    schema: LabelSchema,
+    storage: Storage,
+) -> Iterator[Artefact]:
+    bundle = ResultArrays(
+        mask=arrays.mask,
+        entropy=arrays.entropy,
+        disagreement=arrays.disagreement,
+        thumbnail=thumbnail(slide, frame),
+        schema=schema,
+        mpp=frame.mpp,
+        working_mpp=frame.working_mpp,
+        origin=(frame.region.x, frame.region.y),
+    )
+    maps = {"entropy.ome.tiff", "disagreement.ome.tiff", "uncertainty.png"}
+    for name, form in FORMATS.items():
+        if result.uncertainty is None and name in maps:
+            continue
+        data = form.write(bundle, result)
+        sha256 = storage.blobs.put(data)
+        yield Artefact(name=name, sha256=sha256, bytes=len(data), media_type=form.media_type)

@@ -1,0 +1,154 @@
+"""Splits keep subjects apart; plans are complete, ordered and free of leaks."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, TrialPayload, UnitPlan
+from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.errors import Invalid
+from intima.folds import inner_split, kfold_splits, leave_one_out_splits
+from intima.schedule import label_architectures, plan_benchmark
+
+
+def dataset(subjects: int = 9, sections: int = 2) -> Dataset:
+    cases = [
+        StoredCase(
+            case=f"images/{s}-{i}.png",
+            subject=f"m{s}",
+            block=None,
+            section=None,
+            mpp=1.0,
+            width=64,
+            height=64,
+            image_sha256="0" * 64,
+            mask_sha256="1" * 64,
+        )
+        for s in range(subjects)
+        for i in range(sections)
+    ]
+    classes = (
+        ClassSpec(index=0, name="background", color="#000000"),
+        ClassSpec(index=1, name="tissue", color="#ff0000"),
+    )
+    return Dataset(id="ds_1", version="2" * 64, name="d", licence="none", classes=classes, cases=tuple(cases))
+
+
+def plan(data: Dataset | None = None, **fields: Any) -> tuple[UnitPlan, ...]:
+    base: dict[str, Any] = {"dataset": "ds_1", "architectures": ["unet"], "protocols": [{"kind": "loocv"}]}
+    return plan_benchmark(BenchmarkSpec.model_validate(base | fields), dataset=data or dataset(), benchmark="bm_1")
+
+
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=3, max_size=12),
+    k=st.integers(2, 3),
+    repeats=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_no_subject_is_on_both_sides_and_every_case_is_tested_once(
+    sizes: list[int], k: int, repeats: int, seed: int
+) -> None:
+    groups = {f"c{s}.{i}": f"s{s}" for s, n in enumerate(sizes) for i in range(n)}
+    for splits, times in (
+        (kfold_splits(groups, k=k, repeats=repeats, seed=seed), repeats),
+        (leave_one_out_splits(groups), 1),
+    ):
+        tested = sorted(c for s in splits for c in s.test)
+        assert tested == sorted(list(groups) * times)
+        for split in splits:
+            assert not {groups[c] for c in split.train} & {groups[c] for c in split.test}
+            assert sorted(split.train + split.test) == sorted(groups)
+            fit, validation = (
+                inner_split(groups, cases=split.train, seed=seed)
+                if len({groups[c] for c in split.train}) > 1
+                else ((), ())
+            )
+            assert not {groups[c] for c in fit} & {groups[c] for c in validation}
+            assert not set(fit + validation) & set(split.test)
+
+
+def test_repeats_differ_and_the_seed_decides() -> None:
+    groups = {f"c{i}": f"s{i}" for i in range(9)}
+    splits = kfold_splits(groups, k=3, repeats=2, seed=1)
+    assert {s.test for s in splits[:3]} != {s.test for s in splits[3:]}
+    assert splits == kfold_splits(groups, k=3, repeats=2, seed=1)
+    assert splits != kfold_splits(groups, k=3, repeats=2, seed=2)
+
+
+@settings(deadline=None)
+@given(
+    trials=st.integers(0, 3),
+    nested=st.booleans(),
+    publish=st.booleans(),
+    seeds=st.lists(st.integers(0, 5), min_size=1, max_size=2, unique=True),
+)
+def test_every_need_stands_before_its_unit(trials: int, nested: bool, publish: bool, seeds: list[int]) -> None:
+    units = plan(
+        architectures=["unet", "deeplabv3plus"],
+        protocols=[{"kind": "loocv"}, {"kind": "kfold", "k": 3}],
+        search={"trials": trials, "nested": nested},
+        seeds=seeds,
+        publish=publish,
+    )
+    seen: set[str] = set()
+    for unit in units:
+        assert set(unit.needs) <= seen, unit.key
+        assert unit.key not in seen
+        seen.add(unit.key)
+    folds = [u for u in units if u.kind == "fold"]
+    assert len(folds) == 2 * 12 * len(seeds)
+    assert set(next(u for u in units if u.kind == "collect").needs) == {u.key for u in folds}
+    assert sum(u.kind == "publish" for u in units) == (2 if publish else 0)
+
+
+def test_a_nested_search_never_sees_the_test_subjects() -> None:
+    data = dataset()
+    subject_of = {c.case: c.subject for c in data.cases}
+    units = {u.key: u for u in plan(data, search={"trials": 2})}
+    for unit in units.values():
+        if unit.kind != "fold":
+            continue
+        fold = FoldPayload.model_validate(unit.payload)
+        assert not fold.selection_biased
+        held = {subject_of[c] for c in fold.split.test}
+        for need in unit.needs:
+            trial = TrialPayload.model_validate(units[need].payload)
+            assert trial.study.split is not None
+            assert not held & {subject_of[c] for c in trial.study.split.train}
+
+
+def test_a_flat_search_is_labelled() -> None:
+    folds = [
+        FoldPayload.model_validate(u.payload) for u in plan(search={"trials": 1, "nested": False}) if u.kind == "fold"
+    ]
+    assert folds
+    assert all(f.selection_biased for f in folds)
+
+
+def test_too_few_subjects_are_refused_with_the_numbers() -> None:
+    with pytest.raises(Invalid, match="Got 2 subjects; 3-fold"):
+        plan(dataset(subjects=2), protocols=[{"kind": "kfold", "k": 3}])
+    with pytest.raises(Invalid, match="Got 2 subjects"):
+        plan(dataset(subjects=2), search={"trials": 1})
+    assert plan(dataset(subjects=2), search={"trials": 0})
+
+
+def test_two_contenders_of_one_name_are_told_apart() -> None:
+    spec = BenchmarkSpec.model_validate(
+        {
+            "dataset": "d",
+            "architectures": ["unet", {"name": "unet", "encoder": "resnet18"}],
+            "protocols": [{"kind": "loocv"}],
+        }
+    )
+    assert list(label_architectures(spec.architectures)) == ["unet-tf_efficientnet_lite0-256", "unet-resnet18-256"]
+    with pytest.raises(Invalid):
+        plan(architectures=["unet", "unet"])
+
+
+def test_an_external_dataset_is_refused_and_not_ignored() -> None:
+    with pytest.raises(Invalid) as error:
+        plan(external_dataset="ds_2")
+    assert error.value.pointer == "/external_dataset"

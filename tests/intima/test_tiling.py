@@ -1,0 +1,110 @@
+"""The sliding window against whole-image prediction, and strips against arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intima.arrays import LogitBatch, TileBatch
+from intima.errors import Invalid
+from intima.geometry import Size
+from intima.tiling import (
+    TileGrid,
+    label_strips,
+    predict_image,
+    resample_image,
+    to_tile_batch,
+    upsample_logits,
+)
+
+
+def pointwise(tiles: TileBatch) -> LogitBatch:
+    """A net without context: the whole-image answer is known exactly."""
+    return np.concatenate([tiles, 2 * tiles[:, :1] - 1], axis=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    tile=st.sampled_from([32, 64, 96, 128, 512]),
+    halo=st.integers(0, 15),
+)
+def test_pointwise_net_gives_the_same_answer_for_any_tiling(width: int, height: int, tile: int, halo: int) -> None:
+    image = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    out = predict_image(image, pointwise, tile_px=tile, halo_px=halo)
+    expected = pointwise(image.transpose(2, 0, 1)[None].astype(np.float32) / 255)[0]
+    assert out.shape == expected.shape
+    np.testing.assert_allclose(out, expected, atol=2e-6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), tile=st.integers(32, 600), data=st.data())
+def test_grid_covers_every_pixel_with_the_overlap_asked_for(
+    width: int, height: int, tile: int, data: st.DataObject
+) -> None:
+    halo = data.draw(st.integers(0, (tile - 1) // 2))
+    rows = TileGrid(Size(width, height), tile, halo).rows()
+    for axis, length, origins in (
+        ("x", width, [r.x for r in rows[0]]),
+        ("y", height, [row[0].y for row in rows]),
+    ):
+        side = min(tile, length)
+        assert origins[0] == 0, axis
+        assert origins[-1] + side == length, axis
+        assert all(
+            a + side - b >= min(2 * halo, side) - 1 and b > a for a, b in zip(origins, origins[1:], strict=False)
+        )
+
+
+def test_a_net_with_context_is_close_to_the_whole_image_where_the_halo_covers_it() -> None:
+    def blur(tiles: TileBatch) -> LogitBatch:
+        padded = np.pad(tiles, ((0, 0), (0, 0), (4, 4), (4, 4)), mode="edge")
+        return np.mean([padded[:, :, i : i + tiles.shape[2], 4:-4] for i in range(9)], axis=0, dtype=np.float32)
+
+    image = np.random.default_rng(0).integers(0, 256, (256, 192, 3), dtype=np.uint8)
+    whole = predict_image(image, blur, tile_px=512, halo_px=0)
+    tiled = predict_image(image, blur, tile_px=96, halo_px=24)
+    assert np.abs(whole - tiled).mean() < 2e-3
+
+
+def test_halo_must_leave_a_core() -> None:
+    with pytest.raises(Invalid, match="halo"):
+        TileGrid(Size(100, 100), 64, 32)
+
+
+def test_tiles_are_padded_to_multiples_of_32() -> None:
+    batch = to_tile_batch([np.full((33, 1, 3), 255, np.uint8)])
+    assert batch.shape == (1, 3, 64, 32)
+    assert batch.min() == 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    native_w=st.integers(1, 90),
+    native_h=st.integers(1, 200),
+    cuts=st.sets(st.integers(1, 39)),
+)
+def test_label_strips_equal_the_whole_upsampled_at_once(
+    seed: int, native_w: int, native_h: int, cuts: set[int]
+) -> None:
+    scores = np.random.default_rng(seed).normal(size=(4, 40, 30)).astype(np.float32)
+    edges = [0, *sorted(cuts), 40]
+    strips = ((a, scores[:, a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    native = Size(native_w, native_h)
+    parts = list(label_strips(strips, working=Size(30, 40), native=native))
+    assert [top for top, _ in parts] == list(np.cumsum([0, *(len(m) for _, m in parts)])[:-1])
+    mask = np.concatenate([m for _, m in parts])
+    assert mask.shape == (native_h, native_w)
+    if native_h >= 40 and native_w >= 30:
+        np.testing.assert_array_equal(mask, upsample_logits(scores, native).argmax(0))
+
+
+def test_shrinking_keeps_the_mean_and_growing_a_constant() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (211, 173, 3), dtype=np.uint8)
+    small = resample_image(image, Size(57, 71))
+    assert abs(float(small.mean()) - float(image.mean())) < 0.5
+    grown = upsample_logits(np.full((2, 3, 3), 7.0, np.float32), Size(50, 20))
+    assert grown.shape == (2, 20, 50)
+    np.testing.assert_allclose(grown, 7.0, rtol=1e-6)

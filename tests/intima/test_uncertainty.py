@@ -1,0 +1,106 @@
+"""Pass statistics against closed forms."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intima.contracts.segmentation import UncertaintySpec
+from intima.errors import Invalid
+from intima.uncertainty import Pass, pairwise_dice, plan_passes, stack_passes, summarise_passes, turn, unturn
+
+
+@given(view=st.integers(0, 7))
+def test_turning_back_gives_the_original(view: int) -> None:
+    batch = np.arange(2 * 3 * 5 * 4, dtype=np.float32).reshape(2, 3, 5, 4)
+    np.testing.assert_array_equal(unturn(turn(batch, view), view), batch)
+
+
+def test_the_eight_views_differ() -> None:
+    batch = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    assert len({turn(batch, v).tobytes() for v in range(8)}) == 8
+
+
+def test_identical_passes_disagree_by_nothing() -> None:
+    logits = np.random.default_rng(0).normal(size=(4, 6, 7)).astype(np.float32)
+    s = summarise_passes(np.concatenate([logits] * 5), classes=4)
+    assert s.disagreement.max() < 1e-5
+    assert s.entropy.max() <= 1.0
+
+
+def test_passes_sure_of_different_classes_disagree_fully() -> None:
+    one = np.full((2, 1, 1), -50.0, np.float32)
+    other = one.copy()
+    one[0], other[1] = 50.0, 50.0
+    s = summarise_passes(np.concatenate([one, other]), classes=2)
+    np.testing.assert_allclose(s.disagreement, 1.0, atol=1e-6)
+    np.testing.assert_allclose(s.entropy, 1.0, atol=1e-6)
+
+
+def test_undecided_passes_have_entropy_and_no_disagreement() -> None:
+    s = summarise_passes(np.zeros((8, 2, 2), np.float32), classes=4)
+    np.testing.assert_allclose(s.entropy, 1.0, atol=1e-6)
+    np.testing.assert_allclose(s.disagreement, 0.0, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), passes=st.integers(1, 6), classes=st.integers(2, 5), scale=st.floats(0.1, 200.0))
+def test_statistics_are_finite_and_within_bounds(seed: int, passes: int, classes: int, scale: float) -> None:
+    stacked = np.random.default_rng(seed).normal(scale=scale, size=(passes * classes, 3, 4)).astype(np.float32)
+    s = summarise_passes(stacked, classes=classes)
+    assert np.isfinite(s.entropy).all()
+    assert (s.disagreement <= s.entropy + 1e-6).all()
+    assert s.entropy.min() >= 0
+    np.testing.assert_allclose(s.probabilities.sum(0), 1.0, atol=1e-5)
+
+
+def test_stacked_passes_of_an_equivariant_net_agree() -> None:
+    def net(tiles: np.ndarray) -> np.ndarray:
+        return tiles[:, :2] * 3
+
+    predict = stack_passes([net, net], [Pass(0, 0), Pass(1, 5), Pass(0, 3)])
+    tiles = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    out = predict(tiles)
+    assert out.shape == (2, 6, 32, 32)
+    np.testing.assert_array_equal(out[:, :2], out[:, 2:4])
+    np.testing.assert_array_equal(out[:, :2], out[:, 4:])
+
+
+def test_plans() -> None:
+    assert plan_passes(UncertaintySpec(), members=1)[0] == "tta"
+    name, passes = plan_passes(UncertaintySpec(passes=8), members=3)
+    assert name == "ensemble"
+    assert len(set(passes)) == 8
+    assert {p.member for p in passes} == {0, 1, 2}
+    assert plan_passes(UncertaintySpec(sampler="none"), members=2)[1] == (Pass(0, 0), Pass(1, 0))
+    again = plan_passes(UncertaintySpec(passes=8), members=3)[1]
+    assert again == passes
+
+
+@pytest.mark.parametrize(
+    ("spec", "members"),
+    [
+        (UncertaintySpec(sampler="mc_dropout"), 2),
+        (UncertaintySpec(sampler="ensemble"), 1),
+        (UncertaintySpec(sampler="tta", passes=9), 1),
+        (UncertaintySpec(sampler="tta", passes=1), 1),
+        (UncertaintySpec(sampler="ensemble", passes=1), 2),
+        (UncertaintySpec(sampler="ensemble", passes=17), 2),
+    ],
+)
+def test_impossible_samplers_are_refused_with_a_hint(spec: UncertaintySpec, members: int) -> None:
+    with pytest.raises(Invalid) as error:
+        plan_passes(spec, members=members)
+    assert error.value.hint
+    assert error.value.pointer.startswith("/uncertainty/")
+
+
+def test_pairwise_dice() -> None:
+    a = np.zeros((4, 4), np.uint8)
+    a[:2] = 1
+    b = np.zeros((4, 4), np.uint8)
+    b[1:3] = 1
+    assert pairwise_dice(np.stack([a, a]), classes=3) == 1.0
+    assert pairwise_dice(np.stack([a, b]), classes=3) == pytest.approx(0.5)
+    assert pairwise_dice(np.stack([a * 0, a * 0]), classes=3) is None
+    assert pairwise_dice(a[None], classes=3) is None
