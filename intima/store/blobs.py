@@ -1,0 +1,241 @@
+"""Immutable bytes under the SHA-256 of their content."""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from intima.errors import NotFound, Unavailable
+from intima.store.keys import check_sha256
+
+CHUNK_BYTES = 1 << 20
+FLOOR_BYTES = 64 << 20
+"""Free space a write must leave on the volume, so that the database can still commit."""
+
+
+class BlobCorrupt(Unavailable):
+    """A stored blob no longer has the content of its name."""
+
+    code = "blob_corrupt"
+
+
+class StorageFull(Unavailable):
+    """The volume of the store has no room; nothing was changed."""
+
+    code = "storage_full"
+
+
+class Blobs(Protocol):
+    """A content-addressed store of bytes."""
+
+    def put(self, data: bytes) -> str:
+        """Store bytes durably and return their SHA-256 (hex). Raises StorageFull."""
+        ...
+
+    def put_file(self, path: Path) -> str:
+        """Store a copy of a file durably and return its SHA-256 (hex). Raises StorageFull."""
+        ...
+
+    def read(self, sha256: str) -> bytes:
+        """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""
+        ...
+
+    def path(self, sha256: str) -> Path:
+        """Return a file with the content, to be read only. Raises NotFound."""
+        ...
+
+    def exists(self, sha256: str) -> bool:
+        """Tell whether the blob is stored."""
+        ...
+
+    def size(self, sha256: str) -> int:
+        """Return the number of bytes. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBlobs:
+    """Blobs as read-only files ``root/ab/<sha256>``; written aside, synced, renamed, folder synced."""
+
+    root: Path
+    floor_bytes: int = FLOOR_BYTES
+
+    def put(self, data: bytes) -> str:
+        """Store bytes durably and return their SHA-256. Raises StorageFull."""
+        name = hashlib.sha256(data).hexdigest()
+        if self._holds(name):
+            return name
+        with self._writing(len(data)) as (temporary, file):
+            file.write(data)
+            self._settle(temporary, file, name=name)
+        return name
+
+    def put_file(self, path: Path) -> str:
+        """Store a copy of a file durably and return its SHA-256. Raises StorageFull."""
+        digest = hashlib.sha256()
+        with path.open("rb") as source, self._writing(path.stat().st_size) as (temporary, file):
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                file.write(chunk)
+            name = digest.hexdigest()
+            if not self._holds(name):
+                self._settle(temporary, file, name=name)
+        return name
+
+    def read(self, sha256: str) -> bytes:
+        """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""
+        data = self.path(sha256).read_bytes()
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise BlobCorrupt(f"Blob {sha256} has content with SHA-256 {found}; restore it from a backup.")
+        return data
+
+    def path(self, sha256: str) -> Path:
+        """Return the file of a blob. Raises NotFound."""
+        path = self._target(check_sha256(sha256))
+        if not path.is_file():
+            raise NotFound(f"There is no blob {sha256}.", code="blob_missing")
+        return path
+
+    def exists(self, sha256: str) -> bool:
+        """Tell whether the blob is stored."""
+        return self._target(check_sha256(sha256)).is_file()
+
+    def size(self, sha256: str) -> int:
+        """Return the number of bytes. Raises NotFound."""
+        return self.path(sha256).stat().st_size
+
+    def remove_leftovers(self) -> int:
+        """Remove half-written files of processes of this host that are gone; return how many there were."""
+        leftovers = [p for p in self._aside.glob("*.part") if _is_abandoned(p.name)]
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return len(leftovers)
+
+    @property
+    def _aside(self) -> Path:
+        return self.root / "aside"
+
+    def _target(self, name: str) -> Path:
+        return self.root / name[:2] / name
+
+    def _holds(self, name: str) -> bool:
+        """Tell whether a sound copy is stored; a damaged one is written anew."""
+        target = self._target(name)
+        return target.is_file() and _sha256_of(target) == name
+
+    @contextmanager
+    def _writing(self, expected_bytes: int) -> Iterator[tuple[Path, BinaryIO]]:
+        """Open a file aside; remove it whatever happens; say plainly when the volume is full."""
+        self._aside.mkdir(parents=True, exist_ok=True)
+        self._check_room(expected_bytes)
+        temporary = self._aside / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}.part"
+        try:
+            with temporary.open("xb") as file:
+                yield temporary, file
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                raise StorageFull(f"No room for {expected_bytes} bytes in the store.", hint=_MAKE_ROOM) from error
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _check_room(self, expected_bytes: int) -> None:
+        free = shutil.disk_usage(self._aside).free
+        if free - expected_bytes < self.floor_bytes:
+            raise StorageFull(
+                f"Got {expected_bytes} bytes to store; {free} bytes are free and {self.floor_bytes} must stay free.",
+                hint=_MAKE_ROOM,
+            )
+
+    def _settle(self, temporary: Path, file: BinaryIO, *, name: str) -> None:
+        """Make the content durable first and the name after it."""
+        file.flush()
+        os.fchmod(file.fileno(), 0o444)
+        os.fsync(file.fileno())
+        target = self._target(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+        _sync_folder(self.root)
+
+
+_MAKE_ROOM = "Free space on the volume of the data folder and try again; stored results are untouched."
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable: without this a power cut may undo it (minio/minio#18304)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_abandoned(name: str) -> bool:
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname() or not rest.isdigit():
+        return False
+    with suppress(PermissionError):
+        try:
+            os.kill(int(rest), 0)
+        except ProcessLookupError:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBlobs:
+    """Blobs of one process, for tests; files are made on demand in a folder that goes with the object."""
+
+    stored: dict[str, bytes] = field(default_factory=dict)
+    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256."""
+        name = hashlib.sha256(data).hexdigest()
+        self.stored[name] = data
+        return name
+
+    def put_file(self, path: Path) -> str:
+        """Store the content of a file and return its SHA-256."""
+        return self.put(path.read_bytes())
+
+    def read(self, sha256: str) -> bytes:
+        """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""
+        data = self._get(sha256)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise BlobCorrupt(f"Blob {sha256} does not have the content of its name.")
+        return data
+
+    def path(self, sha256: str) -> Path:
+        """Return a file with the content. Raises NotFound."""
+        path = Path(self.folder.name) / sha256
+        path.write_bytes(self._get(sha256))
+        return path
+
+    def exists(self, sha256: str) -> bool:
+        """Tell whether the blob is stored."""
+        return check_sha256(sha256) in self.stored
+
+    def size(self, sha256: str) -> int:
+        """Return the number of bytes. Raises NotFound."""
+        return len(self._get(sha256))
+
+    def _get(self, sha256: str) -> bytes:
+        if not self.exists(sha256):
+            raise NotFound(f"There is no blob {sha256}.", code="blob_missing")
+        return self.stored[sha256]

@@ -1,0 +1,199 @@
+"""Rows of the catalog: datasets, slides, benchmarks, segmentations. All functions work in the caller's transaction."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Row, Table, insert, select, update
+
+from intima.arrays import Json
+from intima.contracts.benchmark import BenchmarkSpec
+from intima.contracts.dataset import Dataset
+from intima.contracts.segmentation import SegmentPayload, SlideInfo
+from intima.errors import NotFound
+from intima.store import tables as t
+from intima.store.keys import json_sha256, new_id
+from intima.store.paging import Page, page_of
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSlide:
+    """A slide: its bytes are the blob ``sha256``."""
+
+    id: str
+    sha256: str
+    name: str
+    """Name of the uploaded file; metadata only."""
+    info: SlideInfo
+    mpp: float | None
+    """Override in µm per pixel; null: what the file says."""
+    subject: str | None
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBenchmark:
+    """A submitted benchmark; its state is that of its job."""
+
+    id: str
+    job_id: str
+    dataset: str
+    spec: BenchmarkSpec
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegmentation:
+    """A requested segmentation; state and result are those of its job."""
+
+    id: str
+    slide: str
+    job_id: str
+    payload: SegmentPayload
+    created_at: str
+
+
+def rfc3339(epoch_s: float) -> str:
+    """Return a time as RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def add_dataset(conn: Connection, dataset: Dataset) -> Dataset:
+    """Store a dataset, or return the stored one of the same version (content)."""
+    known = conn.execute(select(t.datasets.c.body).where(t.datasets.c.version == dataset.version)).scalar()
+    if known is not None:
+        return Dataset.model_validate(known)
+    body = dataset.model_dump(mode="json")
+    conn.execute(
+        insert(t.datasets).values(
+            id=dataset.id, version=dataset.version, name=dataset.name, body=body, created_at=t.database_now()
+        )
+    )
+    return dataset
+
+
+def get_dataset(conn: Connection, dataset_id: str) -> Dataset:
+    """Return a dataset. Raises NotFound."""
+    return Dataset.model_validate(_get(conn, t.datasets, dataset_id, "dataset").body)
+
+
+def list_datasets(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[Dataset]:
+    """Return datasets, newest first. Raises Invalid for a bad page."""
+    page = page_of(conn, t.datasets, page_size=page_size, page_token=page_token)
+    return page.map(lambda row: Dataset.model_validate(row.body))
+
+
+def add_slide(
+    conn: Connection, *, sha256: str, name: str, info: SlideInfo, mpp: float | None = None, subject: str | None = None
+) -> StoredSlide:
+    """Store a slide, or return the stored one with the same bytes, name, pixel size and subject."""
+    identity = json_sha256({"sha256": sha256, "name": name, "mpp": mpp, "subject": subject})
+    known = conn.execute(select(t.slides).where(t.slides.c.identity == identity)).one_or_none()
+    if known is not None:
+        return _slide(known)
+    slide_id = new_id("sld")
+    conn.execute(
+        insert(t.slides).values(
+            id=slide_id,
+            identity=identity,
+            sha256=sha256,
+            name=name,
+            info=info.model_dump(mode="json"),
+            mpp=mpp,
+            subject=subject,
+            created_at=t.database_now(),
+        )
+    )
+    return get_slide(conn, slide_id)
+
+
+def get_slide(conn: Connection, slide_id: str) -> StoredSlide:
+    """Return a slide. Raises NotFound."""
+    return _slide(_get(conn, t.slides, slide_id, "slide"))
+
+
+def list_slides(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredSlide]:
+    """Return slides, newest first. Raises Invalid for a bad page."""
+    return page_of(conn, t.slides, page_size=page_size, page_token=page_token).map(_slide)
+
+
+def add_benchmark(
+    conn: Connection, *, benchmark_id: str, job_id: str, dataset: str, spec: BenchmarkSpec
+) -> StoredBenchmark:
+    """Store a benchmark beside its job."""
+    conn.execute(
+        insert(t.benchmarks).values(
+            id=benchmark_id,
+            job_id=job_id,
+            dataset=dataset,
+            spec=spec.model_dump(mode="json"),
+            created_at=t.database_now(),
+        )
+    )
+    return get_benchmark(conn, benchmark_id)
+
+
+def get_benchmark(conn: Connection, benchmark_id: str) -> StoredBenchmark:
+    """Return a benchmark. Raises NotFound."""
+    return _benchmark(_get(conn, t.benchmarks, benchmark_id, "benchmark"))
+
+
+def list_benchmarks(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredBenchmark]:
+    """Return benchmarks, newest first. Raises Invalid for a bad page."""
+    return page_of(conn, t.benchmarks, page_size=page_size, page_token=page_token).map(_benchmark)
+
+
+def find_segmentation(conn: Connection, segmentation_id: str) -> StoredSegmentation | None:
+    """Return the segmentation of this identity, or null where nobody asked for it yet."""
+    row = conn.execute(select(t.segmentations).where(t.segmentations.c.id == segmentation_id)).one_or_none()
+    return None if row is None else _segmentation(row)
+
+
+def get_segmentation(conn: Connection, segmentation_id: str) -> StoredSegmentation:
+    """Return a segmentation. Raises NotFound."""
+    return _segmentation(_get(conn, t.segmentations, segmentation_id, "segmentation"))
+
+
+def add_segmentation(
+    conn: Connection, *, segmentation_id: str, slide: str, job_id: str, payload: SegmentPayload
+) -> StoredSegmentation:
+    """Store a segmentation beside its job; where the identity exists, point it at the new job."""
+    body = payload.model_dump(mode="json")
+    if find_segmentation(conn, segmentation_id) is None:
+        row = {"id": segmentation_id, "slide": slide, "job_id": job_id, "payload": body}
+        conn.execute(insert(t.segmentations).values(**row, created_at=t.database_now()))
+    else:
+        renew = update(t.segmentations).where(t.segmentations.c.id == segmentation_id)
+        conn.execute(renew.values(slide=slide, job_id=job_id, payload=body))
+    return get_segmentation(conn, segmentation_id)
+
+
+def list_segmentations(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredSegmentation]:
+    """Return segmentations, newest first. Raises Invalid for a bad page."""
+    return page_of(conn, t.segmentations, page_size=page_size, page_token=page_token).map(_segmentation)
+
+
+def _get(conn: Connection, table: Table, row_id: str, what: str) -> Row[tuple[object, ...]]:
+    row = conn.execute(select(table).where(table.c.id == row_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no {what} {row_id[:80]!r}.", code=f"{what}_not_found")
+    return row
+
+
+def _slide(row: Row[tuple[object, ...]]) -> StoredSlide:
+    info = SlideInfo.model_validate(row.info)
+    return StoredSlide(row.id, row.sha256, row.name, info, row.mpp, row.subject, rfc3339(row.created_at))
+
+
+def _benchmark(row: Row[tuple[object, ...]]) -> StoredBenchmark:
+    spec = BenchmarkSpec.model_validate(row.spec)
+    return StoredBenchmark(row.id, row.job_id, row.dataset, spec, rfc3339(row.created_at))
+
+
+def _segmentation(row: Row[tuple[object, ...]]) -> StoredSegmentation:
+    payload = SegmentPayload.model_validate(row.payload)
+    return StoredSegmentation(row.id, row.slide, row.job_id, payload, rfc3339(row.created_at))
+
+
+def segmentation_parameters(payload: SegmentPayload) -> Json:
+    """Return what decides the pixels of a segmentation besides slide content and model."""
+    return payload.model_dump(mode="json", include={"mpp", "region", "uncertainty"})

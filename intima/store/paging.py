@@ -1,0 +1,62 @@
+"""Pages of a table, newest first, by key and not by offset: rows added meanwhile shift nothing."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Row, Table, and_, or_, select
+
+from intima.errors import Invalid
+
+MAX_PAGE_SIZE = 1000
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page; ``next_page_token`` is "" on the last."""
+
+    items: tuple[T, ...]
+    next_page_token: str
+
+    def map(self, convert: Callable[[T], U]) -> "Page[U]":
+        """Return the page with every item converted."""
+        return Page(tuple(convert(i) for i in self.items), self.next_page_token)
+
+
+def page_of(conn: Connection, table: Table, *, page_size: int, page_token: str) -> Page[Row[Any]]:
+    """Return one page of a table that has ``created_at`` and ``id``.
+
+    Raises:
+        Invalid: a page size outside 1..1000 or a token that is not one of ours.
+    """
+    if not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise Invalid(f"Got page_size {page_size}; need 1 to {MAX_PAGE_SIZE}.", pointer="/page_size")
+    newest_first = select(table).order_by(table.c.created_at.desc(), table.c.id.desc()).limit(page_size + 1)
+    if page_token:
+        at, last_id = _decode(page_token)
+        behind = or_(table.c.created_at < at, and_(table.c.created_at == at, table.c.id < last_id))
+        newest_first = newest_first.where(behind)
+    rows = conn.execute(newest_first).all()
+    more = len(rows) > page_size
+    items = tuple(rows[:page_size])
+    return Page(items, _encode(items[-1].created_at, items[-1].id) if more else "")
+
+
+def _encode(at: float, row_id: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([at.hex(), row_id]).encode()).decode()
+
+
+def _decode(token: str) -> tuple[float, str]:
+    try:
+        at, row_id = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return float.fromhex(at), str(row_id)
+    except (binascii.Error, ValueError, TypeError, AttributeError) as error:
+        raise Invalid(
+            "Got a page_token that is not one of ours; start again without it.", pointer="/page_token"
+        ) from error

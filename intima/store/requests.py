@@ -1,0 +1,42 @@
+"""Idempotency keys: the answer to a POST is kept, so that the same POST again gets the same answer."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select
+
+from intima.arrays import Json
+from intima.errors import Conflict
+from intima.store import tables as t
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """What was answered."""
+
+    status: int
+    response: Json
+
+
+def recall_response(conn: Connection, *, key: str, route: str, body_sha256: str) -> StoredResponse | None:
+    """Return what was answered to this key on this route, or null.
+
+    Raises:
+        Conflict: the key was used with another body.
+    """
+    query = select(t.requests).where(t.requests.c.key == key, t.requests.c.route == route)
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        return None
+    if row.body_sha256 != body_sha256:
+        raise Conflict(
+            f"Idempotency-Key {key[:80]!r} was used with another body.",
+            code="idempotency_key_reused",
+            hint="Use a new key for a new request.",
+        )
+    return StoredResponse(row.status, row.response)
+
+
+def remember_response(conn: Connection, *, key: str, route: str, body_sha256: str, status: int, response: Json) -> None:
+    """Keep an answer, in the transaction that did the work."""
+    row = {"key": key, "route": route, "body_sha256": body_sha256, "status": status, "response": response}
+    conn.execute(insert(t.requests).values(**row, created_at=t.database_now()))

@@ -1,0 +1,114 @@
+"""Open the store of one deployment: a folder of blobs and a database, migrated to this version."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+
+from intima.errors import Unavailable
+from intima.store.blobs import FLOOR_BYTES, Blobs, LocalBlobs, StorageFull
+from intima.store.migrate import migrate
+
+BUSY_TIMEOUT_S = 30.0
+_READ_ONLY = "intima_read_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where a deployment keeps everything; open one per process."""
+
+    data_dir: Path
+    blobs: Blobs
+    engine: Engine
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that may write; commits at the end, rolls back on any error."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that reads one state and never waits for writers."""
+        with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Give the database connections back."""
+        self.engine.dispose()
+
+
+def open_storage(data_dir: Path, database_url: str | None = None, *, floor_bytes: int = FLOOR_BYTES) -> Storage:
+    """Open the store in a folder, make what is missing, and migrate the database to this version.
+
+    Safe when several processes start at once. ``database_url`` is an SQLAlchemy URL; null takes SQLite at
+    ``data_dir/intima.db``.
+
+    Raises:
+        Unavailable: the database cannot be reached, or a newer Intima has written it.
+    """
+    storage = attach_storage(data_dir, database_url, floor_bytes=floor_bytes)
+    migrate(storage.engine)
+    return storage
+
+
+def attach_storage(data_dir: Path, database_url: str | None = None, *, floor_bytes: int = FLOOR_BYTES) -> Storage:
+    """Open a store that ``open_storage`` has migrated already: what the child process of a unit does."""
+    folder = data_dir.resolve()
+    blob_root = folder / "blobs"
+    blob_root.mkdir(parents=True, exist_ok=True)
+    blobs = LocalBlobs(blob_root, floor_bytes=floor_bytes)
+    return Storage(folder, blobs, _open_engine(database_url or f"sqlite:///{folder / 'intima.db'}"))
+
+
+def _open_engine(url: str) -> Engine:
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), json_serializer=_dump_json)
+    event.listen(engine, "handle_error", _translate_error)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _dump_json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
+    """Set what keeps SQLite safe under several writers; the driver's own transactions lose updates silently."""
+    assert isinstance(connection, sqlite3.Connection)
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at the start, so that what was read is still true when it is written."""
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _translate_error(context: ExceptionContext) -> None:
+    """Turn a full disk or an unreachable database into the error family that says so."""
+    error = context.sqlalchemy_exception
+    if isinstance(error, OperationalError):
+        _raise_unavailable(str(context.original_exception), error)
+
+
+def _raise_unavailable(reason: str, error: OperationalError) -> NoReturn:
+    if "disk is full" in reason or "No space left" in reason:
+        raise StorageFull("The database has no room to write.", hint="Free space and try again.") from error
+    raise Unavailable("The database does not answer.", code="database_unavailable", hint="Try again later.") from error
