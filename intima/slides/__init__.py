@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from intima.slides.masks import read_mask
     from intima.slides.opening import READERS, Slide, open_slide
-    from intima.slides.working import read_image, read_working
+    from intima.slides.working import read_image, read_resampled, read_working
 
-__all__ = ["READERS", "Slide", "open_slide", "read_image", "read_mask", "read_working"]
+__all__ = ["READERS", "Slide", "open_slide", "read_image", "read_mask", "read_resampled", "read_working"]
 
 _HOMES = {
     "READERS": "intima.slides.opening",
@@ -20,6 +20,7 @@ _HOMES = {
     "open_slide": "intima.slides.opening",
     "read_image": "intima.slides.working",
     "read_mask": "intima.slides.masks",
+    "read_resampled": "intima.slides.working",
     "read_working": "intima.slides.working",
 }
 

@@ -33,9 +33,7 @@ def decoding(name: str) -> Iterator[None]:
 def unreadable(name: str, reason: str) -> Invalid:
     """Return the error for a file that no decoder can read; ``reason`` is a short technical word."""
     label = f"{name!r}" if name else "a file"
-    return Invalid(
-        f"Got {label}, which cannot be decoded as an image ({reason}).", code="unreadable_image", hint=_HINT
-    )
+    return Invalid(f"Got {label}, which cannot be decoded as an image ({reason}).", code="unreadable_image", hint=_HINT)
 
 
 def unsupported(found: str, hint: str) -> Invalid:
@@ -45,8 +43,10 @@ def unsupported(found: str, hint: str) -> Invalid:
 
 def check_side(width: int, height: int) -> None:
     """Refuse empty and absurd dimensions. Raises Invalid."""
-    if min(width, height) < 1 or max(width, height) > MAX_SIDE_PX:
-        raise too_large(f"an image of {width} x {height} pixels", f"sides of 1 to {MAX_SIDE_PX} pixels")
+    if min(width, height) < 1:
+        raise unreadable("", f"{width} x {height} pixels")
+    if max(width, height) > MAX_SIDE_PX:
+        raise too_large(f"an image of {width} x {height} pixels", f"sides of at most {MAX_SIDE_PX} pixels")
 
 
 def check_pixels(width: int, height: int, *, most: int = MAX_DECODE_PIXELS) -> None:

@@ -42,7 +42,7 @@ class ScannerSlide:
         self.release()
 
 
-def recognises(path: Path, head: bytes) -> bool:
+def recognises(path: Path, _head: bytes) -> bool:
     """Tell whether OpenSlide knows the scanner; what it calls a generic TIFF is left to the TIFF family."""
     return OpenSlide.detect_format(path) not in (None, _GENERIC)
 

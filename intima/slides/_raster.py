@@ -13,18 +13,22 @@ from intima.slides._pixels import grey_to_rgb, over_white, to_eight_bits
 from intima.slides._source import WholeImage
 
 _FORMATS = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "JPEG2000": "jpeg2000"}
+_CODECS = ("PNG", "JPEG", "WEBP", "JPEG2000")
 _HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _ORIENTATION = 0x0112
 
 
-def recognises(path: Path, head: bytes) -> bool:
+Image.init()  # loads the codecs beyond PNG and JPEG; Image.open with ``formats`` does not
+
+
+def recognises(_path: Path, head: bytes) -> bool:
     """Tell by the first bytes whether this family reads the file."""
     return head.startswith(_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def open_raster(path: Path) -> WholeImage:
     """Open a raster image; reads the header only."""
-    with Image.open(path, formats=tuple(_FORMATS)) as image:
+    with Image.open(path, formats=_CODECS) as image:
         check_pixels(*image.size)
         return WholeImage(_info(image), lambda: _decode(path))
 
@@ -60,7 +64,7 @@ def _warnings(image: Image.Image) -> tuple[str, ...]:
 
 
 def _decode(path: Path) -> RgbImage:
-    with Image.open(path, formats=tuple(_FORMATS)) as image:
+    with Image.open(path, formats=_CODECS) as image:
         return _to_rgb(ImageOps.exif_transpose(image))
 
 

@@ -20,7 +20,7 @@ class Source(Protocol):
     def levels(self) -> tuple[Size, ...]:
         """Size of each pyramid level, largest first."""
 
-    def read_level(self, level: int, region: Region) -> RgbImage:
+    def read_level(self, level: int, region: Region, /) -> RgbImage:
         """Decode a region that lies inside the level, in that level's pixels."""
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class WholeImage:
         """One level."""
         return (Size(self.info.width, self.info.height),)
 
-    def read_level(self, level: int, region: Region) -> RgbImage:
+    def read_level(self, _level: int, region: Region, /) -> RgbImage:
         """Return a copy of the region."""
         if self._pixels is None:
             self._pixels = self.decode()

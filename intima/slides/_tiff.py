@@ -28,7 +28,7 @@ from intima.slides._source import Source, WholeImage
 _HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def recognises(path: Path, head: bytes) -> bool:
+def recognises(_path: Path, head: bytes) -> bool:
     """Tell by the first bytes whether this family reads the file."""
     return head.startswith(_HEADS)
 
@@ -150,9 +150,7 @@ def _segments_under(page: TiffPage, region: Region) -> list[int]:
     return [(plane * down + row) * across + column for plane in range(planes) for row in rows for column in columns]
 
 
-def _paste(
-    page: TiffPage, index: int, region: Region, canvas: Samples, present: NDArray[np.bool_]
-) -> None:
+def _paste(page: TiffPage, index: int, region: Region, canvas: Samples, present: NDArray[np.bool_]) -> None:
     segment, (plane, _, top, left, _), shape = _decode(page, index)
     if segment is None:
         return

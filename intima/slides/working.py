@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from intima.arrays import RgbImage
 from intima.geometry import Region, Size
 from intima.slides._guard import MAX_DECODE_PIXELS, check_pixels
 from intima.slides.opening import Slide
 
-_SUPPORT = 3
-"""Margin around a read, in steps of the kernel; the triangle kernel reaches one."""
-_MAX_READ_PIXELS = 32_000_000
+_MAX_READ_PIXELS = 8_000_000
+_ALMOST = 1e-6
 
 
 def read_image(slide: Slide, *, max_pixels: int = MAX_DECODE_PIXELS) -> RgbImage:
@@ -22,79 +22,120 @@ def read_image(slide: Slide, *, max_pixels: int = MAX_DECODE_PIXELS) -> RgbImage
 
 
 def read_working(slide: Slide, region: Region, *, scale: float) -> RgbImage:
-    """Read a region of the slide resampled to ``scale`` working pixels per level-0 pixel.
+    """Read a region of the whole slide resampled to ``slide.size.scaled(scale)``; see ``read_resampled``.
 
-    The working image is the whole slide resampled to ``slide.size.scaled(scale)`` by the triangle kernel widened
-    to the step (every source pixel counts, none is skipped); the answer is the crop of that image, whatever the
-    region's origin, to within 1 grey level. The coarsest pyramid level that is still as fine as the working
-    image is the source. Outside the image is white. Raises Invalid for damaged pixels.
+    ``region`` is in working pixels, ``scale`` in working pixels per level-0 pixel.
     """
-    working = slide.size.scaled(scale)
-    left, top = max(0, region.x), max(0, region.y)
-    right = min(working.width, region.x + region.width)
-    bottom = min(working.height, region.y + region.height)
-    canvas = np.full((region.height, region.width, 3), 255, np.uint8)
-    if right > left and bottom > top:
-        grid = _grid(slide, working)
-        part = _resampled(slide, grid, Region(left, top, right - left, bottom - top))
-        canvas[top - region.y : bottom - region.y, left - region.x : right - region.x] = part
-    return canvas
+    whole = Region(0, 0, slide.size.width, slide.size.height)
+    return read_resampled(slide, region, frame=whole, working=slide.size.scaled(scale))
+
+
+def read_resampled(slide: Slide, region: Region, *, frame: Region, working: Size) -> RgbImage:
+    """Read a region of the working image: the part ``frame`` of the slide resampled to the size ``working``.
+
+    Shrinking averages each working pixel's exact footprint, growing is bilinear (half-pixel centres), as in
+    ``tiling.resample_image``, so the answer is the crop of the resampled whole, whatever the region's origin, to
+    within 1 grey level. Beyond the frame the slide goes on; beyond the slide is white. The coarsest pyramid level
+    at least as fine as the working image is the source.
+
+    Args:
+        slide: an open slide.
+        region: in working pixels, origin at the frame's corner; may leave the frame.
+        frame: in level-0 pixels.
+        working: size of the frame in working pixels.
+
+    Raises:
+        Invalid: the pixels are damaged.
+    """
+    level = _level(slide, frame, working)
+    across = _axis(slide.levels[level].width, slide.size.width, (frame.x, frame.width), working.width)
+    down = _axis(slide.levels[level].height, slide.size.height, (frame.y, frame.height), working.height)
+    return _read(slide, level, down=down, across=across, region=region)
 
 
 @dataclass(frozen=True, slots=True)
-class _Grid:
-    """The pyramid level to read, and its pixels per working pixel along x and y."""
+class _Axis:
+    """Where working pixel i begins along one axis, in pixels of the level: start + i * step."""
 
-    level: int
-    size: Size
-    step_x: float
-    step_y: float
+    start: float
+    step: float
+    length: int
+    """Pixels of the level along this axis."""
+
+    def cover(self, first: int, count: int) -> tuple[int, int]:
+        """Return the level pixels [low, high) that ``count`` working pixels from ``first`` need."""
+        low = self.start + first * self.step
+        high = self.start + (first + count) * self.step
+        margin = 1 if self.step < 1 else 0
+        return int(np.floor(low + _ALMOST)) - margin, int(np.ceil(high - _ALMOST)) + margin
+
+    def weights(self, first: int, count: int) -> csr_array:
+        """Return (count, covered level pixels) weights that sum to 1 in each row."""
+        low, high = self.cover(first, count)
+        return self._area(first, count, low, high) if self.step >= 1 else self._linear(first, count, low, high)
+
+    def _area(self, first: int, count: int, low: int, high: int) -> csr_array:
+        edges = self.start + np.arange(first, first + count + 1) * self.step - low
+        reach = int(np.ceil(self.step)) + 2
+        columns = np.floor(edges[:-1]).astype(np.intp)[:, None] + np.arange(reach)
+        overlap = np.minimum(columns + 1, edges[1:, None]) - np.maximum(columns, edges[:-1, None])
+        return _rows(np.clip(overlap, 0, None), columns, high - low)
+
+    def _linear(self, first: int, count: int, low: int, high: int) -> csr_array:
+        centres = self.start + (np.arange(first, first + count) + 0.5) * self.step - 0.5
+        inside = (centres > -1) & (centres < self.length)
+        centres = np.where(inside, np.clip(centres, 0, self.length - 1), centres) - low
+        lower = np.floor(centres).astype(np.intp)
+        fraction = centres - lower
+        return _rows(np.stack([1 - fraction, fraction], 1), np.stack([lower, lower + 1], 1), high - low)
 
 
-def _grid(slide: Slide, working: Size) -> _Grid:
-    fine = [i for i, s in enumerate(slide.levels) if s.width >= working.width and s.height >= working.height]
-    level = max(fine, default=0)
-    size = slide.levels[level]
-    return _Grid(level, size, size.width / working.width, size.height / working.height)
+def _axis(level_length: int, full_length: int, span: tuple[int, int], working_length: int) -> _Axis:
+    ratio = level_length / full_length
+    return _Axis(span[0] * ratio, span[1] / working_length * ratio, level_length)
 
 
-def _resampled(slide: Slide, grid: _Grid, region: Region) -> RgbImage:
-    """Resample a region inside the working image; halves it until one read is small enough."""
-    source = _source_region(grid, region)
+def _rows(weights: NDArray[np.float64], columns: NDArray[np.intp], width: int) -> csr_array:
+    """Build a sparse matrix row by row; weights of columns outside it are rounding dust and dropped."""
+    kept = (columns >= 0) & (columns < width) & (weights > 0)
+    weights = np.where(kept, weights, 0)
+    weights = weights / weights.sum(1, keepdims=True)
+    starts = np.concatenate([[0], np.cumsum(kept.sum(1))])
+    return csr_array((weights[kept].astype(np.float32), columns[kept], starts), shape=(len(weights), width))
+
+
+def _level(slide: Slide, frame: Region, working: Size) -> int:
+    """Return the coarsest level at least as fine as the working image (level 0 where none is)."""
+    wanted_x, wanted_y = working.width / frame.width, working.height / frame.height
+    fine = [
+        index
+        for index, size in enumerate(slide.levels)
+        if size.width / slide.size.width >= wanted_x - _ALMOST and size.height / slide.size.height >= wanted_y - _ALMOST
+    ]
+    return max(fine, default=0)
+
+
+def _read(slide: Slide, level: int, *, down: _Axis, across: _Axis, region: Region) -> RgbImage:
+    """Read one region, in halves until the source of each is small enough to hold as floats."""
+    top, bottom = down.cover(region.y, region.height)
+    left, right = across.cover(region.x, region.width)
+    source = Region(left, top, right - left, bottom - top)
     if source.size.pixels > _MAX_READ_PIXELS and max(region.width, region.height) > 1:
-        return _resampled_halves(slide, grid, region)
-    pixels = slide.read_level(grid.level, source)
-    if grid.step_x == grid.step_y == 1:
+        halves = [_read(slide, level, down=down, across=across, region=half) for half in _halves(region)]
+        return np.concatenate(halves, axis=1 if region.width >= region.height else 0)
+    pixels = slide.read_level(level, source)
+    if down.step == across.step == 1 and source.size == region.size:
         return pixels
-    box = (
-        region.x * grid.step_x - source.x,
-        region.y * grid.step_y - source.y,
-        min((region.x + region.width) * grid.step_x - source.x, source.width),
-        min((region.y + region.height) * grid.step_y - source.y, source.height),
-    )
-    small = Image.fromarray(pixels).resize((region.width, region.height), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(small).copy()
+    rows = down.weights(region.y, region.height) @ pixels.reshape(source.height, -1).astype(np.float32)
+    columns = rows.reshape(region.height, source.width, 3).swapaxes(0, 1).reshape(source.width, -1)
+    mixed = (across.weights(region.x, region.width) @ columns).reshape(region.width, region.height, 3)
+    return np.ascontiguousarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8).swapaxes(0, 1))
 
 
-def _source_region(grid: _Grid, region: Region) -> Region:
-    if grid.step_x == grid.step_y == 1:
-        return region
-    left, right = _span(region.x, region.width, grid.step_x, grid.size.width)
-    top, bottom = _span(region.y, region.height, grid.step_y, grid.size.height)
-    return Region(left, top, right - left, bottom - top)
-
-
-def _span(start: int, length: int, step: float, limit: int) -> tuple[int, int]:
-    margin = int(_SUPPORT * max(step, 1)) + 1
-    return max(0, int(start * step) - margin), min(limit, int((start + length) * step) + margin + 1)
-
-
-def _resampled_halves(slide: Slide, grid: _Grid, region: Region) -> RgbImage:
+def _halves(region: Region) -> tuple[Region, Region]:
     x, y, width, height = region.x, region.y, region.width, region.height
     if width >= height:
         half = width // 2
-        parts = (Region(x, y, half, height), Region(x + half, y, width - half, height))
-    else:
-        half = height // 2
-        parts = (Region(x, y, width, half), Region(x, y + half, width, height - half))
-    return np.concatenate([_resampled(slide, grid, p) for p in parts], axis=1 if width >= height else 0)
+        return Region(x, y, half, height), Region(x + half, y, width - half, height)
+    half = height // 2
+    return Region(x, y, width, half), Region(x, y + half, width, height - half)

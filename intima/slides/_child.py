@@ -1,0 +1,131 @@
+"""What runs inside the decode child: limits first, then one task, answers as JSON."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intima.arrays import Json
+from intima.errors import IntimaError, Invalid
+from intima.geometry import Region
+from intima.slides._guard import check_pixels, decoding
+from intima.slides.isolation import Limits
+from intima.slides.masks import read_mask
+from intima.slides.opening import Slide, open_slide
+from intima.slides.working import read_image
+
+if sys.platform != "win32":
+    import resource
+
+_PROBE_PX = 256
+
+
+def work(sender: Connection, task: str, arguments: Json, limits: Limits) -> None:
+    """Apply the limits, do the task and send every answer; an Intima error is an answer too."""
+    _limit(limits)
+    logging.disable(logging.CRITICAL)  # tifffile logs every bad tag: a hostile file could fill the disk with it
+    with sender:
+        answers = TASKS[task](arguments)
+        while (answer := _next(answers, limits)) is not None:
+            sender.send_bytes(json.dumps(answer).encode())
+
+
+def _next(answers: Iterator[Json], limits: Limits) -> Json | None:
+    """Return the next answer under a fresh allowance of CPU time."""
+    _allow_cpu(limits.cpu_s)
+    try:
+        with decoding(""):
+            return next(answers, None)
+    except IntimaError as error:
+        return _error(error)
+
+
+def _error(error: IntimaError) -> Json:
+    return {"error": {"message": error.message, "code": error.code, "hint": error.hint}}
+
+
+def _inspect(arguments: Json) -> Iterator[Json]:
+    with open_slide(Path(arguments["path"]), name=arguments["name"]) as slide:
+        _probe(slide)
+        yield {"info": slide.info.model_dump()}
+
+
+def _probe(slide: Slide) -> None:
+    """Decode the middle of level 0, so that a file whose header alone is intact is refused."""
+    width, height = min(_PROBE_PX, slide.size.width), min(_PROBE_PX, slide.size.height)
+    slide.read(Region((slide.size.width - width) // 2, (slide.size.height - height) // 2, width, height))
+
+
+def _image(arguments: Json) -> Iterator[Json]:
+    with open_slide(Path(arguments["path"]), name=arguments["name"]) as slide:
+        yield _saved(read_image(slide, max_pixels=arguments["max_pixels"]), arguments)
+
+
+def _mask(arguments: Json) -> Iterator[Json]:
+    mask = read_mask(Path(arguments["path"]), name=arguments["name"])
+    check_pixels(mask.shape[1], mask.shape[0], most=arguments["max_pixels"])
+    yield _saved(mask, arguments)
+
+
+def _saved(pixels: NDArray[np.uint8], arguments: Json) -> Json:
+    np.save(Path(arguments["out"]), pixels, allow_pickle=False)
+    return {"done": True}
+
+
+def _cases(arguments: Json) -> Iterator[Json]:
+    for pair in arguments["pairs"]:
+        try:
+            yield _case(pair)
+        except IntimaError as error:
+            yield _error(error)
+
+
+def _case(pair: Json) -> Json:
+    with open_slide(Path(pair["image"]), name=pair["image_name"]) as slide:
+        image = read_image(slide)
+        info = slide.info
+    mask = read_mask(Path(pair["mask"]), name=pair["mask_name"])
+    if mask.shape != image.shape[:2]:
+        raise Invalid(
+            f"Got image {pair['image_name']!r} of {info.width} x {info.height} pixels and mask {pair['mask_name']!r} "
+            f"of {mask.shape[1]} x {mask.shape[0]}; need the same size.",
+            code="mask_size",
+            hint="Export the mask at the image's full resolution.",
+        )
+    indices, counts = np.unique(mask, return_counts=True)
+    return {"info": info.model_dump(), "pixels": dict(zip(indices.tolist(), counts.tolist(), strict=True))}
+
+
+TASKS: dict[str, Callable[[Json], Iterator[Json]]] = {
+    "inspect": _inspect,
+    "image": _image,
+    "mask": _mask,
+    "cases": _cases,
+}
+
+
+def _limit(limits: Limits) -> None:
+    """Set the limits of this process; Windows has none, macOS refuses the one on memory."""
+    if sys.platform == "win32":
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits.open_files, limits.open_files))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        memory = pages * resource.getpagesize() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _allow_cpu(seconds: int) -> None:
+    """Move the soft limit on CPU time to ``seconds`` from now; beyond it the kernel ends the process."""
+    if sys.platform == "win32":
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))

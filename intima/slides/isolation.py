@@ -1,0 +1,192 @@
+"""Decode files from outside in a child process that may die without harm.
+
+Decoders abort the whole process on some damaged files (GLib's "failed to allocate" in OpenSlide) and expand some
+112 kB files beyond 2.5 GiB. The child has limits on memory, CPU time, open files and file size, no core dump, and a
+wall clock; whatever ends it early becomes Invalid "unreadable_image". It answers in JSON and in arrays without pickle, so a
+child that was taken over cannot run code here. This module loads no decoder.
+
+On Linux children are forked from a server process that has the decoders loaded (about 20 ms each), and no thread of
+the caller is forked. macOS does not enforce the memory limit and Windows has no limits at all and starts a fresh
+interpreter per call; there the wall clock is the only bound, so do not open a public service on them.
+"""
+
+import json
+import multiprocessing
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intima.arrays import Json, LabelMask, RgbImage
+from intima.contracts.segmentation import SlideInfo
+from intima.errors import Invalid
+from intima.geometry import Size
+from intima.slides._guard import MAX_DECODE_PIXELS, unreadable
+
+_CHILD = "intima.slides._child"
+_MAX_ANSWER_BYTES = 4 * 2**20
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one decode may use."""
+
+    memory_bytes: int = 1536 * 2**20
+    """Address space beyond what the child maps at its start."""
+    cpu_s: int = 30
+    wall_s: float = 60.0
+    open_files: int = 64
+    file_bytes: int = 2**30
+    """Largest file the child may write (its answer)."""
+
+
+DEFAULT = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFiles:
+    """An image and its mask on disk, with the names the user gave them."""
+
+    image: Path
+    mask: Path
+    image_name: str = ""
+    mask_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseReport:
+    """What a fully decoded pair of image and mask is."""
+
+    image: SlideInfo
+    size: Size
+    """The same for image and mask."""
+    pixels: dict[int, int]
+    """Pixels of the mask per class index, of the indices that occur."""
+
+
+def inspect_isolated(path: Path, *, name: str, limits: Limits = DEFAULT) -> SlideInfo:
+    """Open a slide, decode a part of it as a probe, and return what it says about itself. Raises Invalid."""
+    answer = _ask("inspect", {"path": str(path), "name": name}, name=name, limits=limits)
+    return SlideInfo.model_validate(answer["info"])
+
+
+def decode_image_isolated(
+    path: Path, *, name: str = "", max_pixels: int = MAX_DECODE_PIXELS, limits: Limits = DEFAULT
+) -> RgbImage:
+    """Decode a whole image at level 0. Raises Invalid, "image_too_large" beyond ``max_pixels``."""
+    image: RgbImage = _array("image", path, name=name, max_pixels=max_pixels, limits=limits)
+    return image
+
+
+def decode_mask_isolated(
+    path: Path, *, name: str = "", max_pixels: int = MAX_DECODE_PIXELS, limits: Limits = DEFAULT
+) -> LabelMask:
+    """Decode a label mask. Raises Invalid as ``read_mask`` does."""
+    mask: LabelMask = _array("mask", path, name=name, max_pixels=max_pixels, limits=limits)
+    return mask
+
+
+def inspect_cases_isolated(pairs: Sequence[CaseFiles], *, limits: Limits = DEFAULT) -> list[CaseReport | Invalid]:
+    """Decode every image and mask completely, many in one child; limits hold per pair.
+
+    Returns one report or one error per pair, in order; a pair that kills the child costs only itself.
+    """
+    found: list[CaseReport | Invalid] = []
+    while len(found) < len(pairs):
+        found.extend(_inspect_until_death(pairs[len(found) :], limits))
+    return found
+
+
+def _inspect_until_death(pairs: Sequence[CaseFiles], limits: Limits) -> Iterator[CaseReport | Invalid]:
+    """Yield outcomes until all pairs are done or the child has died; the death is the last outcome."""
+    arguments = [
+        {"image": str(p.image), "mask": str(p.mask), "image_name": p.image_name, "mask_name": p.mask_name}
+        for p in pairs
+    ]
+    with _child("cases", {"pairs": arguments}, limits) as child:
+        for pair in pairs:
+            answer = child.answer(limits.wall_s)
+            if answer is None:
+                yield unreadable(pair.image_name, "the decoder was stopped")
+                return
+            yield _error(answer["error"]) if "error" in answer else _case_report(answer)
+
+
+def _case_report(answer: Json) -> CaseReport:
+    info = SlideInfo.model_validate(answer["info"])
+    pixels = {int(index): int(count) for index, count in answer["pixels"].items()}
+    return CaseReport(image=info, size=Size(info.width, info.height), pixels=pixels)
+
+
+def _array(kind: str, path: Path, *, name: str, max_pixels: int, limits: Limits) -> Any:
+    with tempfile.TemporaryDirectory(prefix="intima-decode-") as folder:
+        out = Path(folder) / "pixels.npy"
+        arguments = {"path": str(path), "name": name, "max_pixels": max_pixels, "out": str(out)}
+        _ask(kind, arguments, name=name, limits=limits)
+        return np.load(out, allow_pickle=False)
+
+
+def _ask(task: str, arguments: Json, *, name: str, limits: Limits) -> Json:
+    with _child(task, arguments, limits) as child:
+        answer = child.answer(limits.wall_s)
+    if answer is None:
+        raise unreadable(name, "the decoder was stopped")
+    if "error" in answer:
+        raise _error(answer["error"])
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A running child and the end of the pipe on which it answers."""
+
+    process: BaseProcess
+    connection: Connection
+
+    def answer(self, wall_s: float) -> Json | None:
+        """Wait for the next answer; None where the child died, or was killed because the time was up."""
+        watchdog = threading.Timer(wall_s, self.process.kill)
+        watchdog.start()
+        try:
+            return dict(json.loads(self.connection.recv_bytes(_MAX_ANSWER_BYTES)))
+        except (EOFError, OSError, ValueError):
+            return None
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+
+
+@contextmanager
+def _child(task: str, arguments: Json, limits: Limits) -> Iterator[_Child]:
+    """Start a child on a task; it is dead and reaped at the end of the block."""
+    context: Any = multiprocessing.get_context(_METHOD)
+    context.set_forkserver_preload([_CHILD])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(sender, task, arguments, limits), daemon=True)
+    with receiver:
+        with sender:
+            process.start()
+        try:
+            yield _Child(process, receiver)
+        finally:
+            process.kill()
+            process.join()
+            process.close()
+
+
+def _work(sender: Connection, task: str, arguments: Json, limits: Limits) -> None:
+    """Run in the child: load the decoders (the fork server has them already) and work."""
+    import_module(_CHILD).work(sender, task, arguments, limits)
+
+
+def _error(answer: Json) -> Invalid:
+    return Invalid(str(answer["message"]), code=str(answer["code"]), hint=str(answer["hint"]))
