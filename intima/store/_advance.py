@@ -1,0 +1,106 @@
+"""What moves a job on: its lock, its events, and the one function that makes ready what comes next."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, func, insert, select, update
+
+from intima.arrays import Json
+from intima.contracts.job import JobState, UnitState
+from intima.errors import NotFound
+from intima.store import tables as t
+from intima.store.tables import database_now, jobs, unit_needs, units
+
+ACTIVE: tuple[UnitState, ...] = ("waiting", "ready", "running")
+FINAL: tuple[JobState, ...] = ("succeeded", "failed", "canceled")
+DEAD: tuple[UnitState, ...] = ("failed", "skipped", "canceled")
+
+
+def lock_job(conn: Connection, job_id: str) -> Row[Any]:
+    """Return a job's row, locked to the end of the transaction, so that two last units see each other.
+
+    Everything that changes a unit takes this lock first. SQLite has one writer at a time and needs none.
+
+    Raises:
+        NotFound: there is no such job.
+    """
+    row = conn.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id[:80]!r}.", code="job_not_found")
+    return row
+
+
+def add_event(conn: Connection, job_id: str, kind: str, data: Json) -> None:
+    """Append an event to a locked job; ids grow by one."""
+    following = update(jobs).where(jobs.c.id == job_id).values(last_event=jobs.c.last_event + 1)
+    number = conn.execute(following.returning(jobs.c.last_event)).scalar_one()
+    conn.execute(insert(t.events).values(job_id=job_id, id=number, at=database_now(), type=kind, data=data))
+
+
+def advance(conn: Connection, job_id: str) -> None:
+    """Bring a job to where its units allow; doing it again changes nothing.
+
+    Waiting units whose needs are all done become ready; those behind a failed one are skipped; when none is
+    left to run the job is final, once.
+    """
+    job = lock_job(conn, job_id)
+    if job.state in FINAL:
+        return
+    _skip_unreachable(conn, job_id)
+    _make_ready(conn, job_id)
+    count = _count_by_state(conn, job_id)
+    if not any(count.get(state) for state in ACTIVE):
+        _finish(conn, job, count)
+
+
+def set_job_state(conn: Connection, job_id: str, state: JobState, **columns: Any) -> None:
+    """Write the state of a locked job and say so in its events."""
+    conn.execute(update(jobs).where(jobs.c.id == job_id).values(state=state, **columns))
+    add_event(conn, job_id, "state", {"state": state})
+
+
+def _with_need_in(*states: UnitState, but_not: tuple[UnitState, ...] = ()) -> Any:
+    """Return the condition: some need of the unit is in (or outside) these states."""
+    need = units.alias("need")
+    edge = unit_needs.join(need, need.c.id == unit_needs.c.need_id)
+    state = need.c.state.in_(states) if states else need.c.state.not_in(but_not)
+    return exists().select_from(edge).where(unit_needs.c.unit_id == units.c.id, state).correlate(units)
+
+
+def _skip_unreachable(conn: Connection, job_id: str) -> None:
+    waiting = (units.c.job_id == job_id) & (units.c.state == "waiting")
+    skip = update(units).where(waiting, _with_need_in(*DEAD)).values(state="skipped").returning(units.c.key)
+    while keys := conn.execute(skip).scalars().all():
+        for key in sorted(keys):
+            add_event(conn, job_id, "unit", {"unit": key, "state": "skipped"})
+
+
+def _make_ready(conn: Connection, job_id: str) -> None:
+    waiting = (units.c.job_id == job_id) & (units.c.state == "waiting")
+    unmet = _with_need_in(but_not=("done",))
+    conn.execute(update(units).where(waiting, ~unmet).values(state="ready", sent_at=None, sends=0))
+
+
+def _count_by_state(conn: Connection, job_id: str) -> dict[str, int]:
+    query = select(units.c.state, func.count()).where(units.c.job_id == job_id).group_by(units.c.state)
+    return dict(conn.execute(query).tuples().all())
+
+
+def _finish(conn: Connection, job: Row[Any], count: dict[str, int]) -> None:
+    if job.state == "canceling":
+        set_job_state(conn, job.id, "canceled", finished_at=database_now())
+    elif any(count.get(state) for state in DEAD):
+        set_job_state(conn, job.id, "failed", finished_at=database_now(), **_reason(conn, job.id, count))
+    else:
+        set_job_state(conn, job.id, "succeeded", finished_at=database_now())
+
+
+def _reason(conn: Connection, job_id: str, count: dict[str, int]) -> dict[str, str]:
+    """Return why a job failed: a lone unit's own error, else "incomplete" with the first failed unit's."""
+    failed = select(units).where(units.c.job_id == job_id, units.c.state == "failed").order_by(units.c.position)
+    first = conn.execute(failed.limit(1)).one()
+    total = sum(count.values())
+    if total == 1:
+        return {"error_code": first.error_code, "error_message": first.error_message, "error_unit": first.key}
+    undone = total - count.get("done", 0)
+    message = f"{undone} of {total} units have no result. First failure, {first.key}: {first.error_message}"
+    return {"error_code": "incomplete", "error_message": message, "error_unit": first.key}

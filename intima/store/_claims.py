@@ -1,0 +1,172 @@
+"""Claim a unit, keep the claim alive, and end it: every write holds only where the fence still matches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Row, select, update
+
+from intima.arrays import Json
+from intima.contracts.job import UnitState
+from intima.store._advance import add_event, advance, lock_job, set_job_state
+from intima.store.tables import database_now, jobs, unit_needs, units
+
+CANDIDATES = 16
+MESSAGE_CHARS = 2000
+
+Answer: TypeAlias = Literal["go_on", "cancel", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one unit until the lease ends. ``fence`` grows with every claim of the unit."""
+
+    unit_id: str
+    job_id: str
+    key: str
+    kind: str
+    queue: str
+    attempt: int
+    """1 on the first try."""
+    fence: int
+    owner: str
+    payload: Json
+    needs: tuple[str, ...]
+    """Keys of the units whose results this one reads."""
+
+
+def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: float) -> Claim | None:
+    """Claim the next ready unit of these queues, oldest job first; null where there is none."""
+    oldest_first = (jobs.c.created_at, jobs.c.id, units.c.position)
+    ready = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id)
+    ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*oldest_first).limit(CANDIDATES)
+    for unit_id in conn.execute(ready).scalars().all():
+        claim = claim_unit(conn, unit_id, owner=owner, lease_s=lease_s)
+        if claim is not None:
+            return claim
+    return None
+
+
+def claim_unit(conn: Connection, unit_id: str, *, owner: str, lease_s: float) -> Claim | None:
+    """Claim one unit; null where it is not ready (done, canceled, or another's). Counts the attempt."""
+    job_id = conn.execute(select(units.c.job_id).where(units.c.id == unit_id)).scalar()
+    if job_id is None:
+        return None
+    job = lock_job(conn, job_id)
+    now = database_now()
+    take = update(units).where(units.c.id == unit_id, units.c.state == "ready")
+    take = take.values(
+        state="running",
+        attempt=units.c.attempt + 1,
+        fence=units.c.fence + 1,
+        owner=owner,
+        lease_until=now + lease_s,
+        started_at=now,
+        finished_at=None,
+        fraction=0.0,
+        message="",
+    )
+    row = conn.execute(take.returning(units)).one_or_none()
+    if row is None:
+        return None
+    if job.state == "queued":
+        set_job_state(conn, job_id, "running", started_at=database_now())
+    add_event(conn, job_id, "unit", {"unit": row.key, "state": "running", "attempt": row.attempt})
+    return _claim_of(conn, row)
+
+
+def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float, message: str) -> Answer:
+    """Extend the lease and show progress; the answer says whether to go on."""
+    job = lock_job(conn, claim.job_id)
+    unit = _held(conn, claim)
+    if unit is None:
+        return "lost"
+    text = message[:MESSAGE_CHARS]
+    shown = {"fraction": min(max(fraction, 0.0), 1.0), "message": text}
+    conn.execute(update(units).where(_is_held(claim)).values(lease_until=database_now() + lease_s, **shown))
+    if (unit.fraction, unit.message) != (shown["fraction"], text):
+        conn.execute(update(jobs).where(jobs.c.id == claim.job_id).values(message=f"{claim.key}: {text}"))
+        add_event(conn, claim.job_id, "progress", {"unit": claim.key} | shown)
+    return "cancel" if job.state == "canceling" else "go_on"
+
+
+def publish(conn: Connection, claim: Claim, *, result: Json) -> bool:
+    """Store a unit's result and move the job on, in one transaction; False where the claim holds no more.
+
+    A job that is being canceled takes no results. Blobs named in the result must be durable already.
+    """
+    job = lock_job(conn, claim.job_id)
+    if _held(conn, claim) is None:
+        return False
+    if job.state == "canceling":
+        _end(conn, claim, "canceled")
+        return False
+    _end(conn, claim, "done", result=result, fraction=1.0, error_code=None, error_message=None)
+    return True
+
+
+def fail_attempt(conn: Connection, claim: Claim, *, code: str, message: str, retryable: bool) -> UnitState | None:
+    """Record that an attempt failed; the unit is tried again while attempts are left and it may help.
+
+    Returns the unit's new state, or null where the claim holds no more.
+    """
+    job = lock_job(conn, claim.job_id)
+    unit = _held(conn, claim)
+    if unit is None:
+        return None
+    state: UnitState = "failed"
+    if job.state == "canceling":
+        state = "canceled"
+    elif retryable and unit.attempt < job.unit_attempts:
+        state = "ready"
+    _end(conn, claim, state, error_code=code[:80], error_message=message[:MESSAGE_CHARS], sent_at=None, sends=0)
+    return state
+
+
+def release(conn: Connection, claim: Claim) -> UnitState | None:
+    """Give a unit back untried: its worker was asked to stop. The attempt does not count."""
+    job = lock_job(conn, claim.job_id)
+    unit = _held(conn, claim)
+    if unit is None:
+        return None
+    state: UnitState = "canceled" if job.state == "canceling" else "ready"
+    _end(conn, claim, state, attempt=unit.attempt - 1, sent_at=None, sends=0)
+    return state
+
+
+def _is_held(claim: Claim) -> ColumnElement[bool]:
+    return (units.c.id == claim.unit_id) & (units.c.fence == claim.fence) & (units.c.state == "running")
+
+
+def _held(conn: Connection, claim: Claim) -> Row[Any] | None:
+    return conn.execute(select(units).where(_is_held(claim))).one_or_none()
+
+
+def _end(conn: Connection, claim: Claim, state: UnitState, **columns: Any) -> None:
+    """End a claim that is held under the job's lock, tell it, and move the job on."""
+    ended = update(units).where(_is_held(claim))
+    conn.execute(ended.values(state=state, owner=None, lease_until=None, finished_at=database_now(), **columns))
+    data: Json = {"unit": claim.key, "state": state, "attempt": claim.attempt}
+    if columns.get("error_message"):
+        data |= {"code": columns["error_code"], "message": columns["error_message"]}
+    add_event(conn, claim.job_id, "unit", data)
+    advance(conn, claim.job_id)
+
+
+def _claim_of(conn: Connection, row: Row[Any]) -> Claim:
+    need = units.alias("need")
+    edge = unit_needs.join(need, need.c.id == unit_needs.c.need_id)
+    keys = select(need.c.key).select_from(edge).where(unit_needs.c.unit_id == row.id).order_by(need.c.position)
+    needs = tuple(conn.execute(keys).scalars())
+    return Claim(
+        unit_id=row.id,
+        job_id=row.job_id,
+        key=row.key,
+        kind=row.kind,
+        queue=row.queue,
+        attempt=row.attempt,
+        fence=row.fence,
+        owner=row.owner,
+        payload=row.payload,
+        needs=needs,
+    )

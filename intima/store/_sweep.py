@@ -1,0 +1,84 @@
+"""Bring back what was lost: units of workers that fell silent, and messages that never arrived."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from intima.store._claims import Claim, fail_attempt
+from intima.store.tables import database_now, units
+
+RESEND_AFTER_S = 30.0
+SWEEP_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRef:
+    """What a message carries: which unit, for which queue."""
+
+    unit_id: str
+    queue: str
+
+
+def sweep(
+    conn: Connection, *, queued: Mapping[str, int] | None = None, resend_after_s: float = RESEND_AFTER_S
+) -> tuple[UnitRef, ...]:
+    """Take back expired leases, and return the units whose message should be sent (again).
+
+    Never-sent units are returned at once. A sent unit is returned again after ``resend_after_s``, and only as
+    many per queue as exceed ``queued``, the number of messages that queue still holds: without that, a long
+    queue would fill with copies.
+    """
+    expire_leases(conn)
+    return take_unsent(conn) + _take_overdue(conn, queued or {}, resend_after_s)
+
+
+def expire_leases(conn: Connection) -> int:
+    """End every claim whose lease has run out, as a failed attempt; return how many."""
+    silent = select(units).where(units.c.state == "running", units.c.lease_until < database_now())
+    rows = conn.execute(silent.order_by(units.c.job_id, units.c.position).limit(SWEEP_LIMIT)).all()
+    for row in rows:
+        claim = Claim(row.id, row.job_id, row.key, row.kind, row.queue, row.attempt, row.fence, row.owner, {}, ())
+        message = f"The worker fell silent in attempt {row.attempt} ({row.message or 'no progress told'})."
+        fail_attempt(conn, claim, code="worker_lost", message=message, retryable=True)
+    return len(rows)
+
+
+def take_unsent(conn: Connection, job_id: str | None = None) -> tuple[UnitRef, ...]:
+    """Mark ready units that no message was sent for as sent, and return them; send after the commit."""
+    condition = (units.c.state == "ready") & units.c.sent_at.is_(None)
+    if job_id is not None:
+        condition &= units.c.job_id == job_id
+    oldest = select(units.c.id, units.c.queue).where(condition).order_by(units.c.job_id, units.c.position)
+    rows = conn.execute(oldest.limit(SWEEP_LIMIT).with_for_update(skip_locked=True)).all()
+    return _mark_sent(conn, [UnitRef(row.id, row.queue) for row in rows])
+
+
+def running_owners(conn: Connection) -> frozenset[str]:
+    """Return the owners of all running units."""
+    return frozenset(conn.execute(select(units.c.owner).where(units.c.state == "running").distinct()).scalars())
+
+
+def expire_owner(conn: Connection, owner: str) -> int:
+    """End the leases of an owner that is known to be gone; the next sweep takes its units back."""
+    held = (units.c.state == "running") & (units.c.owner == owner)
+    return conn.execute(update(units).where(held).values(lease_until=0.0)).rowcount
+
+
+def _take_overdue(conn: Connection, queued: Mapping[str, int], resend_after_s: float) -> tuple[UnitRef, ...]:
+    sent = select(units.c.id, units.c.queue, (database_now() - units.c.sent_at).label("age_s"))
+    sent = sent.where(units.c.state == "ready", units.c.sent_at.is_not(None)).order_by(units.c.sent_at)
+    rows = conn.execute(sent.with_for_update(skip_locked=True)).all()
+    overdue: list[UnitRef] = []
+    for queue in sorted({row.queue for row in rows}):
+        here = [row for row in rows if row.queue == queue]
+        missing = max(0, len(here) - queued.get(queue, 0))
+        overdue += [UnitRef(row.id, queue) for row in here[:missing] if row.age_s > resend_after_s]
+    return _mark_sent(conn, overdue[:SWEEP_LIMIT])
+
+
+def _mark_sent(conn: Connection, refs: list[UnitRef]) -> tuple[UnitRef, ...]:
+    if refs:
+        these = units.c.id.in_([r.unit_id for r in refs])
+        conn.execute(update(units).where(these).values(sent_at=database_now(), sends=units.c.sends + 1))
+    return tuple(refs)

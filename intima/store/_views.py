@@ -1,0 +1,98 @@
+"""Read jobs, units, events and results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from intima.arrays import Json
+from intima.contracts.job import JobError, JobEvent, JobView, Progress, UnitView
+from intima.errors import NotFound
+from intima.store.catalog import rfc3339
+from intima.store.paging import Page, page_of
+from intima.store.tables import database_now, events, jobs, units
+
+
+def read_job(conn: Connection, job_id: str) -> JobView:
+    """Return a job as clients see it. Raises NotFound."""
+    row = conn.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id[:80]!r}.", code="job_not_found")
+    return _job_view(conn, row)
+
+
+def list_jobs(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[JobView]:
+    """Return jobs, newest first. Raises Invalid for a bad page."""
+    page = page_of(conn, jobs, page_size=page_size, page_token=page_token)
+    return page.map(lambda row: _job_view(conn, row))
+
+
+def read_units(conn: Connection, job_id: str) -> tuple[UnitView, ...]:
+    """Return the units of a job in the order of its plan."""
+    rows = conn.execute(select(units).where(units.c.job_id == job_id).order_by(units.c.position)).all()
+    return tuple(_unit_view(row) for row in rows)
+
+
+def read_events(conn: Connection, job_id: str, after: int) -> list[JobEvent]:
+    """Return the events of a job with an id above ``after``, oldest first."""
+    later = select(events).where(events.c.job_id == job_id, events.c.id > after).order_by(events.c.id)
+    return [JobEvent(id=r.id, at=rfc3339(r.at), type=r.type, data=r.data) for r in conn.execute(later).all()]
+
+
+def results_of(conn: Connection, job_id: str, keys: Sequence[str]) -> dict[str, Json]:
+    """Return the results of those of these units that are done, by key."""
+    done = select(units.c.key, units.c.result).where(units.c.job_id == job_id, units.c.state == "done")
+    rows = conn.execute(done.where(units.c.key.in_(keys)).order_by(units.c.position)).all()
+    return {row.key: row.result for row in rows}
+
+
+def job_payload(conn: Connection, job_id: str) -> Json:
+    """Return what a job was created with. Raises NotFound."""
+    row = conn.execute(select(jobs.c.payload).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id[:80]!r}.", code="job_not_found")
+    payload: Json = row.payload
+    return payload
+
+
+def queue_depth(conn: Connection) -> dict[str, int]:
+    """Return the number of ready units by queue."""
+    ready = select(units.c.queue, func.count()).where(units.c.state == "ready").group_by(units.c.queue)
+    return dict(conn.execute(ready).tuples().all())
+
+
+def _job_view(conn: Connection, row: Row[Any]) -> JobView:
+    count = select(units.c.state, func.count()).where(units.c.job_id == row.id).group_by(units.c.state)
+    by_state: dict[str, int] = dict(conn.execute(count).tuples().all())
+    now = conn.execute(select(database_now())).scalar_one()
+    end = row.finished_at or now
+    error = None
+    if row.error_code is not None:
+        error = JobError(code=row.error_code, message=row.error_message, unit=row.error_unit)
+    return JobView(
+        id=row.id,
+        kind=row.kind,
+        state=row.state,
+        attempt=row.attempt,
+        progress=Progress(done=by_state.get("done", 0), total=sum(by_state.values()), message=row.message),
+        queued_s=max(0.0, (row.started_at or end) - row.queued_at),
+        running_s=max(0.0, end - row.started_at) if row.started_at else 0.0,
+        created_at=rfc3339(row.created_at),
+        finished_at=rfc3339(row.finished_at) if row.finished_at else None,
+        error=error,
+        result=row.result_url if row.state == "succeeded" else None,
+    )
+
+
+def _unit_view(row: Row[Any]) -> UnitView:
+    took = row.finished_at - row.started_at if row.finished_at and row.started_at else None
+    error = f"{row.error_code}: {row.error_message}" if row.error_code else None
+    return UnitView(
+        key=row.key,
+        kind=row.kind,
+        state=row.state,
+        attempt=row.attempt,
+        seconds=took,
+        message=row.message,
+        error=error,
+    )

@@ -1,0 +1,57 @@
+"""The ledger: jobs and the units they are cut into. It alone knows what is to be done; messages are hints.
+
+A unit goes::
+
+    waiting -> ready -> running -> done
+                 ^         |-----> failed     (attempts used up, or trying again cannot help)
+                 |---------+                  (attempt failed, or its worker fell silent)
+    waiting -> skipped                        (something it needs has failed)
+    waiting | ready | running -> canceled
+
+Every function works in the caller's transaction. Those that change a unit lock its job first and hold only
+where the claim's fence matches, so a worker that was given up cannot write. Times are the database's clock.
+"""
+
+from intima.store._advance import advance
+from intima.store._claims import Answer, Claim, claim_next, claim_unit, fail_attempt, heartbeat, publish, release
+from intima.store._jobs import UNIT_ATTEMPTS, cancel_job, create_job, retry_job
+from intima.store._sweep import (
+    RESEND_AFTER_S,
+    UnitRef,
+    expire_leases,
+    expire_owner,
+    running_owners,
+    sweep,
+    take_unsent,
+)
+from intima.store._views import job_payload, list_jobs, queue_depth, read_events, read_job, read_units, results_of
+
+__all__ = [
+    "RESEND_AFTER_S",
+    "UNIT_ATTEMPTS",
+    "Answer",
+    "Claim",
+    "UnitRef",
+    "advance",
+    "cancel_job",
+    "claim_next",
+    "claim_unit",
+    "create_job",
+    "expire_leases",
+    "expire_owner",
+    "fail_attempt",
+    "heartbeat",
+    "job_payload",
+    "list_jobs",
+    "publish",
+    "queue_depth",
+    "read_events",
+    "read_job",
+    "read_units",
+    "release",
+    "results_of",
+    "retry_job",
+    "running_owners",
+    "sweep",
+    "take_unsent",
+]
