@@ -1,0 +1,23 @@
+"""The files of a segmentation: one writer per name."""
+
+from intima.formats._result import Format, ResultArrays
+from intima.formats.geojson import write_annotations
+from intima.formats.ome_tiff import write_disagreement, write_entropy, write_mask_pyramid
+from intima.formats.png import write_mask, write_overlay, write_uncertainty
+from intima.formats.tables import scores_csv, write_dictionary, write_measures_csv, write_measures_json
+
+__all__ = ["FORMATS", "Format", "ResultArrays", "scores_csv"]
+
+FORMATS: dict[str, Format] = {
+    "mask.png": Format("image/png", write_mask),
+    "mask.ome.tiff": Format("image/tiff", write_mask_pyramid),
+    "entropy.ome.tiff": Format("image/tiff", write_entropy),
+    "disagreement.ome.tiff": Format("image/tiff", write_disagreement),
+    "overlay.png": Format("image/png", write_overlay),
+    "uncertainty.png": Format("image/png", write_uncertainty),
+    "annotations.geojson": Format("application/geo+json", write_annotations),
+    "measures.csv": Format("text/csv", write_measures_csv),
+    "measures.json": Format("application/json", write_measures_json),
+    "measures_dictionary.csv": Format("text/csv", write_dictionary),
+}
+"""Artefact name to writer, in the order in which artefacts are listed."""

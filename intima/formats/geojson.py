@@ -1,0 +1,77 @@
+"""Annotations for QuPath as GeoJSON: one Feature per connected component and class.
+
+Frame: level-0 pixels of the whole slide, origin top left, y down (QuPath's). Rings follow pixel edges, so a polygon's
+area is its pixel count.
+"""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intima.arrays import Json, LabelMask
+from intima.contracts.segmentation import SegmentationResult
+from intima.formats._result import ResultArrays
+from intima.formats._rings import Component, components
+from intima.geometry import MicronsPerPixel
+from intima.labels import LabelSchema
+
+
+def write_annotations(arrays: ResultArrays, result: SegmentationResult) -> bytes:
+    """Write all components as one FeatureCollection."""
+    metadata = {"origin": result.origin, "source": "Intima"}
+    parts = stream_annotations(
+        arrays.mask, schema=arrays.schema, mpp=arrays.mpp, origin=arrays.origin, metadata=metadata
+    )
+    return b"".join(parts)
+
+
+def stream_annotations(
+    mask: LabelMask,
+    *,
+    schema: LabelSchema,
+    mpp: MicronsPerPixel | None,
+    origin: tuple[int, int] = (0, 0),
+    metadata: dict[str, str],
+) -> Iterator[bytes]:
+    """Yield the bytes of a FeatureCollection, one Feature at a time; class 0 is not written."""
+    separator = b""
+    yield b'{"type":"FeatureCollection","features":['
+    for component in components(mask):
+        feature = _feature(component, schema=schema, mpp=mpp, origin=origin, metadata=metadata)
+        yield separator + json.dumps(feature, ensure_ascii=False, separators=(",", ":")).encode()
+        separator = b",\n"
+    yield b"]}\n"
+
+
+def _feature(
+    component: Component,
+    *,
+    schema: LabelSchema,
+    mpp: MicronsPerPixel | None,
+    origin: tuple[int, int],
+    metadata: dict[str, str],
+) -> Json:
+    tissue = schema.classes[component.class_index]
+    rings = [_closed(ring, origin) for ring in (component.shell, *component.holes)]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {
+            "objectType": "annotation",
+            "classification": {"name": tissue.name, "color": list(tissue.rgb)},
+            "measurements": _measurements(component, mpp),
+            "metadata": metadata,
+        },
+    }
+
+
+def _measurements(component: Component, mpp: MicronsPerPixel | None) -> dict[str, float]:
+    area: dict[str, float] = {"Area px^2": component.pixels}
+    return area if mpp is None else area | {"Area µm^2": component.pixels * mpp.area_um2}
+
+
+def _closed(ring: NDArray[np.int64], origin: tuple[int, int]) -> list[list[int]]:
+    points: list[list[int]] = (np.concatenate([ring, ring[:1]]) + np.array(origin)).tolist()
+    return points

@@ -1,0 +1,105 @@
+"""Tables: measures as CSV and JSON with a data dictionary, and scores as CSV.
+
+CSV is UTF-8 with a header line, comma, CRLF (RFC 4180); an undefined value is an empty field. Text that a spreadsheet
+would take for a formula gets a leading apostrophe.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from intima.contracts.benchmark import ScoreRow
+from intima.contracts.segmentation import Measure, SegmentationResult
+from intima.formats._result import ResultArrays
+
+Cell = str | int | float | bool | None
+
+SCORE_COLUMNS = (
+    "case",
+    "subject",
+    "protocol",
+    "repeat",
+    "fold",
+    "seed",
+    "architecture",
+    "model",
+    "class",
+    "metric",
+    "value",
+    "unit",
+    "selection_biased",
+)
+"""Columns of scores.csv, as fixed by the wire contract."""
+
+MEASURE_COLUMNS = {
+    "scope": "image: over the whole analysed area; vessel: of one cross-section",
+    "vessel": "number of the cross-section, 1 is the largest; empty for scope image",
+    "name": "name of the measure, the same as in measures.json",
+    "value": "the number; empty where it is undefined, the reason stands in measures.json under warnings",
+    "unit": "unit of value, low and high; 1 for a ratio, % for a percentage",
+    "low": "smallest value over the passes (ensemble members or augmentations); empty for one pass",
+    "high": "largest value over the passes; empty for one pass",
+}
+"""Columns of measures.csv and what they mean."""
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_measures_csv(_arrays: ResultArrays, result: SegmentationResult) -> bytes:
+    """Write one line per measure: class areas of the image, then each vessel's morphometry."""
+    return _csv(tuple(MEASURE_COLUMNS), _measure_rows(result))
+
+
+def write_dictionary(_arrays: ResultArrays, _result: SegmentationResult) -> bytes:
+    """Write what each column of measures.csv means."""
+    return _csv(("column", "meaning"), MEASURE_COLUMNS.items())
+
+
+def write_measures_json(_arrays: ResultArrays, result: SegmentationResult) -> bytes:
+    """Write areas, vessels, uncertainty, warnings and provenance as JSON."""
+    parts = {"mpp", "origin", "region", "areas", "vessels", "interval_basis", "uncertainty", "provenance", "warnings"}
+    content = result.model_dump(mode="json", by_alias=True, include=parts)
+    return (json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def scores_csv(rows: Sequence[ScoreRow]) -> bytes:
+    """Write scores with the columns of the wire contract, in the order given."""
+    dumped = (row.model_dump(by_alias=True) for row in rows)
+    return _csv(SCORE_COLUMNS, ([row[column] for column in SCORE_COLUMNS] for row in dumped))
+
+
+def _measure_rows(result: SegmentationResult) -> Iterator[Sequence[Cell]]:
+    for area in result.areas:
+        yield ("image", None, f"{area.name}_pixels", area.pixels, "px", None, None)
+        if area.area_um2 is not None:
+            yield ("image", None, f"{area.name}_area", area.area_um2, "µm²", None, None)
+        yield ("image", None, f"{area.name}_fraction", area.fraction, "1", None, None)
+    for vessel in result.vessels:
+        for measure in vessel.measures:
+            yield _vessel_row(vessel.vessel, measure)
+
+
+def _vessel_row(vessel: int, measure: Measure) -> Sequence[Cell]:
+    interval = measure.interval
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return ("vessel", vessel, measure.name, measure.value, measure.unit, low, high)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue().encode()
+
+
+def _cell(value: Cell) -> str:
+    """Write floats so that they read back to the same value, booleans as in JSON, None as an empty field."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
