@@ -6,7 +6,7 @@ from scipy import ndimage
 from intima.arrays import RgbImage
 from intima.phantom.palette import to_bytes, transmitted
 from intima.phantom.spec import PhantomSpec
-from intima.phantom.texture import Field, cloud
+from intima.phantom.texture import Field
 
 
 def photograph(spec: PhantomSpec, density: Field) -> RgbImage:
@@ -14,10 +14,18 @@ def photograph(spec: PhantomSpec, density: Field) -> RgbImage:
     rng = np.random.default_rng([spec.seed, spec.section, 31])
     light = transmitted(density + _shadows(spec, rng)[..., None])
     light = _resolved(light, sigma_px=spec.degradation.blur_um / spec.mpp, factor=spec.degradation.resolution)
-    field = 1 + spec.degradation.illumination * np.clip(cloud(rng, light.shape[:2], scale_px=spec.size_px), -2, 2) / 2
-    light = light * field[..., None] * np.asarray(spec.stain.balance, dtype=np.float32)
+    light = light * _lamp(spec, rng)[..., None] * np.asarray(spec.stain.balance, dtype=np.float32)
     grain = rng.standard_normal(light.shape, dtype=np.float32) * np.sqrt(np.clip(light, 0.05, 1))
     return to_bytes(light + np.float32(spec.degradation.noise) * grain)
+
+
+def _lamp(spec: PhantomSpec, rng: np.random.Generator) -> Field:
+    """Return the light of the lamp relative to its mean: a slanting plane and a slight vignette."""
+    at = np.linspace(-1, 1, spec.size_px, dtype=np.float32)
+    slant = rng.uniform(-1, 1, size=3).astype(np.float32)
+    shape = slant[0] * at[None, :] + slant[1] * at[:, None] - np.abs(slant[2]) * (at[None, :] ** 2 + at[:, None] ** 2)
+    result: Field = 1 + np.float32(spec.degradation.illumination) * (shape - shape.max())
+    return result
 
 
 def _shadows(spec: PhantomSpec, rng: np.random.Generator) -> Field:
@@ -26,7 +34,8 @@ def _shadows(spec: PhantomSpec, rng: np.random.Generator) -> Field:
     total = np.zeros((spec.size_px, spec.size_px), dtype=np.float32)
     for _ in range(spec.degradation.shadows):
         (x, y), reach = rng.random(2), rng.uniform(0.05, 0.15)
-        distance = np.hypot(at[None, :] - np.float32(x), (at[:, None] - np.float32(y)) * np.float32(rng.uniform(0.6, 1.6)))
+        squeeze = np.float32(rng.uniform(0.6, 1.6))
+        distance = np.hypot(at[None, :] - np.float32(x), (at[:, None] - np.float32(y)) * squeeze)
         total += np.float32(rng.uniform(0.08, 0.2)) / (1 + np.exp((distance - reach) / np.float32(0.012)))
     return total
 

@@ -1,62 +1,86 @@
 """Where each pixel of a phantom lies relative to the wall."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from intima.arrays import FloatVector, LabelMask
+from intima.arrays import BinaryMask, FloatVector, LabelMask
 from intima.labels import ARTERY, LUMEN, MEDIA, NEOINTIMA
-from intima.phantom.outline import RAYS, Outline, obliquity
+from intima.phantom.outline import RAYS, Outline, tilt
 from intima.phantom.spec import PhantomSpec
 from intima.phantom.texture import Field
 
 
 @dataclass(frozen=True, slots=True)
 class Rings:
-    """Per pixel (height, width); distances in µm along the wall's normal, positive inside the border."""
+    """Per point: (height, width) for the whole image, (points,) for a part. Lengths in µm."""
 
-    radius: Field
-    """Distance to the centre of the vessel, µm."""
+    x: Field
+    """From the left edge of the image."""
+    y: Field
+    """From the top edge."""
     turn: Field
-    """Angle as a fraction of a full turn, 0..1."""
+    """Angle about the pole as a fraction of a full turn, 0..1."""
     in_lumen: Field
+    """Depth within the border of the lumen along its normal; negative outside."""
     in_iel: Field
     in_eel: Field
-    depth: Field
+    away: Field
+    """Distance outwards from the external elastic lamina without its waves."""
+    media_depth: Field
     """0 at the internal, 1 at the external elastic lamina."""
     media_um: Field
     """Thickness of the media at this angle."""
+    intima_depth: Field
+    """0 at the internal elastic lamina, 1 at the lumen."""
+    along: Field
+    """Direction of the wall in radians, x right, y down."""
+
+    def where(self, mask: BinaryMask) -> "Rings":
+        """Return the points of a mask."""
+        return Rings(*(getattr(self, f.name)[mask] for f in fields(self)))
 
 
 def locate(spec: PhantomSpec, outline: Outline) -> Rings:
     """Return where each pixel centre lies."""
-    centre = np.arange(spec.size_px, dtype=np.float32) + np.float32(0.5)
-    dx = (centre * spec.mpp - spec.anatomy.center[0] * spec.field_um).astype(np.float32)[None, :]
-    dy = (centre * spec.mpp - spec.anatomy.center[1] * spec.field_um).astype(np.float32)[:, None]
+    centre = (np.arange(spec.size_px) + 0.5) * spec.mpp
+    x, y = np.meshgrid(centre.astype(np.float32), centre.astype(np.float32))
+    dx, dy = x - np.float32(outline.pole_um[0]), y - np.float32(outline.pole_um[1])
     radius: Field = np.hypot(dx, dy)
-    turn: Field = np.arctan2(dy, dx) / np.float32(math.tau) % np.float32(1.0)
-    ray = np.rint(turn * RAYS).astype(np.intp) % RAYS
+    angle = np.arctan2(dy, dx)
+    turn: Field = angle * np.float32(1 / math.tau) % np.float32(1.0)
+    ray = np.rint(turn * np.float32(RAYS)).astype(np.int32) % RAYS
 
-    def look_up(profile: FloatVector) -> Field:
-        return profile.astype(np.float32)[ray]
+    def at(profile: FloatVector) -> Field:
+        found: Field = profile.astype(np.float32)[ray]
+        return found
+
+    def depth(border: FloatVector) -> Field:
+        found: Field = (at(border) - radius) * at(np.cos(tilt(border)))
+        return found
 
     media = outline.eel - outline.iel
-    middle = 0.5 * (obliquity(outline.iel) + obliquity(outline.eel))
+    tilts = tilt(outline.smooth_eel)
+    neointima = np.maximum(outline.iel - outline.lumen, 0.5)
     return Rings(
-        radius=radius,
+        x=x,
+        y=y,
         turn=turn,
-        in_lumen=(look_up(outline.lumen) - radius) * look_up(obliquity(outline.lumen)),
-        in_iel=(look_up(outline.iel) - radius) * look_up(obliquity(outline.iel)),
-        in_eel=(look_up(outline.eel) - radius) * look_up(obliquity(outline.eel)),
-        depth=(radius - look_up(outline.iel)) / look_up(media),
-        media_um=look_up(media * middle),
+        in_lumen=depth(outline.lumen),
+        in_iel=depth(outline.iel),
+        in_eel=depth(outline.eel),
+        away=-depth(outline.smooth_eel),
+        media_depth=(radius - at(outline.iel)) * at(1 / media),
+        media_um=at(media * np.cos(tilts)),
+        intima_depth=(at(outline.iel) - radius) * at(1 / neointima),
+        along=angle - at(tilts) + np.float32(math.pi / 2),
     )
 
 
 def mask_of(rings: Rings) -> LabelMask:
     """Return the mask of the ARTERY schema: a pixel belongs to the layer in which its centre lies."""
-    mask: LabelMask = np.zeros(rings.radius.shape, dtype=np.uint8)
+    mask: LabelMask = np.zeros(rings.turn.shape, dtype=np.uint8)
     for inside, name in ((rings.in_eel, MEDIA), (rings.in_iel, NEOINTIMA), (rings.in_lumen, LUMEN)):
         mask[inside > 0] = ARTERY.index_of(name)
     return mask

@@ -22,9 +22,9 @@ class Anatomy:
     media_eccentricity: float = 0.15
     """0: even; 1: from nothing to twice the mean."""
     neointima: float = 0.3
-    """Mean thickness as a fraction of the radius of the internal elastic lamina: 0 none, 0.6 nearly occlusive."""
+    """Loss of the lumen's radius as a fraction: 0 none, 0.3 half of the area, 0.8 nearly occlusive."""
     neointima_eccentricity: float = 0.5
-    """0: even; 1 and more: absent over an arc, where lumen touches media."""
+    """0: even; above 1: absent over an arc, where lumen touches media."""
     aspect: float = 0.9
     """Short over long axis: about 0.9 open, 0.5 collapsed."""
     irregularity: float = 0.04
@@ -33,6 +33,10 @@ class Anatomy:
     """Amplitude of the waves of the internal elastic lamina."""
     laminae: int = 4
     """Elastic laminae inside the media, between the two bold ones."""
+    adventitia: float = 0.3
+    """Breadth of the dense collagen around the wall as a fraction of the radius."""
+    fat: float = 0.6
+    """Fat beyond it: 0 bare glass, 1 fat everywhere."""
     center: tuple[float, float] = (0.5, 0.5)
     """Centre of the vessel as a fraction of the image, x and y."""
     rotation: float = 0.0
@@ -149,13 +153,8 @@ def draw_specs(
         rng = np.random.default_rng([seed, subject])
         base = _draw_subject(rng, size_px=size_px, mpp=mpp, shift=shift or Shift())
         for section in range(sections_per_subject):
-            specs.append(
-                NamedSpec(
-                    f"subject-{subject + 1:02d}",
-                    f"section-{section + 1}",
-                    _draw_section(base, np.random.default_rng([seed, subject, section, 1])),
-                )
-            )
+            spec = _draw_section(base, np.random.default_rng([seed, subject, section, 1]))
+            specs.append(NamedSpec(f"subject-{subject + 1:02d}", f"section-{section + 1}", spec))
     return specs
 
 
@@ -185,12 +184,14 @@ def _draw_anatomy(rng: np.random.Generator, field_um: float) -> Anatomy:
         eel_radius_um=radius,
         media_um=media_um,
         media_eccentricity=rng.uniform(0.05, 0.35),
-        neointima=0.0 if bare else rng.uniform(0.08, 0.6 if not collapsed else 0.4),
-        neointima_eccentricity=rng.uniform(0.1, 1.2),
+        neointima=0.0 if bare else rng.uniform(0.05, 0.4 if collapsed else 0.65),
+        neointima_eccentricity=rng.uniform(0.1, 1.15),
         aspect=aspect,
         irregularity=rng.uniform(0.02, 0.06),
         wave_um=min(rng.uniform(1.0, 4.5) * (1.5 if collapsed else 1.0), 0.1 * media_um),
         laminae=int(rng.integers(3, 8)),
+        adventitia=rng.uniform(0.18, 0.38),
+        fat=rng.uniform(0.1, 1.0),
         rotation=rng.uniform(0.0, math.tau),
     )
 
@@ -220,7 +221,7 @@ def _draw_section(base: PhantomSpec, rng: np.random.Generator) -> PhantomSpec:
     damage = replace(
         base.degradation,
         tears=int(rng.integers(0, 4)),
-        folds=int(rng.random() < 0.25),
+        folds=int(rng.random() < 0.2),
         shadows=int(rng.random() < 0.25),
     )
     factors = np.exp(rng.normal(0.0, 0.03, size=3))
