@@ -6,9 +6,9 @@ from scipy import ndimage
 
 from intima.arrays import BinaryMask, RgbImage
 
-_GLASS_OD = 0.06
-"""Mean optical density above the lamp's white below which a pixel is glass on any scanner."""
-_TISSUE_OD = 0.20
+_GLASS_OD = 0.04
+"""Signal (density plus its spread over the channels) below which a pixel is glass on any scanner ..."""
+_TISSUE_OD = 0.10
 """... and above which it is tissue."""
 _WHITE_PERCENTILE = 99.5
 _DARKEST_WHITE = 180.0

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from intima.arrays import BinaryMask, LabelMask, RgbImage, UncertaintyMap
 from intima.contracts.segmentation import SegmentationResult
 from intima.formats._result import ResultArrays
+from intima.formats.ome_tiff import halve_map
 from intima.labels import LabelSchema
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -74,9 +75,10 @@ def overlay(image: RgbImage, mask: LabelMask, *, schema: LabelSchema) -> RgbImag
 
 def heat_map(values: UncertaintyMap, *, title: str) -> RgbImage:
     """Colour a map of values 0..1 and put a legend bar beside it; small maps are enlarged without smoothing."""
-    height, width = _fitted(values.shape[0], values.shape[1])
-    enlarge = max(1, _MIN_SIDE_PX // max(height, width))
-    picture = _colored(_nearest(values, height * enlarge, width * enlarge))
+    while max(values.shape) > MAX_SIDE_PX:
+        values = halve_map(values)
+    enlarge = max(1, _MIN_SIDE_PX // max(values.shape))
+    picture = _colored(values.repeat(enlarge, axis=0).repeat(enlarge, axis=1))
     legend = _legend(max(picture.shape[0], 64), title=title)
     padded = np.full((legend.shape[0], picture.shape[1], 3), 255, np.uint8)
     padded[: picture.shape[0]] = picture

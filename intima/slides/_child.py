@@ -23,6 +23,11 @@ if sys.platform != "win32":
     import resource
 
 _PROBE_PX = 256
+_DARK_BELOW = 32
+_DARK = (
+    "The middle of the image is nearly black. If its samples do not use their full range (12 bits stored in 16), "
+    "scale it to 8 bits and upload it again."
+)
 
 
 def work(sender: Connection, task: str, arguments: Json, limits: Limits) -> None:
@@ -51,14 +56,15 @@ def _error(error: IntimaError) -> Json:
 
 def _inspect(arguments: Json) -> Iterator[Json]:
     with open_slide(Path(arguments["path"]), name=arguments["name"]) as slide:
-        _probe(slide)
-        yield {"info": slide.info.model_dump()}
+        warnings = (*slide.info.warnings, *_probe(slide))
+        yield {"info": slide.info.model_dump() | {"warnings": warnings}}
 
 
-def _probe(slide: Slide) -> None:
-    """Decode the middle of level 0, so that a file whose header alone is intact is refused."""
+def _probe(slide: Slide) -> tuple[str, ...]:
+    """Decode the middle of level 0, so that a file whose header alone is intact is refused; warn where it is dark."""
     width, height = min(_PROBE_PX, slide.size.width), min(_PROBE_PX, slide.size.height)
-    slide.read(Region((slide.size.width - width) // 2, (slide.size.height - height) // 2, width, height))
+    middle = slide.read(Region((slide.size.width - width) // 2, (slide.size.height - height) // 2, width, height))
+    return (_DARK,) if middle.max() < _DARK_BELOW else ()
 
 
 def _image(arguments: Json) -> Iterator[Json]:

@@ -34,7 +34,7 @@ def recognises(_path: Path, head: bytes) -> bool:
 
 
 def open_tiff(path: Path) -> Source:
-    """Open the first image of a TIFF file with its pyramid; reads the header only."""
+    """Open the main image of a TIFF file with its pyramid; reads the header only."""
     file = TiffFile(path)
     try:
         return _open(file)
@@ -58,7 +58,7 @@ def _open(file: TiffFile) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class TiffSlide:
-    """A TIFF file whose first image is read by region."""
+    """A TIFF file whose main image is read by region."""
 
     info: SlideInfo
     levels: tuple[Size, ...]
@@ -87,8 +87,8 @@ class _Turned(WholeImage):
 
 
 def pyramid(file: TiffFile) -> tuple[TiffPage, ...]:
-    """Return the pages of the first image, largest first. Raises Invalid for multi-channel images."""
-    series = file.series[0]
+    """Return the pages of the main image, largest first. Raises Invalid for multi-channel images."""
+    series = meta.main_series(file)
     color.check_axes(series)
     first = _first_page(series)
     lower = [_first_page(level) for level in series.levels[1 : MAX_LEVELS + 1]]

@@ -2,7 +2,7 @@
 
 import math
 
-from tifffile import TiffFile, TiffPage
+from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 from intima.contracts.segmentation import SlideInfo
 from intima.slides import _tiff_color
@@ -26,6 +26,11 @@ def slide_info(file: TiffFile, pages: tuple[TiffPage, ...], *, turned: bool = Fa
         vendor=None,
         warnings=(*claim.warnings, *_tiff_color.warnings(first), *_further_images(file)),
     )
+
+
+def main_series(file: TiffFile) -> TiffPageSeries:
+    """Return the image with the most pixels per plane; of equals the first. Labels and macro photos are smaller."""
+    return max(file.series, key=lambda s: s.keyframe.imagewidth * s.keyframe.imagelength)
 
 
 def orientation(page: TiffPage) -> int:
@@ -55,11 +60,11 @@ def _resolution(page: TiffPage, code: int) -> float:
 
 
 def _further_images(file: TiffFile) -> tuple[str, ...]:
-    series = file.series[0]
+    series = main_series(file)
     planes = math.prod(n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXSC")
     found = []
     if planes > 1:
         found.append(f"The image has {planes} planes or time points; the first is used.")
     if len(file.series) > 1:
-        found.append(f"The file holds {len(file.series)} images; the first is used.")
+        found.append(f"The file holds {len(file.series)} images; the largest is used.")
     return tuple(found)

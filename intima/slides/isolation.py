@@ -2,8 +2,8 @@
 
 Decoders abort the whole process on some damaged files (GLib's "failed to allocate" in OpenSlide) and expand some
 112 kB files beyond 2.5 GiB. The child has limits on memory, CPU time, open files and file size, no core dump, and a
-wall clock; whatever ends it early becomes Invalid "unreadable_image". It answers in JSON and in arrays without pickle, so a
-child that was taken over cannot run code here. This module loads no decoder.
+wall clock; whatever ends it early becomes Invalid "unreadable_image". It answers in JSON and in arrays without
+pickle, so a child that was taken over cannot run code here. This module loads no decoder.
 
 On Linux children are forked from a server process that has the decoders loaded (about 20 ms each), and no thread of
 the caller is forked. macOS does not enforce the memory limit and Windows has no limits at all and starts a fresh

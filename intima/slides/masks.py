@@ -29,9 +29,9 @@ def read_mask(path: Path, *, name: str = "") -> LabelMask:
     Of a palette image the indices count. Raises Invalid: "bad_mask" for colours, alpha, float, negative or larger
     values, "unreadable_image" for damage, "image_too_large".
     """
+    with path.open("rb") as file:
+        head = file.read(len(_PNG))
     with decoding(name):
-        with path.open("rb") as file:
-            head = file.read(len(_PNG))
         if head == _PNG:
             values = _read_png(path, name)
         elif _tiff.recognises(path, head):

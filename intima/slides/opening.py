@@ -98,11 +98,11 @@ def open_slide(path: Path, *, name: str = "") -> Slide:
 
     ``name`` is what the user calls the file, for messages. Raises Invalid: "unknown_format" where no reader
     knows the content, "unreadable_image" where it is damaged, "unsupported_image" where it has no RGB meaning,
-    "image_too_large" where the header states more than a limit.
+    "image_too_large" where the header states more than a limit. A missing file is a FileNotFoundError.
     """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
     with decoding(name):
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
         for reader in READERS.values():
             if reader.recognises(path, head):
                 return Slide(reader.open(path), name=name)
