@@ -34,7 +34,7 @@ _ENDOTHELIUM = Population(38.0, (3.6, 0.9), 0.08, (0.6, 0.95))
 def nuclei(spec: PhantomSpec, rings: Rings, rng: np.random.Generator) -> Field:
     """Return the cover of all nuclei: spindles along the wall in the media, plumper and freer in the neointima."""
     cover = np.zeros_like(rings.turn)
-    reach = 0.4 * spec.anatomy.eel_radius_um
+    reach = 0.9 * spec.anatomy.adventitia * spec.anatomy.eel_radius_um
     _scatter(cover, _MUSCLE, (rings.in_iel < -4) & (rings.in_eel > 4), spec=spec, rings=rings, rng=rng)
     _scatter(cover, _INTIMAL, (rings.in_iel > 2) & (rings.in_lumen < -3), spec=spec, rings=rings, rng=rng)
     _scatter(cover, _FIBROBLASTS, (rings.away > 4) & (rings.away < reach), spec=spec, rings=rings, rng=rng)

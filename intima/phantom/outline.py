@@ -54,7 +54,8 @@ def draw_outline(spec: PhantomSpec) -> Outline:
     shift = (offset_um * math.cos(towards), offset_um * math.sin(towards))
     smooth_eel = _recentred(anatomy.eel_radius_um * shape, shift)
     smooth_iel = smooth_eel - media * _slant(smooth_eel)
-    wave = anatomy.wave_um * _waves(section, inner_um)
+    along = math.tau * arc_share(smooth_eel)
+    wave = anatomy.wave_um * _waves(section, along, perimeter_um(smooth_iel))
     outline = Outline(
         pole_um=(
             anatomy.center[0] * spec.field_um + shift[0],
@@ -62,7 +63,7 @@ def draw_outline(spec: PhantomSpec) -> Outline:
         ),
         lumen=_lumen(anatomy, smooth_iel, wave, inner_um * shape * (1 + _relief(anatomy, subject, section))),
         iel=smooth_iel + wave,
-        eel=smooth_eel + 0.35 * anatomy.wave_um * _waves(section, anatomy.eel_radius_um),
+        eel=smooth_eel + 0.35 * anatomy.wave_um * _waves(section, along, perimeter_um(smooth_eel)),
         smooth_eel=smooth_eel,
     )
     _check_fits(outline, spec)
@@ -78,6 +79,14 @@ def perimeter_um(radius: FloatVector) -> float:
     """Return the length of a border in µm."""
     x, y = radius * np.cos(_ANGLES), radius * np.sin(_ANGLES)
     return float(np.hypot(x - np.roll(x, 1), y - np.roll(y, 1)).sum())
+
+
+def arc_share(radius: FloatVector) -> FloatVector:
+    """Return, per ray, the length of the border up to it as a share of the whole, 0 to below 1."""
+    x, y = radius * np.cos(_ANGLES), radius * np.sin(_ANGLES)
+    steps = np.hypot(np.roll(x, -1) - x, np.roll(y, -1) - y)
+    result: FloatVector = (np.cumsum(steps) - steps) / steps.sum()
+    return result
 
 
 def tilt(radius: FloatVector) -> FloatVector:
@@ -127,14 +136,17 @@ def _relief(anatomy: Anatomy, subject: np.random.Generator, section: np.random.G
     return result
 
 
-def _waves(rng: np.random.Generator, radius_um: float) -> FloatVector:
-    """Scallops of about 26 µm with drifting wavelength and height, between -1.3 and 1.3."""
-    cycles = max(5, round(math.tau * radius_um / _WAVELENGTH_UM))
+def _waves(rng: np.random.Generator, along: FloatVector, length_um: float) -> FloatVector:
+    """Scallops of about 26 µm with drifting wavelength and height, between -1.3 and 1.3.
+
+    ``along`` is the position on the border as an angle, so that scallops are as long on every side.
+    """
+    cycles = max(5, round(length_um / _WAVELENGTH_UM))
     orders = np.arange(1, cycles // 3 + 2)
     sizes, phases = rng.normal(size=orders.size) / np.sqrt(orders), rng.uniform(0, math.tau, orders.size)
-    drift = sum(s * np.sin(k * _ANGLES + p) for s, k, p in zip(sizes, orders, phases, strict=True))
-    height = sum(0.25 * rng.normal() * np.sin(k * _ANGLES + rng.uniform(0, math.tau)) for k in range(1, 8))
-    result: FloatVector = np.clip(1 + height, 0.3, 1.3) * np.sin(cycles * _ANGLES + drift)
+    drift = sum(s * np.sin(k * along + p) for s, k, p in zip(sizes, orders, phases, strict=True))
+    height = sum(0.25 * rng.normal() * np.sin(k * along + rng.uniform(0, math.tau)) for k in range(1, 8))
+    result: FloatVector = np.clip(1 + height, 0.3, 1.3) * np.sin(cycles * along + drift)
     return result
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from intima.arrays import BinaryMask, FloatVector, LabelMask
 from intima.labels import ARTERY, LUMEN, MEDIA, NEOINTIMA
-from intima.phantom.outline import RAYS, Outline, tilt
+from intima.phantom.outline import RAYS, Outline, arc_share, tilt
 from intima.phantom.spec import PhantomSpec
 from intima.phantom.texture import Field
 
@@ -21,7 +21,7 @@ class Rings:
     y: Field
     """From the top edge."""
     turn: Field
-    """Angle about the pole as a fraction of a full turn, 0..1."""
+    """Position along the wall as a fraction of a full turn, 0..1."""
     in_lumen: Field
     """Depth within the border of the lumen along its normal; negative outside."""
     in_iel: Field
@@ -49,8 +49,7 @@ def locate(spec: PhantomSpec, outline: Outline) -> Rings:
     dx, dy = x - np.float32(outline.pole_um[0]), y - np.float32(outline.pole_um[1])
     radius: Field = np.hypot(dx, dy)
     angle = np.arctan2(dy, dx)
-    turn: Field = angle * np.float32(1 / math.tau) % np.float32(1.0)
-    ray = np.rint(turn * np.float32(RAYS)).astype(np.int32) % RAYS
+    ray = np.rint(angle * np.float32(RAYS / math.tau)).astype(np.int32) % RAYS
 
     def at(profile: FloatVector) -> Field:
         found: Field = profile.astype(np.float32)[ray]
@@ -66,7 +65,7 @@ def locate(spec: PhantomSpec, outline: Outline) -> Rings:
     return Rings(
         x=x,
         y=y,
-        turn=turn,
+        turn=at(arc_share(outline.smooth_eel)),
         in_lumen=depth(outline.lumen),
         in_iel=depth(outline.iel),
         in_eel=depth(outline.eel),
