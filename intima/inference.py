@@ -7,7 +7,10 @@ import numpy as np
 import onnxruntime
 
 from intima.arrays import LogitBatch, Predict, TileBatch
+from intima.contracts.model import ModelCard, ModelVersion
 from intima.errors import Invalid, Unavailable
+from intima.registry import read_members, resolve
+from intima.store.storage import Storage
 
 ProviderName = Literal["cpu", "cuda"]
 _PROVIDERS: dict[ProviderName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -62,7 +65,7 @@ def _open(data: bytes, *, provider: ProviderName, threads: int) -> Any:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(data, options, providers=[wanted])
-    except Exception as error:  # noqa: BLE001  ONNX Runtime's exception types share no base but Exception
+    except Exception as error:  # ONNX Runtime's exception types share no other base
         raise Invalid(f"ONNX Runtime cannot load this network: {error}", code="bad_model") from error
     if session.get_providers()[0] != wanted:
         raise Unavailable(
@@ -71,3 +74,35 @@ def _open(data: bytes, *, provider: ProviderName, threads: int) -> Any:
             hint="Check the CUDA driver and libraries, or ask for the provider cpu.",
         )
     return session
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A published model, ready to run."""
+
+    version: ModelVersion
+    predicts: tuple[Predict, ...]
+    """One per member."""
+    provider: str
+    """ONNX Runtime's name of the provider really in use."""
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card."""
+        return self.version.card
+
+
+def load_model(storage: Storage, ref: str, *, provider: ProviderName = "cpu", threads: int = 1) -> LoadedModel:
+    """Load all members of a published model.
+
+    Raises:
+        NotFound: no such model.
+        Invalid: a member does not load, or its classes are not those of the card.
+        Unavailable: the provider asked for does not run here.
+    """
+    version = resolve(storage, ref)
+    nets = [load_onnx(data, provider=provider, threads=threads) for data in read_members(storage, version.card)]
+    for net in nets:
+        if net.classes != len(version.card.classes):
+            raise Invalid(f"{version.ref} gives {net.classes} classes; its card has {len(version.card.classes)}.")
+    return LoadedModel(version=version, predicts=tuple(net.predict for net in nets), provider=nets[0].provider)

@@ -7,11 +7,11 @@ the scores table follows the folds, the published ensemble follows a study over 
 
 from collections.abc import Iterator, Sequence
 
+from intima.contracts._base import Contract
 from intima.contracts.benchmark import (
     ArchitectureSpec,
     BenchmarkSpec,
     CollectPayload,
-    Contract,
     FitPayload,
     FoldPayload,
     KFold,

@@ -11,25 +11,29 @@ from numpy.typing import NDArray
 from intima import __version__
 from intima.arrays import Json, LabelMask, RgbImage, UncertaintyMap
 from intima.contracts.dataset import label_schema
-from intima.contracts.model import ModelCard
+from intima.contracts.model import ModelCard, ModelVersion
 from intima.contracts.segmentation import (
     Artefact,
     Interval,
     Measure,
     RegionSpec,
+    SegmentationRequest,
     SegmentationResult,
     SegmentPayload,
+    SlideInfo,
     UncertaintySummary,
     VesselMeasures,
 )
 from intima.errors import Invalid
 from intima.formats import FORMATS, ResultArrays
 from intima.geometry import MicronsPerPixel, Region, Size
+from intima.inference import LoadedModel, load_model
 from intima.labels import LabelSchema
 from intima.morphometry import class_areas, measure_vessels
-from intima.registry import LoadedModel, load
 from intima.slides import Slide, open_slide, read_working
 from intima.slides.memory import crop_slide
+from intima.store.catalog import StoredSlide, segmentation_parameters
+from intima.store.keys import segmentation_id
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.tiling import Read, Strip, label_strips, predict_tiled
@@ -87,13 +91,37 @@ class SegmentedSlide:
     """(passes, height, width) at working resolution."""
 
 
+def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: SegmentationRequest) -> SegmentPayload:
+    """Check a request against slide and model, and name its result.
+
+    Raises:
+        Invalid: no pixel size where the model needs one, an impossible sampler, a region outside the slide.
+    """
+    plan_frame(slide.info, card=model.card, mpp=slide.mpp, region=request.region)
+    sampler, passes = plan_passes(request.uncertainty, members=len(model.card.members))
+    bare = SegmentPayload(
+        segmentation="",
+        slide=slide.id,
+        slide_sha256=slide.sha256,
+        slide_name=slide.name,
+        subject=slide.subject,
+        mpp=slide.mpp,
+        model=model.ref,
+        region=request.region,
+        uncertainty=request.uncertainty.model_copy(update={"sampler": sampler, "passes": len(passes)}),
+    )
+    parameters = segmentation_parameters(bare)
+    identity = segmentation_id(slide_sha256=slide.sha256, model=model.ref, parameters=parameters)
+    return bare.model_copy(update={"segmentation": identity})
+
+
 def run_segment(unit: UnitInput, storage: Storage, report: Report) -> Json:
     """Do a "segment" unit: the slide is opened in this process, which is a child made for it."""
     payload = SegmentPayload.model_validate(unit.payload)
     report(0.0, "opening the slide")
     slide = open_slide(storage.blobs.path(payload.slide_sha256), name=payload.slide_name)
     try:
-        result = segment_slide(slide, storage, payload=payload, model=load(storage, payload.model), report=report)
+        result = segment_slide(slide, storage, payload=payload, model=load_model(storage, payload.model), report=report)
     finally:
         slide.close()
     return result.model_dump(mode="json", by_alias=True)
@@ -108,7 +136,7 @@ def segment_slide(
         Invalid: no pixel size where the model needs one, a region outside the slide, an unsupported sampler.
     """
     timings = _Timings()
-    frame = plan_frame(slide, card=model.card, mpp=payload.mpp, region=payload.region)
+    frame = plan_frame(slide.info, card=model.card, mpp=payload.mpp, region=payload.region)
     part = crop_slide(slide, frame.region)
     schema = label_schema(model.card.classes)
     sampler, passes = plan_passes(payload.uncertainty, members=len(model.predicts))
@@ -162,13 +190,12 @@ class _Timings:
         self._last = now
 
 
-def plan_frame(slide: Slide, *, card: ModelCard, mpp: float | None, region: RegionSpec | None) -> Frame:
+def plan_frame(info: SlideInfo, *, card: ModelCard, mpp: float | None, region: RegionSpec | None) -> Frame:
     """Decide region and working size.
 
     Raises:
         Invalid: the model works in µm and the slide has no pixel size, or the region leaves the slide.
     """
-    info = slide.info
     full = Size(info.width, info.height)
     area = Region(0, 0, full.width, full.height)
     if region is not None:

@@ -157,6 +157,7 @@ class BodyLimits:
         self.silence_s = silence_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request within the limits."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,0 +1,1 @@
+"""The api: slides in, masks and measures out; benchmarks and jobs."""

@@ -1,0 +1,1 @@
+"""The stats service: scores in, a verdict out."""

@@ -1,0 +1,1 @@
+"""The trainer: Celery workers that train and score."""

@@ -1,0 +1,1 @@
+"""Routes of the api, one module per resource."""

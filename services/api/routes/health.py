@@ -1,12 +1,10 @@
 """Liveness and readiness."""
 
-from typing import Annotated
-
 import onnxruntime
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
-from intima.registry import resolve
-from services.api.dependencies import DEFAULT_MODEL, State, get_state
+from intima.registry import DEFAULT_MODEL, resolve
+from services.api.dependencies import StateDep
 
 router = APIRouter(tags=["health"])
 
@@ -18,7 +16,7 @@ def get_liveness() -> dict[str, str]:
 
 
 @router.get("/readyz", operation_id="get_readiness")
-def get_readiness(state: Annotated[State, Depends(get_state)]) -> dict[str, object]:
+def get_readiness(state: StateDep) -> dict[str, object]:
     """Say whether the default model loads, on which ONNX Runtime provider, and how long the queue is."""
     ref = resolve(state.storage, DEFAULT_MODEL).ref
     model = state.models.get(ref)

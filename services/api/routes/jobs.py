@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
-from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from intima.contracts.job import JobEvent, JobView, UnitView
 from intima.store import ledger
-from services.api.dependencies import State, get_state, read_connection, write_connection
+from services.api.dependencies import ReadDep, State, StateDep, WriteDep
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -22,35 +21,33 @@ FINAL = {"succeeded", "failed", "canceled"}
 
 
 @router.get("/{job_id}", operation_id="get_job")
-def get_job(job_id: str, connection: Annotated[Connection, Depends(read_connection)]) -> JobView:
+def get_job(job_id: str, connection: ReadDep) -> JobView:
     """Return the state and progress of a job."""
     return ledger.read_job(connection, job_id)
 
 
 @router.get("/{job_id}/units", operation_id="list_job_units")
-def list_units(job_id: str, connection: Annotated[Connection, Depends(read_connection)]) -> list[UnitView]:
+def list_units(job_id: str, connection: ReadDep) -> list[UnitView]:
     """Return the units of a job: trials, folds, fits."""
     return list(ledger.read_units(connection, job_id))
 
 
 @router.get("/{job_id}/logs", operation_id="list_job_logs")
-def list_logs(
-    job_id: str, connection: Annotated[Connection, Depends(read_connection)], after: Annotated[int, Query(ge=0)] = 0
-) -> list[JobEvent]:
+def list_logs(job_id: str, connection: ReadDep, after: Annotated[int, Query(ge=0)] = 0) -> list[JobEvent]:
     """Return the events after an event id."""
     ledger.read_job(connection, job_id)
     return ledger.read_events(connection, job_id, after)
 
 
 @router.post("/{job_id}/cancel", operation_id="cancel_job", status_code=202)
-def cancel_job(job_id: str, connection: Annotated[Connection, Depends(write_connection, scope="function")]) -> JobView:
+def cancel_job(job_id: str, connection: WriteDep) -> JobView:
     """Cancel a job; asking again changes nothing."""
     ledger.cancel_job(connection, job_id)
     return ledger.read_job(connection, job_id)
 
 
 @router.post("/{job_id}/retry", operation_id="retry_job", status_code=202)
-def retry_job(job_id: str, connection: Annotated[Connection, Depends(write_connection, scope="function")]) -> JobView:
+def retry_job(job_id: str, connection: WriteDep) -> JobView:
     """Put the failed and canceled units of a finished job back in the queue; what is done stays done."""
     ledger.retry_job(connection, job_id)
     return ledger.read_job(connection, job_id)
@@ -65,7 +62,7 @@ def retry_job(job_id: str, connection: Annotated[Connection, Depends(write_conne
 async def stream_events(
     job_id: str,
     request: Request,
-    state: Annotated[State, Depends(get_state)],
+    state: StateDep,
     last_event_id: Annotated[int, Header(ge=0)] = 0,
 ) -> StreamingResponse:
     """Stream a job's events (SSE) until it is final. Continue a broken stream with Last-Event-ID."""

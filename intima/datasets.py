@@ -1,0 +1,206 @@
+"""Use case: a zip of images, masks and a manifest -> a stored dataset, or the case that is wrong."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from intima.arrays import Json
+from intima.contracts.dataset import CaseSpec, Dataset, DatasetManifest, StoredCase
+from intima.errors import Invalid
+from intima.slides.isolation import CaseFiles, CaseReport, inspect_cases_isolated
+from intima.store import catalog
+from intima.store.keys import json_sha256, new_id
+from intima.store.storage import Storage
+
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 16 * 2**20
+MAX_UNPACKED_BYTES = 8 * 2**30
+MAX_ENTRIES = 40_000
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedDataset:
+    """A stored dataset and what its owner should know."""
+
+    dataset: Dataset
+    warnings: tuple[str, ...]
+
+
+def import_dataset(archive: Path, storage: Storage) -> ImportedDataset:
+    """Check every case of an uploaded zip completely, and store the dataset.
+
+    Images and masks are decoded in a limited child process. Nothing is stored when one case is wrong.
+
+    Raises:
+        Invalid: no zip, a bad manifest, a missing or unreadable file, a mask that does not fit its image or the
+            classes, the same image twice; names the case.
+    """
+    with _opened(archive) as bundle, TemporaryDirectory(prefix="intima-dataset-") as folder:
+        manifest = _manifest(bundle)
+        _check_names(bundle, manifest)
+        files = _unpack(bundle, manifest, Path(folder))
+        reports = inspect_cases_isolated(files)
+        sizes = [_checked(manifest, i, case, reports[i]) for i, case in enumerate(manifest.cases)]
+        cases = [
+            _store(storage, case, pair, size) for case, pair, size in zip(manifest.cases, files, sizes, strict=True)
+        ]
+    _refuse_duplicates(cases)
+    dataset = _dataset(manifest, tuple(cases))
+    with storage.writing() as connection:
+        stored = catalog.add_dataset(connection, dataset)
+    return ImportedDataset(stored, tuple(_warnings(manifest, sizes)))
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(archive) as bundle:
+            if len(bundle.infolist()) > MAX_ENTRIES:
+                raise Invalid(f"Got {len(bundle.infolist())} files in the zip; the limit is {MAX_ENTRIES}.")
+            yield bundle
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise Invalid(
+            f"The file is not a zip that can be read: {error}",
+            code="bad_zip",
+            hint="Send a plain, unencrypted zip with manifest.json, images and masks.",
+            pointer="/file",
+        ) from error
+
+
+def _manifest(bundle: zipfile.ZipFile) -> DatasetManifest:
+    if MANIFEST not in bundle.namelist():
+        raise Invalid(
+            "The zip has no manifest.json at its top.",
+            code="no_manifest",
+            hint="Put manifest.json beside the folders of images and masks, not inside a folder.",
+            pointer="/file",
+        )
+    text = _read_limited(bundle, MANIFEST, MAX_MANIFEST_BYTES)
+    try:
+        return DatasetManifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        raise Invalid(f"manifest.json{pointer}: {first['msg']}", code="bad_manifest", pointer=pointer) from error
+
+
+def _read_limited(bundle: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    with bundle.open(name) as source:
+        data = source.read(limit + 1)
+    if len(data) > limit:
+        raise Invalid(f"{name} is larger than {limit} bytes.", code="too_large", pointer="/file")
+    return data
+
+
+def _check_names(bundle: zipfile.ZipFile, manifest: DatasetManifest) -> None:
+    present = set(bundle.namelist())
+    seen: set[str] = set()
+    for position, case in enumerate(manifest.cases):
+        for field, name in (("image", case.image), ("mask", case.mask)):
+            if name not in present:
+                raise Invalid(
+                    f"Case {position} names {name!r}, which is not in the zip.",
+                    code="missing_file",
+                    hint="Names in the manifest are paths inside the zip, with / and the same capitals.",
+                    pointer=f"/cases/{position}/{field}",
+                )
+        if case.image in seen:
+            raise Invalid(f"Image {case.image!r} is named twice.", pointer=f"/cases/{position}/image")
+        seen.add(case.image)
+
+
+def _unpack(bundle: zipfile.ZipFile, manifest: DatasetManifest, folder: Path) -> list[CaseFiles]:
+    """Write the named members under names of our own; paths of the zip never become paths on disk."""
+    left = MAX_UNPACKED_BYTES
+    files = []
+    for position, case in enumerate(manifest.cases):
+        image, mask = folder / f"{position}-image", folder / f"{position}-mask"
+        left = _extract(bundle, case.image, image, left)
+        left = _extract(bundle, case.mask, mask, left)
+        files.append(CaseFiles(image=image, mask=mask, image_name=case.image, mask_name=case.mask))
+    return files
+
+
+def _extract(bundle: zipfile.ZipFile, name: str, target: Path, left: int) -> int:
+    with bundle.open(name) as source, target.open("wb") as out:
+        while chunk := source.read(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise Invalid(f"The zip unpacks to more than {MAX_UNPACKED_BYTES} bytes.", code="too_large")
+            out.write(chunk)
+    return left
+
+
+def _checked(manifest: DatasetManifest, position: int, case: CaseSpec, report: CaseReport | Invalid) -> CaseReport:
+    at = f"/cases/{position}"
+    if isinstance(report, Invalid):
+        raise Invalid(
+            f"Case {position} ({case.image}): {report.message}", code=report.code, hint=report.hint, pointer=at
+        )
+    known = {c.index for c in manifest.classes}
+    strange = sorted(set(report.pixels) - known)
+    if strange:
+        raise Invalid(
+            f"Mask {case.mask!r} holds value {strange[0]}; the manifest's classes are {sorted(known)}.",
+            code="unknown_class",
+            hint="Mask pixels are class indices. Add the class to the manifest or correct the mask.",
+            pointer=f"{at}/mask",
+        )
+    return report
+
+
+def _store(storage: Storage, case: CaseSpec, files: CaseFiles, report: CaseReport) -> StoredCase:
+    return StoredCase(
+        case=case.image,
+        subject=case.subject,
+        block=case.block,
+        section=case.section,
+        mpp=case.mpp if case.mpp is not None else report.image.mpp,
+        width=report.size.width,
+        height=report.size.height,
+        image_sha256=storage.blobs.put_file(files.image),
+        mask_sha256=storage.blobs.put_file(files.mask),
+    )
+
+
+def _refuse_duplicates(cases: Sequence[StoredCase]) -> None:
+    """The same pixels twice would stand on both sides of a split."""
+    first: dict[str, str] = {}
+    for position, case in enumerate(cases):
+        other = first.setdefault(case.image_sha256, case.case)
+        if other != case.case:
+            raise Invalid(
+                f"Images {other!r} and {case.case!r} are the same file.",
+                code="duplicate_image",
+                hint="Keep one of them: a copy on both sides of a split makes scores too good.",
+                pointer=f"/cases/{position}/image",
+            )
+
+
+def _dataset(manifest: DatasetManifest, cases: tuple[StoredCase, ...]) -> Dataset:
+    body: Json = {
+        "name": manifest.name,
+        "licence": manifest.licence,
+        "classes": [c.model_dump(mode="json") for c in manifest.classes],
+        "cases": [c.model_dump(mode="json") for c in cases],
+    }
+    return Dataset.model_validate({"id": new_id("dst"), "version": json_sha256(body), **body})
+
+
+def _warnings(manifest: DatasetManifest, reports: Sequence[CaseReport]) -> Iterator[str]:
+    subjects = {c.subject for c in manifest.cases}
+    if len(subjects) < 3:
+        yield f"Only {len(subjects)} subject(s): most protocols need 3 or more."
+    if any(c.mpp is None and r.image.mpp is None for c, r in zip(manifest.cases, reports, strict=True)):
+        yield "Some cases state no pixel size: lengths are scored in pixels and models work in pixels."
+    present = {index for r in reports for index in r.pixels}
+    for spec in manifest.classes:
+        if spec.index not in present:
+            yield f"No mask shows class {spec.name!r}."

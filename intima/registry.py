@@ -1,0 +1,69 @@
+"""Published models: immutable versions of a card and its ONNX members."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from intima.contracts.model import ModelCard, ModelVersion
+from intima.errors import Conflict, NotFound
+from intima.store import models
+from intima.store.storage import Storage
+
+DEFAULT_MODEL = "phantom-unet"
+"""Name of the model that comes with Intima, trained on synthetic arteries."""
+_ASSETS = "assets/default_model"
+
+
+def publish(storage: Storage, card: ModelCard) -> ModelVersion:
+    """Add a model version; the same card again is the same version.
+
+    Raises:
+        Conflict: a member's ONNX file is not in the blob store.
+    """
+    missing = [m.onnx_sha256 for m in card.members if not storage.blobs.exists(m.onnx_sha256)]
+    if missing:
+        raise Conflict(f"Member {missing[0]} is not in the blob store; store members before the card.")
+    with storage.writing() as connection:
+        return models.add_model(connection, card)
+
+
+def resolve(storage: Storage, ref: str) -> ModelVersion:
+    """Return the model named ``name``, ``name@version`` or ``name@alias``. Raises NotFound."""
+    with storage.reading() as connection:
+        return models.get_model(connection, ref)
+
+
+def list_models(storage: Storage) -> tuple[ModelVersion, ...]:
+    """Return all versions, newest first."""
+    with storage.reading() as connection:
+        return models.list_models(connection)
+
+
+def read_members(storage: Storage, card: ModelCard) -> Iterator[bytes]:
+    """Yield the ONNX files of a model, checked against their hashes."""
+    for member in card.members:
+        yield storage.blobs.read(member.onnx_sha256)
+
+
+def publish_default(storage: Storage) -> ModelVersion:
+    """Publish the model that comes with Intima; does nothing where it is there.
+
+    Raises:
+        NotFound: the package holds no default model.
+        Conflict: a file of the package is not the one its card names.
+    """
+    folder = files("intima").joinpath(_ASSETS)
+    if not folder.joinpath("card.json").is_file():
+        raise NotFound("This installation holds no default model.", hint="Make one: make default-model.")
+    card = ModelCard.model_validate_json(folder.joinpath("card.json").read_bytes())
+    for position, member in enumerate(card.members):
+        _store_member(storage, folder, position=position, sha256=member.onnx_sha256)
+    return publish(storage, card)
+
+
+def _store_member(storage: Storage, folder: Traversable, *, position: int, sha256: str) -> None:
+    if storage.blobs.exists(sha256):
+        return
+    stored = storage.blobs.put(folder.joinpath(f"member-{position}.onnx").read_bytes())
+    if stored != sha256:
+        raise Conflict(f"member-{position}.onnx has hash {stored}; its card says {sha256}.", code="bad_default_model")

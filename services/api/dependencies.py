@@ -1,0 +1,133 @@
+"""What routes are given: the app's state, connections, results. Transactions are committed here only."""
+
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Annotated, cast
+
+from fastapi import Depends, Request, UploadFile
+from sqlalchemy import Connection
+
+from intima.errors import Invalid
+from intima.inference import LoadedModel, ProviderName, load_model
+from intima.registry import publish_default
+from intima.store import ledger
+from intima.store.storage import Storage, open_storage
+from services.api.settings import Settings
+from services.messages import Send, open_send
+
+_CHUNK = 2**20
+
+
+class ModelCache:
+    """Loaded models by ref, the least recently used dropped first; safe for threads."""
+
+    def __init__(self, storage: Storage, *, provider: ProviderName, capacity: int = 3) -> None:
+        self._storage = storage
+        self._provider = provider
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+
+    def get(self, ref: str) -> LoadedModel:
+        """Return the model ``name@version``, loading it at first use."""
+        with self._lock:
+            if ref not in self._models:
+                self._models[ref] = load_model(self._storage, ref, provider=self._provider)
+            self._models.move_to_end(ref)
+            while len(self._models) > self._capacity:
+                self._models.popitem(last=False)
+            return self._models[ref]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the app holds while it runs."""
+
+    settings: Settings
+    storage: Storage
+    models: ModelCache
+    send: Send
+    slots: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
+    )
+    """How many small images are segmented inside requests at once."""
+
+    def queue_depth(self) -> dict[str, int]:
+        """Return how many units wait and run."""
+        with self.storage.reading() as connection:
+            return dict(ledger.queue_depth(connection))
+
+    def close(self) -> None:
+        """Release storage."""
+        self.storage.close()
+
+
+def open_state(settings: Settings) -> State:
+    """Open storage, publish the default model, connect the queue."""
+    storage = open_storage(settings.data, settings.database_url)
+    publish_default(storage)
+    models = ModelCache(storage, provider=settings.provider)
+    return State(
+        settings=settings, storage=storage, models=models, send=open_send(settings.queue, redis_url=settings.redis_url)
+    )
+
+
+def get_state(request: Request) -> State:
+    """Return the state of the app."""
+    return cast(State, request.app.state.intima)
+
+
+StateDep = Annotated[State, Depends(get_state)]
+
+
+def read_connection(state: StateDep) -> Iterator[Connection]:
+    """Yield a connection that reads one consistent state."""
+    with state.storage.reading() as connection:
+        yield connection
+
+
+def write_connection(state: StateDep) -> Iterator[Connection]:
+    """Yield a connection whose transaction is committed before the answer is sent, and then send what is ready."""
+    with state.storage.writing() as connection:
+        yield connection
+    send_ready(state)
+
+
+def send_ready(state: State) -> None:
+    """Tell workers about units that became ready; a message that is lost is sent again by the sweeper."""
+    if state.settings.queue == "celery":
+        with state.storage.writing() as connection:
+            units = ledger.take_unsent(connection)
+        state.send(units)
+
+
+ReadDep = Annotated[Connection, Depends(read_connection, scope="function")]
+WriteDep = Annotated[Connection, Depends(write_connection, scope="function")]
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """An upload on disk."""
+
+    path: Path
+    name: str
+    """What the user calls it; never a path."""
+
+
+@contextmanager
+def spool_upload(upload: UploadFile) -> Iterator[Spooled]:
+    """Give an upload as a file of our own and delete it afterwards. Raises Invalid for an empty one."""
+    name = (upload.filename or "upload").replace("\\", "/").rsplit("/", 1)[-1][:200] or "upload"
+    with NamedTemporaryFile(prefix="intima-upload-") as out:
+        shutil.copyfileobj(upload.file, out, _CHUNK)
+        out.flush()
+        if out.tell() == 0:
+            raise Invalid("The uploaded file is empty.", code="empty_file", pointer="/file")
+        yield Spooled(Path(out.name), name)

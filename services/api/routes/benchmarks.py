@@ -1,0 +1,171 @@
+"""Benchmarks: submit, list, read, fetch the scores."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response, status
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from intima.architectures import check_architecture
+from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult
+from intima.contracts.job import JobError, JobState, Progress
+from intima.errors import Conflict
+from intima.schedule import plan_benchmark
+from intima.store import catalog, ledger
+from intima.store.catalog import StoredBenchmark
+from intima.store.keys import contract_sha256, new_id
+from intima.store.requests import recall_response, remember_response
+from services.api.dependencies import ReadDep, StateDep, send_ready
+from services.api.routes.paging import PageSize, PageToken
+
+router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])
+COLLECT = "collect"
+
+
+class BenchmarkStarted(BaseModel):
+    """A benchmark and the job that runs it."""
+
+    id: str
+    """The benchmark: GET /v1/benchmarks/{id}."""
+    job: str
+    """The job: GET /v1/jobs/{job}."""
+    units: int
+
+
+class StudyView(BaseModel):
+    """One search: how many of its trials are done."""
+
+    study: str
+    trials: int
+    done: int
+
+
+class BenchmarkView(BaseModel):
+    """A benchmark: state, studies, published models, leaderboard."""
+
+    id: str
+    job: str
+    dataset: str
+    spec: BenchmarkSpec
+    state: JobState
+    progress: Progress
+    error: JobError | None
+    studies: list[StudyView]
+    models: list[PublishResult]
+    leaderboard: list[LeaderboardEntry]
+    created_at: str
+
+
+class BenchmarkPage(BaseModel):
+    """One page of benchmarks."""
+
+    items: list[BenchmarkView]
+    next_page_token: str
+
+
+@router.post("", operation_id="create_benchmark", status_code=status.HTTP_202_ACCEPTED)
+def create_benchmark(
+    spec: BenchmarkSpec,
+    state: StateDep,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> BenchmarkStarted:
+    """Submit a benchmark; the answer names the job to watch."""
+    for architecture in spec.architectures:
+        check_architecture(architecture)
+    with state.storage.writing() as connection:
+        started = _once(connection, spec, key=idempotency_key)
+    send_ready(state)
+    response.headers["Location"] = f"/v1/jobs/{started.job}"
+    response.headers["Retry-After"] = "2"
+    return started
+
+
+def _once(connection: Connection, spec: BenchmarkSpec, *, key: str | None) -> BenchmarkStarted:
+    route, body = "create_benchmark", contract_sha256(spec)
+    known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
+    if known is not None:
+        return BenchmarkStarted.model_validate(known.response)
+    started = _create(connection, spec)
+    if key is not None:
+        response = started.model_dump(mode="json")
+        remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
+    return started
+
+
+def _create(connection: Connection, spec: BenchmarkSpec) -> BenchmarkStarted:
+    dataset = catalog.get_dataset(connection, spec.dataset)
+    benchmark_id = new_id("bmk")
+    units = plan_benchmark(spec, dataset=dataset, benchmark=benchmark_id)
+    job_id = ledger.create_job(
+        connection,
+        kind="benchmark",
+        units=units,
+        payload=spec.model_dump(mode="json"),
+        result_url=f"/v1/benchmarks/{benchmark_id}",
+    )
+    catalog.add_benchmark(connection, benchmark_id=benchmark_id, job_id=job_id, dataset=dataset.id, spec=spec)
+    return BenchmarkStarted(id=benchmark_id, job=job_id, units=len(units))
+
+
+@router.get("", operation_id="list_benchmarks")
+def list_benchmarks(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> BenchmarkPage:
+    """List benchmarks, newest first."""
+    page = catalog.list_benchmarks(connection, page_size=page_size, page_token=page_token)
+    return BenchmarkPage(items=[_view(connection, b) for b in page.items], next_page_token=page.next_page_token)
+
+
+@router.get("/{benchmark_id}", operation_id="get_benchmark")
+def get_benchmark(benchmark_id: str, connection: ReadDep) -> BenchmarkView:
+    """Return a benchmark's state, studies, models and leaderboard."""
+    return _view(connection, catalog.get_benchmark(connection, benchmark_id))
+
+
+@router.get(
+    "/{benchmark_id}/scores.csv",
+    operation_id="get_benchmark_scores",
+    response_class=Response,
+    responses={200: {"content": {"text/csv": {}}}},
+)
+def get_scores(benchmark_id: str, connection: ReadDep, state: StateDep) -> Response:
+    """Return the scores table: one row per case, protocol, fold, seed, model, class and metric."""
+    stored = catalog.get_benchmark(connection, benchmark_id)
+    collected = _collected(connection, stored)
+    if collected is None:
+        raise Conflict(
+            "This benchmark has no scores table yet.", code="not_ready", hint=f"Watch /v1/jobs/{stored.job_id}."
+        )
+    headers = {"Content-Disposition": 'attachment; filename="scores.csv"', "ETag": f'"{collected.scores_sha256}"'}
+    return Response(state.storage.blobs.read(collected.scores_sha256), media_type="text/csv", headers=headers)
+
+
+def _view(connection: Connection, stored: StoredBenchmark) -> BenchmarkView:
+    job = ledger.read_job(connection, stored.job_id)
+    units = ledger.read_units(connection, stored.job_id)
+    collected = _collected(connection, stored)
+    published = [u.key for u in units if u.kind == "publish" and u.state == "done"]
+    results = ledger.results_of(connection, stored.job_id, published)
+    studies: dict[str, list[str]] = {}
+    for unit in units:
+        if unit.kind == "trial":
+            studies.setdefault(unit.key.rsplit("/", 1)[0], []).append(unit.state)
+    return BenchmarkView(
+        id=stored.id,
+        job=stored.job_id,
+        dataset=stored.dataset,
+        spec=stored.spec,
+        state=job.state,
+        progress=job.progress,
+        error=job.error,
+        studies=[StudyView(study=s, trials=len(t), done=t.count("done")) for s, t in studies.items()],
+        models=[PublishResult.model_validate(results[key]) for key in published],
+        leaderboard=[] if collected is None else list(collected.leaderboard),
+        created_at=stored.created_at,
+    )
+
+
+def _collected(connection: Connection, stored: StoredBenchmark) -> CollectResult | None:
+    units = {u.key: u for u in ledger.read_units(connection, stored.job_id)}
+    if units[COLLECT].state != "done":
+        return None
+    return CollectResult.model_validate(ledger.results_of(connection, stored.job_id, [COLLECT])[COLLECT])

@@ -1,0 +1,61 @@
+"""Datasets: upload a zip, list, read."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, UploadFile, status
+from pydantic import BaseModel
+
+from intima.contracts.dataset import Dataset
+from intima.datasets import import_dataset
+from intima.store import catalog
+from services.api.dependencies import ReadDep, StateDep, spool_upload
+from services.api.routes.paging import PageSize, PageToken
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+
+class DatasetCreated(BaseModel):
+    """Answer to an upload."""
+
+    id: str
+    version: str
+    cases: int
+    subjects: int
+    classes: list[str]
+    warnings: list[str]
+
+
+class DatasetPage(BaseModel):
+    """One page of datasets."""
+
+    items: list[Dataset]
+    next_page_token: str
+
+
+@router.post("", operation_id="create_dataset", status_code=status.HTTP_201_CREATED)
+def create_dataset(state: StateDep, file: Annotated[UploadFile, File()]) -> DatasetCreated:
+    """Store a dataset: a zip with manifest.json, images and single-channel masks of class indices."""
+    with spool_upload(file) as spooled:
+        imported = import_dataset(spooled.path, state.storage)
+    dataset = imported.dataset
+    return DatasetCreated(
+        id=dataset.id,
+        version=dataset.version,
+        cases=len(dataset.cases),
+        subjects=len(dataset.subjects),
+        classes=[c.name for c in dataset.classes],
+        warnings=list(imported.warnings),
+    )
+
+
+@router.get("", operation_id="list_datasets")
+def list_datasets(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> DatasetPage:
+    """List datasets, newest first."""
+    page = catalog.list_datasets(connection, page_size=page_size, page_token=page_token)
+    return DatasetPage(items=list(page.items), next_page_token=page.next_page_token)
+
+
+@router.get("/{dataset_id}", operation_id="get_dataset")
+def get_dataset(dataset_id: str, connection: ReadDep) -> Dataset:
+    """Return a dataset with its cases."""
+    return catalog.get_dataset(connection, dataset_id)

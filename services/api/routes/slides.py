@@ -1,0 +1,116 @@
+"""Slides: upload, list, read, start a segmentation."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Header, Response, UploadFile, status
+from pydantic import BaseModel
+
+from intima.contracts.dataset import PixelSize
+from intima.contracts.segmentation import SegmentationRequest
+from intima.slides.isolation import inspect_isolated
+from intima.store import catalog
+from intima.store.catalog import StoredSlide
+from services.api.dependencies import ReadDep, Spooled, State, StateDep, spool_upload
+from services.api.routes.paging import PageSize, PageToken
+from services.api.segmenting import Started, start_segmentation
+
+router = APIRouter(prefix="/v1/slides", tags=["slides"])
+
+
+class SlideView(BaseModel):
+    """A stored slide."""
+
+    id: str
+    sha256: str
+    name: str
+    format: str
+    width: int
+    height: int
+    levels: int
+    mpp: float | None
+    """µm per pixel: given at upload, else from the file, else null."""
+    vendor: str | None
+    subject: str | None
+    warnings: list[str]
+    created_at: str
+
+
+class SlidePage(BaseModel):
+    """One page of slides."""
+
+    items: list[SlideView]
+    next_page_token: str
+
+
+def slide_view(slide: StoredSlide) -> SlideView:
+    """Return what clients see of a slide."""
+    info = slide.info
+    return SlideView(
+        id=slide.id,
+        sha256=slide.sha256,
+        name=slide.name,
+        format=info.format,
+        width=info.width,
+        height=info.height,
+        levels=info.levels,
+        mpp=slide.mpp if slide.mpp is not None else info.mpp,
+        vendor=info.vendor,
+        subject=slide.subject,
+        warnings=list(info.warnings) if slide.mpp is None else [],
+        created_at=slide.created_at,
+    )
+
+
+def store_slide(state: State, spooled: Spooled, *, mpp: float | None, subject: str | None) -> StoredSlide:
+    """Check an upload in a limited child process, keep its bytes, add its row."""
+    info = inspect_isolated(spooled.path, name=spooled.name)
+    sha256 = state.storage.blobs.put_file(spooled.path)
+    with state.storage.writing() as connection:
+        return catalog.add_slide(connection, sha256=sha256, name=spooled.name, info=info, mpp=mpp, subject=subject)
+
+
+@router.post("", operation_id="create_slide", status_code=status.HTTP_201_CREATED)
+def create_slide(
+    state: StateDep,
+    file: Annotated[UploadFile, File()],
+    mpp: Annotated[PixelSize | None, Form()] = None,
+    subject: Annotated[str | None, Form(max_length=200)] = None,
+) -> SlideView:
+    """Store a slide or image. ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you."""
+    with spool_upload(file) as spooled:
+        return slide_view(store_slide(state, spooled, mpp=mpp, subject=subject))
+
+
+@router.get("", operation_id="list_slides")
+def list_slides(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> SlidePage:
+    """List slides, newest first."""
+    page = catalog.list_slides(connection, page_size=page_size, page_token=page_token)
+    return SlidePage(items=[slide_view(s) for s in page.items], next_page_token=page.next_page_token)
+
+
+@router.get("/{slide_id}", operation_id="get_slide")
+def get_slide(slide_id: str, connection: ReadDep) -> SlideView:
+    """Return a slide."""
+    return slide_view(catalog.get_slide(connection, slide_id))
+
+
+@router.post(
+    "/{slide_id}/segmentations",
+    operation_id="create_segmentation",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={200: {"description": "The result exists already", "model": Started}},
+)
+def create_segmentation(
+    slide_id: str,
+    body: SegmentationRequest,
+    state: StateDep,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> Started:
+    """Segment a slide: 202 with a job, or 200 where the same slide, model and parameters have been done."""
+    started = start_segmentation(state, slide_id=slide_id, request=body, idempotency_key=idempotency_key)
+    if started.state == "succeeded":
+        response.status_code = status.HTTP_200_OK
+    response.headers["Location"] = f"/v1/jobs/{started.job}"
+    response.headers["Retry-After"] = "1"
+    return started

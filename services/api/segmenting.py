@@ -1,0 +1,182 @@
+"""Start segmentations: reuse what exists, put the rest on the ledger, or run a small one inside the request."""
+
+import time
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from intima.arrays import Json
+from intima.contracts.benchmark import UnitPlan
+from intima.contracts.job import JobState
+from intima.contracts.segmentation import SegmentationRequest, SegmentPayload
+from intima.errors import Conflict, IntimaError, Invalid, Unavailable
+from intima.segmentation import plan_segmentation, segment_slide
+from intima.slides.isolation import decode_image_isolated
+from intima.slides.memory import slide_from_image
+from intima.store import catalog, ledger, models
+from intima.store.catalog import StoredSlide
+from intima.store.keys import contract_sha256
+from intima.store.ledger import Claim
+from intima.store.work import Report
+from intima.store.requests import recall_response, remember_response
+from services.api.dependencies import State, send_ready
+
+UNIT = "segment"
+_REUSABLE = {"queued", "validating", "running", "succeeded"}
+
+
+class Started(BaseModel):
+    """A segmentation and the job that makes it."""
+
+    id: str
+    """The segmentation: GET /v1/segmentations/{id}."""
+    job: str
+    """The job: GET /v1/jobs/{job}."""
+    state: JobState
+
+
+def start_segmentation(
+    state: State, *, slide_id: str, request: SegmentationRequest, idempotency_key: str | None
+) -> Started:
+    """Return the segmentation of this slide, model and parameters, starting it where nobody has.
+
+    Raises:
+        NotFound: no such slide or model.
+        Invalid: no pixel size where the model needs one, an impossible sampler, a region outside the slide.
+        Conflict: the idempotency key was used for another body.
+    """
+    with state.storage.writing() as connection:
+        started = _once(connection, slide_id=slide_id, request=request, key=idempotency_key)
+    send_ready(state)
+    return started
+
+
+def _once(connection: Connection, *, slide_id: str, request: SegmentationRequest, key: str | None) -> Started:
+    route, body = f"create_segmentation/{slide_id}", contract_sha256(request)
+    known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
+    if known is not None:
+        return started_now(connection, Started.model_validate(known.response))
+    started = find_or_create(connection, slide_id=slide_id, request=request)
+    if key is not None:
+        response = started.model_dump(mode="json")
+        remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
+    return started
+
+
+def find_or_create(connection: Connection, *, slide_id: str, request: SegmentationRequest) -> Started:
+    """Return the running or finished segmentation of this identity, or a new one in the queue."""
+    slide = catalog.get_slide(connection, slide_id)
+    payload = plan_segmentation(slide, models.get_model(connection, request.model), request)
+    known = catalog.find_segmentation(connection, payload.segmentation)
+    if known is not None and not request.force:
+        view = ledger.read_job(connection, known.job_id)
+        if view.state in _REUSABLE:
+            return Started(id=known.id, job=known.job_id, state=view.state)
+    return _create(connection, payload)
+
+
+def _create(connection: Connection, payload: SegmentPayload) -> Started:
+    body = payload.model_dump(mode="json")
+    unit = UnitPlan(key=UNIT, kind="segment", queue="inference", payload=body)
+    job_id = ledger.create_job(
+        connection,
+        kind="segmentation",
+        units=[unit],
+        payload=body,
+        result_url=f"/v1/segmentations/{payload.segmentation}",
+    )
+    catalog.add_segmentation(
+        connection, segmentation_id=payload.segmentation, slide=payload.slide, job_id=job_id, payload=payload
+    )
+    return Started(id=payload.segmentation, job=job_id, state="queued")
+
+
+def started_now(connection: Connection, started: Started) -> Started:
+    """Return the same segmentation with its present state."""
+    return started.model_copy(update={"state": ledger.read_job(connection, started.job).state})
+
+
+LEASE_S = 60.0
+BEAT_S = 2.0
+WAIT_S = 120.0
+OWNER = "api: in the request"
+_FINAL = {"succeeded", "failed", "canceled"}
+
+
+def segment_in_request(state: State, slide: StoredSlide, request: SegmentationRequest) -> str:
+    """Segment a small image here and now, and return the id of the finished segmentation.
+
+    The work is a unit of the ledger like any other, claimed by this request in the transaction that creates it.
+
+    Raises:
+        Invalid: the image or the request cannot be used.
+        Unavailable: somebody else works on the same segmentation and is not done in time.
+    """
+    with state.storage.writing() as connection:
+        started = find_or_create(connection, slide_id=slide.id, request=request)
+        claim = _claim(connection, started.job) if started.state == "queued" else None
+    if claim is not None:
+        with state.slots:
+            _run(state, slide, claim)
+    elif started.state != "succeeded":
+        _wait(state, started.job)
+    return started.id
+
+
+def _claim(connection: Connection, job_id: str) -> Claim | None:
+    refs = ledger.take_unsent(connection, job_id)
+    return ledger.claim_unit(connection, refs[0].unit_id, owner=OWNER, lease_s=LEASE_S) if refs else None
+
+
+def _run(state: State, slide: StoredSlide, claim: Claim) -> None:
+    try:
+        result = _segment(state, slide, claim)
+    except IntimaError as error:
+        with state.storage.writing() as connection:
+            retry = not isinstance(error, Invalid | Conflict)
+            ledger.fail_attempt(connection, claim, code=error.code, message=error.message, retryable=retry)
+        raise
+    with state.storage.writing() as connection:
+        if not ledger.publish(connection, claim, result=result):
+            raise Conflict("The job was canceled while it ran.", code="canceled")
+
+
+def _segment(state: State, slide: StoredSlide, claim: Claim) -> Json:
+    payload = SegmentPayload.model_validate(claim.payload)
+    path = state.storage.blobs.path(slide.sha256)
+    image = decode_image_isolated(path, name=slide.name, max_pixels=state.settings.max_image_pixels)
+    result = segment_slide(
+        slide_from_image(image, slide.info),
+        state.storage,
+        payload=payload,
+        model=state.models.get(payload.model),
+        report=_beater(state, claim),
+    )
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def _beater(state: State, claim: Claim) -> Report:
+    """Return a report that keeps the claim alive and stops the work when the job is canceled."""
+    last = time.monotonic()
+
+    def report(fraction: float, message: str) -> None:
+        nonlocal last
+        if time.monotonic() - last < BEAT_S:
+            return
+        last = time.monotonic()
+        with state.storage.writing() as connection:
+            answer = ledger.heartbeat(connection, claim, lease_s=LEASE_S, fraction=fraction, message=message)
+        if answer != "go_on":
+            raise Conflict("The job was canceled while it ran.", code="canceled")
+
+    return report
+
+
+def _wait(state: State, job_id: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        with state.storage.reading() as connection:
+            if ledger.read_job(connection, job_id).state in _FINAL:
+                return
+        time.sleep(0.2)
+    raise Unavailable("The same segmentation is still running elsewhere.", hint=f"Watch /v1/jobs/{job_id}.")
