@@ -36,7 +36,7 @@ def _shadows(spec: PhantomSpec, rng: np.random.Generator) -> Field:
         (x, y), reach = rng.random(2), rng.uniform(0.05, 0.15)
         squeeze = np.float32(rng.uniform(0.6, 1.6))
         distance = np.hypot(at[None, :] - np.float32(x), (at[:, None] - np.float32(y)) * squeeze)
-        total += np.float32(rng.uniform(0.08, 0.2)) / (1 + np.exp((distance - reach) / np.float32(0.012)))
+        total += np.float32(rng.uniform(0.08, 0.2)) / (1 + np.exp(np.clip((distance - reach) / 0.012, -30, 30)))
     return total
 
 
