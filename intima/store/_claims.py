@@ -15,6 +15,8 @@ CANDIDATES = 16
 MESSAGE_CHARS = 2000
 
 Answer: TypeAlias = Literal["go_on", "cancel", "lost"]
+After: TypeAlias = Literal["ready", "failed", "canceled"]
+"""State of a unit after an attempt without a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float
     unit = _held(conn, claim)
     if unit is None:
         return "lost"
-    text = message[:MESSAGE_CHARS]
+    text = _clean(message)
     shown = {"fraction": min(max(fraction, 0.0), 1.0), "message": text}
     conn.execute(update(units).where(_is_held(claim)).values(lease_until=database_now() + lease_s, **shown))
     if (unit.fraction, unit.message) != (shown["fraction"], text):
@@ -105,7 +107,7 @@ def publish(conn: Connection, claim: Claim, *, result: Json) -> bool:
     return True
 
 
-def fail_attempt(conn: Connection, claim: Claim, *, code: str, message: str, retryable: bool) -> UnitState | None:
+def fail_attempt(conn: Connection, claim: Claim, *, code: str, message: str, retryable: bool) -> After | None:
     """Record that an attempt failed; the unit is tried again while attempts are left and it may help.
 
     Returns the unit's new state, or null where the claim holds no more.
@@ -114,24 +116,29 @@ def fail_attempt(conn: Connection, claim: Claim, *, code: str, message: str, ret
     unit = _held(conn, claim)
     if unit is None:
         return None
-    state: UnitState = "failed"
+    state: After = "failed"
     if job.state == "canceling":
         state = "canceled"
     elif retryable and unit.attempt < job.unit_attempts:
         state = "ready"
-    _end(conn, claim, state, error_code=code[:80], error_message=message[:MESSAGE_CHARS], sent_at=None, sends=0)
+    _end(conn, claim, state, error_code=code[:80], error_message=_clean(message), sent_at=None, sends=0)
     return state
 
 
-def release(conn: Connection, claim: Claim) -> UnitState | None:
+def release(conn: Connection, claim: Claim) -> After | None:
     """Give a unit back untried: its worker was asked to stop. The attempt does not count."""
     job = lock_job(conn, claim.job_id)
     unit = _held(conn, claim)
     if unit is None:
         return None
-    state: UnitState = "canceled" if job.state == "canceling" else "ready"
+    state: After = "canceled" if job.state == "canceling" else "ready"
     _end(conn, claim, state, attempt=unit.attempt - 1, sent_at=None, sends=0)
     return state
+
+
+def _clean(message: str) -> str:
+    """Return a message that every database stores: short, valid UTF-8, no NUL."""
+    return message[:MESSAGE_CHARS].replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def _is_held(claim: Claim) -> ColumnElement[bool]:

@@ -60,6 +60,10 @@ class Blobs(Protocol):
         """Return the number of bytes. Raises NotFound."""
         ...
 
+    def remove_leftovers(self) -> int:
+        """Remove what writers that were killed left half written; return how many."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LocalBlobs:
@@ -234,6 +238,10 @@ class MemoryBlobs:
     def size(self, sha256: str) -> int:
         """Return the number of bytes. Raises NotFound."""
         return len(self._get(sha256))
+
+    def remove_leftovers(self) -> int:
+        """Return 0: nothing is ever half written."""
+        return 0
 
     def _get(self, sha256: str) -> bytes:
         if not self.exists(sha256):

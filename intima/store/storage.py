@@ -57,6 +57,7 @@ def open_storage(data_dir: Path, database_url: str | None = None, *, floor_bytes
     """
     storage = attach_storage(data_dir, database_url, floor_bytes=floor_bytes)
     migrate(storage.engine)
+    storage.blobs.remove_leftovers()
     return storage
 
 

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Where the stats service answers; null takes the next port on this host."""
     queue: Literal["local", "celery"] = "local"
     redis_url: str = "redis://127.0.0.1:6379/0"
+    slots: int | None = Field(default=None, ge=1)
+    """Slides that the api's Celery worker segments at a time; null: one per core."""
     provider: Literal["cpu", "cuda"] = "cpu"
     behind_proxy: bool = False
     """True only where a trusted proxy on a private network is the one client, as in docker-compose.yml."""

@@ -1,1 +1,1 @@
-"""The trainer: Celery workers that train and score."""
+"""The trainer: Celery workers that run the units of benchmarks."""

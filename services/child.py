@@ -1,0 +1,225 @@
+"""One child process per unit: killable, gives its memory and its GPU back, and does not outlive its runner."""
+
+import importlib
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TypeAlias
+
+from intima.errors import IntimaError, Invalid
+from intima.store.storage import Storage, attach_storage
+from intima.store.work import Handler, Report, UnitInput
+
+REPORT_EVERY_S = 0.2
+
+_log = logging.getLogger("intima.child")
+_process_lock = threading.Lock()
+"""multiprocessing reaps the children of all threads wherever one is started; two at once lose exit codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildWork:
+    """What a child is told."""
+
+    handler: str
+    """``module:function``; imported in the child only."""
+    unit: UnitInput
+    data_dir: Path
+    database_url: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Progress, told by the child."""
+
+    fraction: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The unit's result as JSON text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+Message: TypeAlias = Told | Result | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A running child; see ``start_child``."""
+
+    process: BaseProcess
+    connection: Connection
+
+    def receive(self, timeout_s: float) -> Message | None:
+        """Return the next message, or null after the time; a child that died without a word is a Failure."""
+        wait([self.connection, self.process.sentinel], timeout=max(0.0, timeout_s))
+        try:
+            if self.connection.poll(0):
+                message: Message = self.connection.recv()
+                return message
+        except (EOFError, OSError):
+            self.join(1.0)
+        with _process_lock:
+            status = self.process.exitcode
+        return None if status is None else _death(status)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; tell whether it came."""
+        wait([self.process.sentinel], timeout=timeout_s)
+        with _process_lock:
+            return self.process.exitcode is not None
+
+    def end(self, grace_s: float) -> None:
+        """End the child and all it started: ask, wait, kill."""
+        if not self.join(0):
+            self._signal(signal.SIGTERM)
+            self.join(grace_s)
+        self._signal(signal.SIGKILL)
+        self.join(grace_s)
+        self.connection.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self.process.pid
+        assert pid is not None
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+        if not self.join(0):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def prepare_children(modules: Sequence[str]) -> None:
+    """Start the server that children are forked from and have it import these modules once.
+
+    Call it before the first child of a process; where the platform has no such server, children import
+    everything themselves.
+    """
+    if _has_forkserver():
+        multiprocessing.set_forkserver_preload([__name__, *modules])
+        with _process_lock:
+            forkserver.ensure_running()
+
+
+@contextmanager
+def start_child(work: ChildWork, *, grace_s: float) -> Iterator[Child]:
+    """Run a unit's handler in a process and a process group of its own; it is gone when the block ends."""
+    context = _context()
+    ours, theirs = multiprocessing.Pipe(duplex=True)
+    process = context.Process(target=run_child, args=(theirs, work), name=f"unit {work.unit.key}")  # type: ignore[attr-defined]
+    with _process_lock:
+        process.start()
+    theirs.close()
+    child = Child(process, ours)
+    try:
+        yield child
+    finally:
+        child.end(grace_s)
+
+
+def database_url_of(storage: Storage) -> str:
+    """Return the URL of a store's database, password included."""
+    return storage.engine.url.render_as_string(hide_password=False)
+
+
+def run_child(connection: Connection, work: ChildWork) -> None:
+    """Do one unit; the body of the child process."""
+    with suppress(PermissionError):
+        os.setpgid(0, 0)
+    threading.Thread(target=_end_with_runner, args=(connection,), daemon=True).start()
+    _limit_threads(work.threads)
+    connection.send(_attempt(work, _report_over(connection)))
+
+
+def _attempt(work: ChildWork, report: Report) -> Result | Failure:
+    """Call the handler; whatever it raises becomes a Failure. This is the task wrapper."""
+    try:
+        storage = attach_storage(work.data_dir, work.database_url)
+        handler = _load(work.handler)
+        return Result(json.dumps(handler(work.unit, storage, report), allow_nan=False))
+    except IntimaError as error:
+        return Failure(error.code, f"{error.message} {error.hint}".strip(), retryable=not isinstance(error, Invalid))
+    except MemoryError as error:
+        return Failure("out_of_memory", f"The unit needs more memory than there is. {error}".strip(), retryable=True)
+    except Exception as error:  # noqa: BLE001 - the task wrapper
+        _log.exception("unit %s, attempt %d", work.unit.key, work.unit.attempt)
+        return Failure("defect", f"{type(error).__name__}: {error}", retryable=True)
+
+
+def _load(handler: str) -> Handler:
+    module, _, function = handler.partition(":")
+    loaded: Handler = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+def _report_over(connection: Connection) -> Report:
+    lock = threading.Lock()
+    last = float("-inf")
+
+    def report(fraction: float, message: str) -> None:
+        nonlocal last
+        with lock:
+            if time.monotonic() - last >= REPORT_EVERY_S:
+                last = time.monotonic()
+                connection.send(Told(float(fraction), str(message)))
+
+    return report
+
+
+def _end_with_runner(connection: Connection) -> None:
+    """Wait for the runner's end of the pipe to close, then end this process and all it started."""
+    with suppress(EOFError, OSError):
+        connection.recv()
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
+def _limit_threads(threads: int) -> None:
+    """Hold libraries to a share of the cores: those imported later by the environment, torch by call."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def _death(status: int) -> Failure:
+    if status >= 0:
+        return Failure("exited", f"The unit's process exited with status {status} and no result.", retryable=True)
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
+    hint = " The system may have run out of memory." if -status == signal.SIGKILL else ""
+    return Failure("killed", f"The unit's process was ended by {name}.{hint}", retryable=True)
+
+
+def _has_forkserver() -> bool:
+    return "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def _context() -> BaseContext:
+    return multiprocessing.get_context("forkserver" if _has_forkserver() else "spawn")

@@ -1,0 +1,318 @@
+"""Run claimed units in child processes; ``run_local`` is the queue that needs no broker."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import Connection
+
+from intima.errors import Unavailable
+from intima.store import ledger
+from intima.store.ledger import Claim, UnitRef
+from intima.store.storage import Storage, open_storage
+from intima.store.work import UnitInput
+from services.child import Child, ChildWork, Failure, Result, Told, database_url_of, prepare_children, start_child
+from services.messages import QUEUES, Send, send_nothing
+
+HANDLERS: Mapping[str, str] = {
+    "trial": "intima.benchmark:run_trial",
+    "fold": "intima.benchmark:run_fold",
+    "fit": "intima.benchmark:run_fit",
+    "publish": "intima.benchmark:run_publish",
+    "collect": "intima.benchmark:run_collect",
+    "segment": "intima.segmentation:run_segment",
+}
+"""What runs a unit, by kind; imported in the child only."""
+
+PRELOAD: Mapping[str, Sequence[str]] = {"training": ("intima.benchmark",), "inference": ("intima.segmentation",)}
+"""Heavy modules by queue, imported once in the server that children are forked from."""
+
+_log = logging.getLogger("intima.runner")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things happen, in seconds."""
+
+    lease_s: float = 30.0
+    """A worker that is silent this long is given up."""
+    beat_s: float = 2.0
+    """Heartbeats; a cancel acts within this and the grace period."""
+    grace_s: float = 1.0
+    poll_s: float = 0.25
+    """How often an idle slot looks for work."""
+    sweep_s: float = 2.0
+
+
+PACE = Pace()
+
+Outcome: TypeAlias = Literal["done", "failed", "ready", "canceled", "lost"]
+"""The unit's state afterwards; ``ready`` is to be tried again, ``lost`` belongs to another worker by now."""
+
+Ending: TypeAlias = Result | Failure | Literal["stop", "lost"]
+
+T = TypeVar("T")
+
+
+def execute_claim(
+    storage: Storage,
+    claim: Claim,
+    *,
+    handlers: Mapping[str, str] = HANDLERS,
+    send: Send = send_nothing,
+    pace: Pace = PACE,
+    threads: int = 1,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Run one claimed unit in a child process, heartbeat while it runs, publish its result under the fence.
+
+    Returns when the unit is done, failed, canceled or given back; units that became ready are announced.
+    """
+    if claim.kind not in handlers:
+        missing = Failure("unknown_kind", f"This worker cannot do units of kind {claim.kind!r}.", retryable=False)
+        return _settle(storage, claim, missing, pace=pace, send=send)
+    with storage.reading() as connection:
+        results = ledger.results_of(connection, claim.job_id, claim.needs)
+    unit = UnitInput(claim.job_id, claim.key, claim.attempt, claim.payload, results)
+    work = ChildWork(handlers[claim.kind], unit, storage.data_dir, database_url_of(storage), threads)
+    with start_child(work, grace_s=pace.grace_s) as child:
+        ending = _watch(storage, claim, child, pace=pace, stop=stop or threading.Event())
+    if not isinstance(ending, Result):
+        storage.blobs.remove_leftovers()
+    return _settle(storage, claim, ending, pace=pace, send=send)
+
+
+def _watch(storage: Storage, claim: Claim, child: Child, *, pace: Pace, stop: threading.Event) -> Ending:
+    """Pass progress on and keep the lease until the child ends or must end."""
+    told = Told(0.0, "")
+    alive_at = beat_at = time.monotonic()
+    while not stop.is_set():
+        message = child.receive(min(pace.poll_s, beat_at + pace.beat_s - time.monotonic()))
+        if isinstance(message, Result | Failure):
+            return message
+        told = message or told
+        if time.monotonic() - beat_at < pace.beat_s:
+            continue
+        beat_at = time.monotonic()
+        answer = _beat(storage, claim, told, pace=pace)
+        if answer == "go_on":
+            alive_at = beat_at
+        elif answer == "cancel":
+            return "stop"
+        elif answer == "lost" or beat_at - alive_at > pace.lease_s:
+            return "lost"
+    return "stop"
+
+
+def _beat(storage: Storage, claim: Claim, told: Told, *, pace: Pace) -> ledger.Answer | None:
+    """Return the ledger's answer, or null where the database does not answer just now."""
+    try:
+        with storage.writing() as connection:
+            return ledger.heartbeat(
+                connection, claim, lease_s=pace.lease_s, fraction=told.fraction, message=told.message
+            )
+    except Unavailable as error:
+        _log.warning("no heartbeat for %s: %s", claim.key, error)
+        return None
+
+
+def _settle(storage: Storage, claim: Claim, ending: Ending, *, pace: Pace, send: Send) -> Outcome:
+    """Write how the attempt ended and announce what became ready."""
+    if ending == "lost":
+        return "lost"
+
+    def write() -> tuple[Outcome, tuple[UnitRef, ...]]:
+        with storage.writing() as connection:
+            outcome = _end_claim(connection, claim, ending)
+            return outcome, ledger.take_unsent(connection, claim.job_id)
+
+    try:
+        outcome, ready = _insist(write, patience_s=pace.lease_s)
+    except Unavailable as error:
+        _log.warning("could not write the end of %s: %s; it will be tried again", claim.key, error)
+        return "lost"
+    _log.info("unit %s attempt %d: %s", claim.key, claim.attempt, outcome)
+    send(ready)
+    return outcome
+
+
+def _end_claim(connection: Connection, claim: Claim, ending: Ending) -> Outcome:
+    if isinstance(ending, Result):
+        return "done" if ledger.publish(connection, claim, result=json.loads(ending.text)) else "lost"
+    if isinstance(ending, Failure):
+        state = ledger.fail_attempt(
+            connection, claim, code=ending.code, message=ending.message, retryable=ending.retryable
+        )
+    else:
+        state = ledger.release(connection, claim)
+    return state or "lost"
+
+
+def _insist(action: Callable[[], T], *, patience_s: float) -> T:
+    """Do something that is safe to do twice, again while the database is away. Raises Unavailable."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return action()
+        except Unavailable:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(min(1.0, patience_s / 10))
+
+
+def sweep_once(storage: Storage, *, send: Send, queued: Mapping[str, int] | None) -> None:
+    """Take back units of workers that are gone and announce what may have been forgotten.
+
+    ``queued`` is the number of messages each queue of the broker holds; null where the broker does not say,
+    and then nothing is announced.
+    """
+    with storage.writing() as connection:
+        for owner in ledger.running_owners(connection):
+            if is_gone(owner):
+                ledger.expire_owner(connection, owner)
+        ledger.expire_leases(connection)
+    if queued is not None:
+        with storage.writing() as connection:
+            refs = ledger.sweep(connection, queued=queued)
+        send(refs)
+
+
+def run_local(
+    storage: Storage,
+    *,
+    queues: Sequence[str] = QUEUES,
+    slots: int | None = None,
+    stop: threading.Event,
+    handlers: Mapping[str, str] = HANDLERS,
+    preload: Sequence[str] | None = None,
+    pace: Pace = PACE,
+) -> None:
+    """Claim units of these queues from the ledger and run ``slots`` of them at a time until ``stop`` is set.
+
+    Null slots takes one per core. Units that run at the stop are given back untried.
+    """
+    cores = usable_cores()
+    parallel = slots or cores
+    prepare_children([m for q in queues for m in PRELOAD[q]] if preload is None else preload)
+    owner = identity()
+    threads = max(1, cores // parallel)
+
+    def run_next() -> bool:
+        with storage.reading() as connection:
+            depth = ledger.queue_depth(connection)
+        if not any(depth.get(q) for q in queues):
+            return False
+        with storage.writing() as connection:
+            claim = ledger.claim_next(connection, owner=owner, queues=queues, lease_s=pace.lease_s)
+        if claim is None:
+            return False
+        execute_claim(storage, claim, handlers=handlers, pace=pace, threads=threads, stop=stop)
+        return True
+
+    def sweep() -> bool:
+        sweep_once(storage, send=send_nothing, queued=None)
+        return False
+
+    loops = [(run_next, pace.poll_s)] * parallel + [(sweep, pace.sweep_s)]
+    running = [threading.Thread(target=_loop, args=(step, rest_s, stop)) for step, rest_s in loops]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+
+def _loop(step: Callable[[], bool], rest_s: float, stop: threading.Event) -> None:
+    """Repeat a step until the stop, resting where it did nothing; an error ends the step and not the loop."""
+    while not stop.is_set():
+        try:
+            worked = step()
+        except Exception:  # noqa: BLE001 - the task wrapper
+            _log.exception("the runner goes on after an error")
+            worked = False
+            stop.wait(1.0)
+        if not worked:
+            stop.wait(rest_s)
+
+
+def usable_cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def identity() -> str:
+    """Return the owner's name of this process: kernel boot, pid namespace, pid, start; or a random one."""
+    here = _pid_space()
+    started = _started_at(os.getpid())
+    return f"{here}/{os.getpid()}/{started}" if here and started else f"other/{uuid.uuid4().hex}/0"
+
+
+def is_gone(owner: str) -> bool:
+    """Tell whether an owner is a process of this machine that no longer runs; False where that cannot be known."""
+    here, pid, started = owner.rsplit("/", 2)
+    return here == _pid_space() and pid.isdigit() and _started_at(int(pid)) != started
+
+
+def _pid_space() -> str:
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _started_at(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot; "" where it is not there or a zombie."""
+    with suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in {"Z", "X"} else fields[19]
+    return ""
+
+
+class RunnerSettings(BaseSettings):
+    """Settings of ``python -m services.runner``, from the environment with the prefix INTIMA_."""
+
+    model_config = SettingsConfigDict(env_prefix="INTIMA_", frozen=True, extra="ignore")
+
+    data: Path = Path("intima-data")
+    database_url: str | None = None
+    slots: int | None = Field(default=None, ge=1)
+    """Units at a time; null: one per core."""
+
+
+def main() -> None:
+    """Run the local runner until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description="Run Intima's units from the ledger, without a broker.")
+    parser.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
+    parser.add_argument("--queues", default=",".join(QUEUES), help="comma-separated; default: all")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = RunnerSettings()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if arguments.with_parent:
+        threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), daemon=True).start()
+    storage = open_storage(settings.data, settings.database_url)
+    run_local(storage, queues=arguments.queues.split(","), slots=settings.slots, stop=stop)
+    storage.close()
+
+
+def _stop_with_parent(parent: int, stop: threading.Event) -> None:
+    while os.getppid() == parent and not stop.wait(0.5):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    main()

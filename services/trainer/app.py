@@ -1,0 +1,11 @@
+"""Build the trainer: a Celery app that runs the units of the training queue."""
+
+from celery import Celery
+
+from services.trainer.settings import Settings
+from services.worker import make_worker
+
+
+def create_app(settings: Settings) -> Celery:
+    """Return the app; nothing is opened before its worker starts."""
+    return make_worker(settings, include=["services.trainer.tasks"])

@@ -1,0 +1,20 @@
+"""Settings of the trainer, read from the environment once."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every field is an environment variable with the prefix INTIMA_, e.g. INTIMA_DATA."""
+
+    model_config = SettingsConfigDict(env_prefix="INTIMA_", frozen=True, extra="ignore")
+
+    data: Path = Path("intima-data")
+    """Folder of the embedded database and the blobs; shared with the api."""
+    database_url: str | None = None
+    """SQLAlchemy URL; null takes SQLite inside the data folder."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    slots: int | None = Field(default=None, ge=1)
+    """Units at a time; null: one per core. One per GPU where there are GPUs."""

@@ -1,0 +1,182 @@
+"""The Celery side of the ledger: apps, boot steps, and the body of a unit's task. Used by api and trainer."""
+
+import functools
+import logging
+import multiprocessing.process
+import threading
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from celery import Celery, bootsteps
+
+from intima.errors import Unavailable
+from intima.store import ledger
+from intima.store.storage import Storage, attach_storage, open_storage
+from services.child import prepare_children
+from services.messages import QUEUES, Send, celery_send, make_celery
+from services.runner import HANDLERS, PACE, Pace, execute_claim, identity, sweep_once, usable_cores
+
+BEAT_S = 15.0
+SWEEP_S = 5.0
+
+_log = logging.getLogger("intima.worker")
+
+
+class WorkerSettings(Hashable, Protocol):
+    """What a worker needs to know; a frozen settings object of a service has it."""
+
+    @property
+    def data(self) -> Path:
+        """Folder of the store."""
+        ...
+
+    @property
+    def database_url(self) -> str | None:
+        """SQLAlchemy URL; null takes SQLite in the folder."""
+        ...
+
+    @property
+    def redis_url(self) -> str:
+        """The broker."""
+        ...
+
+    @property
+    def slots(self) -> int | None:
+        """Units at a time; null: one per core."""
+        ...
+
+
+class OutOfMemory(RuntimeError):
+    """Stands for MemoryError, which would end Celery 5.7's worker and not only the task (celery/celery#10462)."""
+
+
+class UnackedHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Keep the messages this worker holds from being delivered again while their tasks run.
+
+    The visibility timeout is short so that a lost worker's messages come back soon; this refreshes the time of
+    those in hand. Touches private names of kombu 5.7.0, which is therefore pinned.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **_: Any) -> None:
+        self.timer: Any = None
+        super().__init__(consumer)
+
+    def start(self, consumer: Any) -> None:
+        """Begin to beat, in the worker's event loop."""
+        self.timer = consumer.timer.call_repeatedly(BEAT_S, refresh_unacked, args=(consumer,))
+
+    def stop(self, _consumer: Any) -> None:
+        """Beat no more."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+def refresh_unacked(consumer: Any) -> None:
+    """Set the time of all messages in hand to now."""
+    channel = consumer.task_consumer.channel
+    tags = [tag for tag in list(channel.qos._delivered) if tag not in channel.qos._dirty]
+    if tags:
+        with channel.conn_or_acquire() as redis:
+            redis.zadd(channel.unacked_index_key, dict.fromkeys(tags, time.time()), xx=True)
+
+
+def make_worker(settings: WorkerSettings, *, include: Sequence[str]) -> Celery:
+    """Return a Celery app whose worker keeps its messages and sweeps the ledger; tasks are in ``include``."""
+    app = make_celery(redis_url=settings.redis_url, include=include)
+    app.conf.update(worker_concurrency=settings.slots or usable_cores(), worker_hijack_root_logger=False)
+    app.steps["consumer"].add(UnackedHeartbeat)
+    app.steps["worker"].add(_sweeper(settings, app))
+    return app
+
+
+def run_unit(
+    settings: WorkerSettings,
+    unit_id: str,
+    *,
+    handlers: Mapping[str, str] = HANDLERS,
+    preload: Sequence[str],
+    pace: Pace = PACE,
+) -> str:
+    """Claim a unit and run it; the body of a task. A unit that is not ready returns at once as "refused".
+
+    Raises:
+        OutOfMemory: in place of MemoryError.
+    """
+    try:
+        storage, send = _open(settings, tuple(preload))
+        with storage.writing() as connection:
+            claim = ledger.claim_unit(connection, unit_id, owner=identity(), lease_s=pace.lease_s)
+        if claim is None:
+            return "refused"
+        threads = max(1, usable_cores() // (settings.slots or usable_cores()))
+        return execute_claim(storage, claim, handlers=handlers, send=send, pace=pace, threads=threads)
+    except MemoryError as error:
+        raise OutOfMemory(f"Unit {unit_id} ran out of memory in its worker.") from error
+
+
+@functools.cache
+def _open(settings: WorkerSettings, preload: tuple[str, ...]) -> tuple[Storage, Send]:
+    """Open what a pool process keeps for all its tasks."""
+    _take_back_multiprocessing()
+    prepare_children(preload)
+    send = celery_send(make_celery(redis_url=settings.redis_url))
+    return attach_storage(settings.data, settings.database_url), send
+
+
+def _take_back_multiprocessing() -> None:
+    """Undo billiard's hold on the standard library: it puts its own process object where multiprocessing
+    looks for the current one, and that object may have no children."""
+    current = multiprocessing.process._current_process  # type: ignore[attr-defined]
+    if not isinstance(current, multiprocessing.process.BaseProcess):
+        multiprocessing.process._current_process = multiprocessing.process._MainProcess()  # type: ignore[attr-defined]
+
+
+def _sweeper(settings: WorkerSettings, app: Celery) -> type[bootsteps.StartStopStep]:
+    """Return the boot step that sweeps the ledger from a thread of the worker's parent process."""
+
+    class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
+        def __init__(self, worker: Any, **_: Any) -> None:
+            self.stopped = threading.Event()
+            self.thread: threading.Thread | None = None
+            super().__init__(worker)
+
+        def start(self, _worker: Any) -> None:
+            storage = open_storage(settings.data, settings.database_url)
+            self.thread = threading.Thread(target=_sweep, args=(storage, app, self.stopped), daemon=True)
+            self.thread.start()
+
+        def stop(self, _worker: Any) -> None:
+            self.stopped.set()
+            if self.thread is not None:
+                self.thread.join(SWEEP_S)
+
+        terminate = stop
+
+    return Sweeper
+
+
+def _sweep(storage: Storage, app: Celery, stopped: threading.Event) -> None:
+    send = celery_send(app)
+    while not stopped.wait(SWEEP_S):
+        try:
+            sweep_once(storage, send=send, queued=_queue_lengths(app))
+        except Unavailable as error:
+            _log.warning("could not sweep: %s", error)
+        except Exception:  # noqa: BLE001 - the thread must outlive any single error
+            _log.exception("could not sweep")
+    storage.close()
+
+
+def _queue_lengths(app: Celery) -> dict[str, int] | None:
+    """Return the number of messages each queue holds, or null where the broker does not answer."""
+    try:
+        with app.connection_for_read() as connection:
+            redis = connection.default_channel.client
+            return {queue: int(redis.llen(queue)) for queue in QUEUES}
+    except Exception as error:  # noqa: BLE001 - a broker fails in many types
+        _log.warning("the broker does not answer: %s", error)
+        return None
