@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from intima.contracts._base import Contract
 
+MOST_SCORES = 10_000
+"""Most scores of one side; more subjects than this need no statistics of tiny samples."""
+
 VerdictName = Literal["equivalent", "better_a", "better_b", "different_but_negligible", "inconclusive"]
 
 
@@ -17,8 +20,11 @@ class Contender(Contract):
     benchmark: str | None = None
     """Benchmark id, with ``architecture`` naming the contender inside it."""
     architecture: str | None = None
-    scores: tuple[float, ...] | None = None
+    scores: tuple[float, ...] | None = Field(default=None, max_length=MOST_SCORES)
     subjects: tuple[str, ...] | None = None
+    """One per score; several scores of one subject (sections, repeats, seeds) are averaged first."""
+    label: str | None = Field(default=None, max_length=200)
+    """Name of raw scores in the answer; null: "a" or "b"."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "Contender":
@@ -35,7 +41,8 @@ class Contender(Contract):
 class Margin(Contract):
     """The largest difference that does not matter."""
 
-    value: float = Field(gt=0)
+    value: float = Field(ge=1e-6, le=1e9)
+    """In units of the metric; scores are compared to six decimals."""
     basis: Literal["stated", "inter_observer", "endpoint"] = "stated"
 
 
@@ -46,7 +53,7 @@ class Dependence(Contract):
     n_train: int = Field(ge=1)
     n_test: int = Field(ge=1)
     splits: int | None = Field(default=None, ge=2)
-    """Number of train/test splits; null: the number of subjects."""
+    """Number of train/test splits of one repeat; null: (n_train + n_test) / n_test."""
 
 
 class ComparisonRequest(Contract):
@@ -59,21 +66,27 @@ class ComparisonRequest(Contract):
     protocol: str | None = None
     """Needed when a benchmark has more than one, e.g. "loocv"."""
     margin: Margin
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
     plan: str | None = None
     dependence: Dependence | None = None
-    higher_is_better: bool = True
+    """Null: derived from the protocol of a benchmark; raw scores count as independent, and the answer says so."""
+    higher_is_better: bool | None = None
+    """Null: what the metric says; unknown metrics count as better when higher."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Used only where resampling cannot be exact (more than 10 subjects; 15 for sign flips)."""
 
 
 class Difference(Contract):
     """Mean paired difference a - b in units of the metric."""
 
     estimate: float
-    ci90: tuple[float, float]
-    ci95: tuple[float, float]
+    ci90: tuple[float, float] | None
+    """Decides equivalence at alpha 0.05. Null where all differences are equal: no spread, no interval."""
+    ci95: tuple[float, float] | None
+    """Decides difference at alpha 0.05."""
     method: str
     coverage_at_n: float | None
-    """Simulated coverage of the nominal 95 % interval at this number of subjects."""
+    """Simulated coverage of the nominal 95 % interval at this number of subjects; null where not simulated."""
 
 
 class EffectSize(Contract):
@@ -129,13 +142,16 @@ class Verdict(Contract):
     margin: dict[str, object]
     """value, basis, plan_sha256 (null: no locked plan)."""
     difference: Difference
+    """What decides: corrected for overlapping training sets where the dependence is known."""
+    naive_difference: Difference | None
+    """The uncorrected interval; null where nothing was corrected."""
     effect_sizes: tuple[EffectSize, ...]
     verdict: VerdictName
     no_winner: bool
     exploratory: bool
     units_needed_for_80_percent_power: int | None
     """Subjects for 80 % power of the equivalence test at this margin if the true difference is zero;
-    null when the observed spread is zero."""
+    null when the observed spread is zero, or when a million would not do."""
     dependence: DependenceNote
     sensitivity: tuple[SensitivityVerdict, ...]
     worst_case: SubjectScore
@@ -145,4 +161,5 @@ class Verdict(Contract):
     choose: Choice | None
     sentence: str
     subjects: tuple[SubjectScore, ...]
+    warnings: tuple[str, ...]
     provenance: dict[str, object]

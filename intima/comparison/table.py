@@ -1,0 +1,200 @@
+"""Scores out of the scores.csv of a benchmark."""
+
+import csv
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from intima.comparison.scores import FetchScores, Selection, SubjectScores, mean_by_subject, overlap_of_protocol
+from intima.contracts.comparison import Contender
+from intima.errors import Invalid, NotFound
+
+COLUMNS = (
+    "case",
+    "subject",
+    "protocol",
+    "repeat",
+    "fold",
+    "model",
+    "class",
+    "metric",
+    "value",
+    "unit",
+    "selection_biased",
+)
+"""Columns of scores.csv that are read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkTable:
+    """A finished benchmark's scores.csv and the dataset it was made on."""
+
+    csv: bytes
+    dataset_version: str | None = None
+
+
+FetchTable = Callable[[str], BenchmarkTable]
+"""Scores of a benchmark id; raises NotFound, or Conflict where it is not finished."""
+ResolveModel = Callable[[str], tuple[str, str]]
+"""name[@version|alias] -> (benchmark id, label of the contender inside it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row of scores.csv, as far as a comparison needs it."""
+
+    case: str
+    subject: str
+    split: tuple[str, str, str]
+    """protocol, repeat, fold"""
+    model: str
+    class_name: str
+    metric: str
+    value: float | None
+    unit: str
+    selection_biased: bool
+
+    @property
+    def protocol(self) -> str:
+        """Name of the protocol."""
+        return self.split[0]
+
+
+def benchmark_fetcher(fetch_table: FetchTable, resolve_model: ResolveModel) -> FetchScores:
+    """Return a FetchScores over finished benchmarks."""
+
+    def fetch(contender: Contender, selection: Selection) -> SubjectScores:
+        if contender.model is None:
+            return _from_benchmark(fetch_table, contender.benchmark or "", contender.architecture or "", selection)
+        benchmark, label = resolve_model(contender.model)
+        found = _from_benchmark(fetch_table, benchmark, label, selection)
+        note = f"The scores are the cross-validation of the recipe behind {contender.model}, not of its final nets."
+        return replace(found, label=contender.model, warnings=(*found.warnings, note))
+
+    return fetch
+
+
+def _from_benchmark(fetch_table: FetchTable, benchmark: str, label: str, selection: Selection) -> SubjectScores:
+    table = fetch_table(benchmark)
+    found = scores_from_table(read_table(table.csv), label, selection)
+    source = {"source": "benchmark", "benchmark": benchmark, "dataset_version": table.dataset_version}
+    return replace(found, provenance={**source, **found.provenance})
+
+
+def read_table(data: bytes) -> list[TableRow]:
+    """Read scores.csv.
+
+    Raises:
+        Invalid: a column is missing, or a value is not a finite number.
+    """
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+    if missing:
+        raise Invalid(f"The scores table has no column {', '.join(missing)}.", code="bad_scores_table")
+    return [_row(row, number) for number, row in enumerate(reader, start=2)]
+
+
+def _row(row: Mapping[str, str | None], number: int) -> TableRow:
+    cells = {name: (row[name] or "").strip() for name in COLUMNS}
+    return TableRow(
+        case=cells["case"],
+        subject=cells["subject"],
+        split=(cells["protocol"], cells["repeat"], cells["fold"]),
+        model=cells["model"],
+        class_name=cells["class"],
+        metric=cells["metric"],
+        value=_number(cells["value"], number) if cells["value"] else None,
+        unit=cells["unit"],
+        selection_biased=cells["selection_biased"].lower() in {"true", "1"},
+    )
+
+
+def _number(text: str, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Invalid(f"Line {line} of the scores table has the value {text!r}.", code="score_not_finite")
+    return value
+
+
+def scores_from_table(rows: Sequence[TableRow], label: str, selection: Selection) -> SubjectScores:
+    """Return one contender's scores of a benchmark, with the overlap of training sets its protocol implies.
+
+    Raises:
+        NotFound: no such contender in the table.
+        Invalid: no such metric, class or protocol, or several protocols and none named.
+    """
+    mine = [r for r in rows if r.model == label]
+    if not mine:
+        known = ", ".join(sorted({r.model for r in rows})) or "nothing"
+        raise NotFound(f"The benchmark has no contender {label!r}.", hint=f"It has: {known}.", pointer="/architecture")
+    mine = select_scores(mine, selection)
+    subjects, protocol = {r.subject for r in mine}, mine[0].protocol
+    means = mean_by_subject((r.subject, r.value) for r in mine if r.value is not None)
+    return SubjectScores(
+        label,
+        means,
+        protocol=protocol,
+        overlap=overlap_of_protocol(protocol, len(subjects)),
+        provenance={"rows": len(mine), "split_sha256": _split_sha256(mine)},
+        warnings=tuple(_warnings(mine, label, subjects - set(means))),
+    )
+
+
+def select_scores(rows: Sequence[TableRow], selection: Selection) -> list[TableRow]:
+    """Return the rows of one metric, class and protocol.
+
+    Raises:
+        Invalid: nothing is left, units differ, or there are several protocols and none is named.
+    """
+    rows = _only(rows, "metric", selection.metric, lambda r: r.metric)
+    rows = _only(rows, "class", selection.class_name, lambda r: r.class_name)
+    protocols = sorted({r.protocol for r in rows})
+    if selection.protocol is None and len(protocols) > 1:
+        raise Invalid(
+            f"The benchmark has several protocols: {', '.join(protocols)}.",
+            code="protocol_needed",
+            hint="Name one of them as protocol.",
+            pointer="/protocol",
+        )
+    found = _only(rows, "protocol", selection.protocol or protocols[0], lambda r: r.protocol)
+    _refuse_mixed_units(found, selection.metric)
+    return found
+
+
+def _only(rows: Sequence[TableRow], what: str, wanted: str, key: Callable[[TableRow], str]) -> list[TableRow]:
+    found = [r for r in rows if key(r) == wanted]
+    if not found:
+        known = ", ".join(sorted({key(r) for r in rows})) or "nothing"
+        raise Invalid(f"The benchmark has no {what} {wanted!r}.", hint=f"It has: {known}.", pointer=f"/{what}")
+    return found
+
+
+def _refuse_mixed_units(rows: Sequence[TableRow], metric: str) -> None:
+    units = sorted({r.unit for r in rows if r.value is not None})
+    if len(units) > 1:
+        raise Invalid(
+            f"{metric} is in {' and '.join(units)}: some cases have no pixel size.",
+            code="mixed_units",
+            hint="Compare a metric without a length, or give every case its pixel size.",
+            pointer="/metric",
+        )
+
+
+def _split_sha256(rows: Sequence[TableRow]) -> str:
+    splits = sorted({(*r.split, r.case) for r in rows})
+    return hashlib.sha256(json.dumps(splits).encode()).hexdigest()
+
+
+def _warnings(rows: Sequence[TableRow], label: str, skipped: set[str]) -> Iterable[str]:
+    if any(r.selection_biased for r in rows):
+        yield f"The scores of {label} are optimistic: the search saw the test cases (flat search)."
+    if skipped:
+        yield f"{label} has no score on {', '.join(sorted(skipped))}: the rule of the metric skips these cases."
+    if overlap_of_protocol(rows[0].protocol, 2) is None:
+        yield f"How training sets overlap under {rows[0].protocol!r} is not known; nothing was corrected."

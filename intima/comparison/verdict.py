@@ -1,0 +1,246 @@
+"""Decide whether two contenders are equivalent, different, or cannot be told apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from intima import __version__
+from intima.arrays import FloatVector
+from intima.comparison import words
+from intima.comparison.pairing import Paired, pair
+from intima.comparison.scores import FetchScores, Selection, higher_is_better, scores_of, stated_overlap
+from intima.contracts.comparison import (
+    Choice,
+    ComparisonRequest,
+    DependenceNote,
+    Difference,
+    EffectSize,
+    SensitivityVerdict,
+    SubjectScore,
+    Verdict,
+    VerdictName,
+)
+from intima.errors import Invalid
+from intima.statistics import effects, equivalence, planning
+from intima.statistics.equivalence import PairedT, TrainingOverlap
+from intima.statistics.intervals import FEWEST_FOR_BOOTSTRAP, ConfidenceInterval, coverage_at_n
+
+FEWEST_FOR_VERDICT = 3
+"""Two subjects have one degree of freedom: intervals are shown, nothing is decided."""
+MOST_FOR_BOOTSTRAP = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything that was computed for one comparison."""
+
+    request: ComparisonRequest
+    paired: Paired
+    overlap: TrainingOverlap | None
+    naive: PairedT | None
+    """None where the differences have no spread; so is ``deciding``."""
+    deciding: PairedT | None
+    direction: float
+    """1 where higher scores are better, else -1."""
+    notes: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of subjects."""
+        return len(self.paired.subjects)
+
+
+def decide_equivalence(request: ComparisonRequest, *, fetch: FetchScores) -> Verdict:
+    """Return the verdict on two contenders.
+
+    The paired t test decides, with its standard error corrected (Nadeau & Bengio 2003) where training sets overlap:
+    the 1 - 2 alpha interval inside the margin shows equivalence, the 1 - alpha interval off zero a difference.
+    Where all differences are equal there is no spread to judge by and the verdict is inconclusive, even for identical
+    scores: TOST would claim p = 0.
+
+    Raises:
+        Invalid: the two cannot be paired, or the request cannot be used.
+        NotFound: a model or benchmark does not exist.
+    """
+    if request.plan is not None:
+        raise Invalid(
+            "Plans are not available in this version.",
+            code="plans_not_available",
+            hint="Leave plan out; the verdict is then marked exploratory.",
+            pointer="/plan",
+        )
+    return _verdict(_analysis(request, fetch))
+
+
+def _analysis(request: ComparisonRequest, fetch: FetchScores) -> Analysis:
+    higher, notes = higher_is_better(request.metric, request.higher_is_better)
+    selection = Selection(request.metric, request.class_, request.protocol)
+    paired = pair(*(scores_of(c, side, selection, fetch=fetch) for c, side in ((request.a, "a"), (request.b, "b"))))
+    derived = paired.a.overlap or paired.b.overlap
+    overlap = stated_overlap(request.dependence) if request.dependence else derived
+    naive = equivalence.paired_t(paired.differences)
+    deciding = equivalence.paired_t(paired.differences, overlap=overlap)
+    return Analysis(request, paired, overlap, naive, deciding, 1.0 if higher else -1.0, notes)
+
+
+def _verdict(found: Analysis) -> Verdict:
+    request, paired = found.request, found.paired
+    subjects, rows, needed = _subjects(paired), _sensitivity(found), _units_needed(found)
+    verdict: VerdictName = "inconclusive" if found.n < FEWEST_FOR_VERDICT else rows[0].verdict
+    labels = paired.a.label, paired.b.label
+    return Verdict.model_validate(
+        {
+            "models": labels,
+            "metric": request.metric,
+            "class": request.class_,
+            "n_units": found.n,
+            "margin": {"value": request.margin.value, "basis": request.margin.basis, "plan_sha256": None},
+            "difference": _difference(found, found.deciding, corrected=found.overlap is not None),
+            "naive_difference": _difference(found, found.naive, corrected=False) if found.overlap else None,
+            "effect_sizes": _effect_sizes(paired.a_values, paired.b_values),
+            "verdict": verdict,
+            "no_winner": verdict not in {"better_a", "better_b"},
+            "exploratory": True,
+            "units_needed_for_80_percent_power": needed,
+            "dependence": _dependence(found),
+            "sensitivity": rows,
+            "worst_case": max(subjects, key=lambda s: abs(s.difference)),
+            "failure_rate_upper_bound": planning.failure_rate_upper_bound(found.n),
+            "choose": _choice(verdict, labels),
+            "sentence": words.verdict_sentence(
+                request, labels, paired.differences, found.deciding, verdict, needed=needed
+            ),
+            "subjects": subjects,
+            "warnings": (*found.notes, *_warnings(found)),
+            "provenance": _provenance(found),
+        }
+    )
+
+
+def _sensitivity(found: Analysis) -> tuple[SensitivityVerdict, ...]:
+    """Return what every method says, the deciding one first; without spread only the sign flip says anything."""
+    d, margin, seed = found.paired.differences, found.request.margin.value, found.request.seed
+    flip = equivalence.sign_flip_equivalence(d, margin, seed=seed), equivalence.sign_flip_difference(d, seed=seed)
+    if found.naive is None or found.deciding is None:
+        return (_row("sign_flip", flip, "inconclusive"),)
+    p = {"paired_t_corrected": (found.deciding.p_equivalence(margin), found.deciding.p_difference())}
+    if found.overlap is None:
+        p.clear()
+    p["paired_t"] = found.naive.p_equivalence(margin), found.naive.p_difference()
+    p["sign_flip"] = flip
+    p["wilcoxon"] = equivalence.wilcoxon_equivalence(d, margin), equivalence.wilcoxon_difference(d)
+    if FEWEST_FOR_BOOTSTRAP <= len(d) <= MOST_FOR_BOOTSTRAP:
+        p["bootstrap_t"] = (
+            equivalence.bootstrap_t_equivalence(d, margin, seed=seed),
+            equivalence.bootstrap_t_difference(d, seed=seed),
+        )
+    mean, alpha = found.direction * found.naive.mean, found.request.alpha
+    return tuple(_row(name, pair, equivalence.decide(*pair, mean, alpha=alpha)) for name, pair in p.items())
+
+
+def _row(method: str, p: tuple[float, float], verdict: VerdictName) -> SensitivityVerdict:
+    return SensitivityVerdict(method=method, p_equivalence=p[0], p_difference=p[1], verdict=verdict)
+
+
+def _subjects(paired: Paired) -> tuple[SubjectScore, ...]:
+    columns = zip(paired.subjects, paired.a_values.tolist(), paired.b_values.tolist(), strict=True)
+    return tuple(SubjectScore(subject=s, a=a, b=b, difference=a - b) for s, a, b in columns)
+
+
+def _difference(found: Analysis, test: PairedT | None, *, corrected: bool) -> Difference:
+    return Difference(
+        estimate=float(np.mean(found.paired.differences)),
+        ci90=_limits(test.interval(0.90)) if test else None,
+        ci95=_limits(test.interval(0.95)) if test else None,
+        method="paired t, standard error corrected for overlapping training sets" if corrected else "paired t",
+        coverage_at_n=None if corrected or test is None else coverage_at_n("t", found.n),
+    )
+
+
+def _limits(interval: ConfidenceInterval) -> tuple[float, float]:
+    return interval.low, interval.high
+
+
+def _effect_sizes(a: FloatVector, b: FloatVector) -> tuple[EffectSize, ...]:
+    d_z, g_z = effects.d_z(a, b), effects.hedges_g_z(a, b)
+    interval = None if d_z is None else effects.d_z_interval(d_z, len(a))
+    limits = None if interval is None else _limits(interval)
+    factor = None if g_z is None else effects.hedges_correction(len(a) - 1)
+    return (
+        EffectSize(name="d_z", value=d_z, ci95=limits),
+        EffectSize(
+            name="hedges_g_z", value=g_z, ci95=(factor * limits[0], factor * limits[1]) if factor and limits else None
+        ),
+        EffectSize(name="d_av", value=effects.d_av(a, b), ci95=None),
+        EffectSize(name="cliffs_delta", value=effects.cliffs_delta(a, b), ci95=None),
+        EffectSize(name="p_a_above_b", value=effects.probability_of_superiority(a, b), ci95=None),
+    )
+
+
+def _units_needed(found: Analysis) -> int | None:
+    if found.naive is None:
+        return None
+    sd = float(np.std(found.paired.differences, ddof=1))
+    design = design_of(sd, found.n, found.overlap)
+    return planning.units_for_equivalence(design, margin=found.request.margin.value, alpha=found.request.alpha)
+
+
+def design_of(sd: float, n: int, overlap: TrainingOverlap | None) -> planning.DesignOf:
+    """Return how standard error and degrees of freedom grow with subjects; leave-one-out keeps adding splits."""
+    if overlap is None:
+        return planning.independent_design(sd)
+    if overlap.splits == n and abs(overlap.test_to_train * (n - 1) - 1) < 1e-9:
+        return planning.leave_one_out_design(sd)
+    return planning.fixed_splits_design(sd, splits=overlap.splits, test_to_train=overlap.test_to_train)
+
+
+def _dependence(found: Analysis) -> DependenceNote:
+    stated, overlap = found.request.dependence, found.overlap
+    protocol = stated.protocol if stated else found.paired.a.protocol or found.paired.b.protocol
+    if overlap is None:
+        reason = "none: the scores were taken as independent between subjects"
+        return DependenceNote(protocol=protocol, correction=reason, standard_error_factor=1.0)
+    correction = f"Nadeau-Bengio, {overlap.splits} splits, n_test/n_train = {overlap.test_to_train:.4g}"
+    return DependenceNote(protocol=protocol, correction=correction, standard_error_factor=overlap.standard_error_factor)
+
+
+def _choice(verdict: VerdictName, labels: tuple[str, str]) -> Choice | None:
+    if verdict == "inconclusive":
+        return None
+    if verdict == "better_a":
+        return Choice(model="a", rule="better score", reason=f"{labels[0]} is better by more than chance explains.")
+    if verdict == "better_b":
+        return Choice(model="b", rule="better score", reason=f"{labels[1]} is better by more than chance explains.")
+    reason = "The difference is smaller than the margin, so take the one that is cheaper to run."
+    return Choice(model="either", rule="cheapest among equivalents", reason=reason)
+
+
+def _warnings(found: Analysis) -> tuple[str, ...]:
+    a, b, n = found.paired.a, found.paired.b, found.n
+    texts = [*a.warnings, *(w for w in b.warnings if w not in a.warnings)]
+    if found.naive is None:
+        texts.append("All subjects show the same difference: without spread there is no interval and no verdict.")
+    if n < FEWEST_FOR_VERDICT:
+        texts.append("Two subjects leave one degree of freedom; nothing is decided from them.")
+    elif n < FEWEST_FOR_BOOTSTRAP:
+        texts.append("Below 5 subjects the coverage of the interval was never measured.")
+    if found.overlap is None and a.protocol is None:
+        texts.append("Scores from cross-validation depend on each other; state dependence if these do.")
+    if {"split_sha256"} <= {*a.provenance} & {*b.provenance} and found.paired.shared("split_sha256") is None:
+        texts.append("The two were trained on different splits of the subjects.")
+    bound = planning.failure_rate_upper_bound(n)
+    texts.append(f"A failure never seen in {n} subjects may still happen in up to {bound:.0%} of subjects.")
+    return tuple(texts)
+
+
+def _provenance(found: Analysis) -> dict[str, object]:
+    paired = found.paired
+    return {
+        "intima_version": __version__,
+        "dataset_version": paired.shared("dataset_version"),
+        "split_sha256": paired.shared("split_sha256"),
+        "score_sha256s": [paired.a.sha256, paired.b.sha256],
+        "seed": found.request.seed,
+        "a": dict(paired.a.provenance),
+        "b": dict(paired.b.provenance),
+    }

@@ -1,0 +1,217 @@
+"""Rankings, intervals and power: requests and answers of the stats service beside comparisons."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from intima.contracts._base import Contract
+from intima.contracts.comparison import MOST_SCORES
+from intima.contracts.dataset import Name
+
+MOST_MODELS = 30
+MOST_RESAMPLED = 1_000
+"""Most subjects of a ranking or a bootstrap interval."""
+
+Row = Annotated[tuple[float, ...], Field(max_length=MOST_RESAMPLED)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class RankingRequest(Contract):
+    """Body of POST /v1/rankings: a matrix of scores, or a benchmark."""
+
+    scores: tuple[Row, ...] | None = Field(default=None, max_length=MOST_RESAMPLED)
+    rows: Literal["subjects", "models"] = "subjects"
+    """What one row of ``scores`` is."""
+    models: tuple[Name, ...] | None = Field(default=None, max_length=MOST_MODELS)
+    subjects: tuple[Name, ...] | None = None
+    benchmark: str | None = None
+    metric: str = "dice"
+    class_: str = Field(default="macro", alias="class")
+    protocol: str | None = None
+    higher_is_better: bool | None = None
+    """Null: what the metric says; unknown metrics count as better when higher."""
+    alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
+    seed: Seed = 0
+    resamples: int = Field(default=10_000, ge=100, le=20_000)
+    """Bootstrap resamples above 10 subjects; up to 10 all of them are enumerated."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "RankingRequest":
+        if (self.scores is None) == (self.benchmark is None):
+            raise ValueError("Give exactly one of scores (with models and subjects) or benchmark.")
+        if self.scores is not None and (self.models is None or self.subjects is None):
+            raise ValueError("Scores need models and subjects.")
+        return self
+
+
+class RankedModel(Contract):
+    """One model of a ranking."""
+
+    model: str
+    mean: float
+    rank: float
+    """Of the mean score, 1 = best, mid-ranks for ties."""
+    average_rank: float
+    """Mean of the ranks within subjects."""
+    p_best: float
+    """Share of bootstrap resamples in which its mean is the best."""
+    rank_distribution: tuple[float, ...]
+    """Share of resamples at rank 1, 2, ...; ties share their ranks evenly."""
+    leave_one_out_ranks: tuple[float, float]
+    """Lowest and highest rank of the mean when one subject is left out."""
+
+
+class FriedmanResult(Contract):
+    """Friedman's test of equal ranks with tie correction."""
+
+    chi2: float
+    degrees: int
+    p: float
+    iman_davenport_f: float | None
+    """Null where all subjects agree on the order: F is infinite and p is exact."""
+    iman_davenport_p: float
+    kendall_w: float
+
+
+class NemenyiResult(Contract):
+    """Critical difference of average ranks; shown because readers expect it, it decides nothing."""
+
+    critical_difference: float
+    groups: tuple[tuple[str, ...], ...]
+    """Maximal sets of models that it cannot tell apart, best first."""
+
+
+class RankedPair(Contract):
+    """Two models of a ranking compared on their own."""
+
+    a: str
+    b: str
+    difference: float
+    """Mean of a - b."""
+    ci95: tuple[float, float] | None
+    """Paired t interval; null where all differences are equal."""
+    p_difference: float
+    """Sign flip, exact up to 15 subjects."""
+    p_holm: float
+    p_nemenyi: float
+
+
+class Attainability(Contract):
+    """Whether any data at all could be significant for this many subjects and pairs."""
+
+    comparisons: int
+    smallest_p: float
+    """Smallest two-sided p of an exact test: 2 / 2^n."""
+    attainable: bool
+    subjects_needed: int
+    sentence: str
+
+
+class Stability(Contract):
+    """How often the winner wins again, beside what models without any difference would show."""
+
+    winner_frequency: float
+    null_frequency: float
+    """Mean winner frequency for as many exchangeable models and subjects."""
+    null_p: float
+    """Share of exchangeable data sets with at least this winner frequency."""
+    leave_one_out_winner_changes: int
+    """Subjects whose removal changes the winner."""
+    exact: bool
+    resamples: int
+
+
+class Ranking(Contract):
+    """Answer of POST /v1/rankings."""
+
+    metric: str
+    class_: str = Field(alias="class")
+    unit: Literal["subject"] = "subject"
+    n_units: int
+    models: tuple[RankedModel, ...]
+    """Best mean first."""
+    winner: str | None
+    """Only where the bootstrap frequency is at least 0.95, Friedman's test passes and there are five subjects."""
+    friedman: FriedmanResult
+    nemenyi: NemenyiResult
+    pairs: tuple[RankedPair, ...]
+    attainability: Attainability
+    stability: Stability
+    sentence: str
+    warnings: tuple[str, ...]
+    provenance: dict[str, object]
+
+
+class IntervalRequest(Contract):
+    """Body of POST /v1/intervals: an interval of the mean of scores or of paired differences."""
+
+    scores: tuple[float, ...] = Field(max_length=MOST_SCORES)
+    subjects: tuple[Name, ...] | None = None
+    """One per score; several scores of one subject are averaged first. Null: one score per subject."""
+    target: Literal["mean", "difference"] = "mean"
+    """What the scores are: one model's scores, or differences between two models (decides coverage_at_n)."""
+    method: Literal["t", "bootstrap_t", "percentile", "expanded_percentile", "bca"] | None = None
+    """Null: bootstrap_t for a mean of 5 to 1,000 subjects, t otherwise."""
+    confidence: float = Field(default=0.95, ge=0.5, le=0.9999)
+    seed: Seed = 0
+
+
+class IntervalAnswer(Contract):
+    """Answer of POST /v1/intervals."""
+
+    estimate: float
+    low: float | None
+    """Null where all scores are equal, or so many that a studentised limit is infinite."""
+    high: float | None
+    confidence: float
+    method: str
+    n_units: int
+    coverage_at_n: float | None
+    """Simulated coverage of the nominal 95 % interval at this number of subjects; null where not simulated."""
+    exact: bool
+    """True where no random numbers were used."""
+    seed: int | None
+    warnings: tuple[str, ...]
+
+
+class PowerRequest(Contract):
+    """Body of POST /v1/power: what n subjects can show, and how many are needed."""
+
+    sd_difference: float = Field(ge=1e-6, le=1e9)
+    """Standard deviation of the paired difference between subjects."""
+    sd_measured_on: int | None = Field(default=None, ge=2, le=1_000_000)
+    """Subjects of the pilot behind ``sd_difference``; gives its 95 % interval."""
+    n: int = Field(ge=2, le=1_000_000)
+    margin: float = Field(ge=1e-6, le=1e9)
+    true_difference: float = Field(default=0.0, ge=-1e9, le=1e9)
+    """Assumed true difference for the equivalence test."""
+    detect: float | None = Field(default=None, ge=1e-6, le=1e9)
+    """True difference the difference test should find; null: the margin."""
+    protocol: str | None = None
+    """"loocv" or "kfoldK" corrects for overlapping training sets; null: independent scores."""
+    alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
+    power: float = Field(default=0.8, ge=0.01, le=0.999)
+
+
+class PowerAnswer(Contract):
+    """Answer of POST /v1/power."""
+
+    n: int
+    power_equivalence: float
+    """Probability that TOST declares equivalence."""
+    power_difference: float
+    """Probability that the paired t test finds ``detect``."""
+    units_for_equivalence: int | None
+    """Null where a million subjects would not do."""
+    units_for_difference: int | None
+    smallest_margin: float
+    """Smallest margin TOST can confirm at n with the wanted power if the true difference is zero."""
+    smallest_difference: float
+    """Smallest true difference the t test finds at n with the wanted power."""
+    sd_range: tuple[float, float] | None
+    """95 % interval of the standard deviation, where the pilot's size was given."""
+    failure_rate_upper_bound: float
+    """With 0 failures in n subjects the true rate may still be this high."""
+    standard_error_factor: float
+    method: str
+    sentence: str

@@ -1,0 +1,180 @@
+"""Paired difference and equivalence: t, exact sign flip, Wilcoxon and bootstrap-t, and the five verdicts.
+
+d is the vector of paired differences a - b, one per subject; every test is about its mean (Wilcoxon: about its
+centre of symmetry). Equivalence is shown by two one-sided tests (Schuirmann 1987): p = max(p_low, p_high).
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from intima.arrays import FloatVector
+from intima.contracts.comparison import VerdictName
+from intima.statistics.intervals import ConfidenceInterval, bootstrap_pivots
+from intima.statistics.samples import floor_p, has_spread, micro, need_subjects, rounded
+
+EXACT_SIGN_FLIPS_UP_TO = 15
+MONTE_CARLO_FLIPS = 9_999
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOverlap:
+    """How the training sets behind cross-validated scores overlap."""
+
+    splits: int
+    """J, the number of train/test splits of one repeat; at least 2."""
+    test_to_train: float
+    """n_test / n_train."""
+
+    @property
+    def standard_error_factor(self) -> float:
+        """sqrt((1/J + n_test/n_train) / (1/J)), Nadeau & Bengio 2003: 1.46 for 9-fold leave-one-out."""
+        return math.sqrt(1 + self.splits * self.test_to_train)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedT:
+    """The paired t statistic, with its standard error corrected where training sets overlap."""
+
+    mean: float
+    standard_error: float
+    degrees: int
+
+    def interval(self, confidence: float) -> ConfidenceInterval:
+        """Return the interval of the mean difference."""
+        half = -float(special.stdtrit(self.degrees, (1 - confidence) / 2)) * self.standard_error
+        return ConfidenceInterval(self.mean - half, self.mean + half)
+
+    def p_difference(self) -> float:
+        """Return the two-sided p of a mean difference of zero."""
+        return floor_p(2 * float(special.stdtr(self.degrees, -abs(self.mean) / self.standard_error)))
+
+    def p_equivalence(self, margin: float) -> float:
+        """Return the larger of the two one-sided p of a mean difference beyond the margin."""
+        distance = (margin - abs(self.mean)) / self.standard_error
+        return floor_p(float(special.stdtr(self.degrees, -distance)))
+
+
+def paired_t(differences: FloatVector, *, overlap: TrainingOverlap | None = None) -> PairedT | None:
+    """Return the paired t statistic; None where the differences have no spread.
+
+    With ``overlap`` the standard error grows by the Nadeau-Bengio factor and the degrees of freedom are J - 1.
+
+    Raises:
+        Invalid: fewer than two differences.
+    """
+    n = len(differences)
+    need_subjects(n, 2, purpose="a comparison")
+    if not has_spread(differences):
+        return None
+    error = float(np.std(differences, ddof=1)) / math.sqrt(n)
+    mean = float(np.mean(differences))
+    if overlap is None:
+        return PairedT(mean, error, n - 1)
+    return PairedT(mean, error * overlap.standard_error_factor, min(n, overlap.splits) - 1)
+
+
+def decide(p_equivalence: float, p_difference: float, mean: float, *, alpha: float) -> VerdictName:
+    """Return the verdict: p < alpha is the 1 - 2 alpha interval inside the margin, or the 1 - alpha one off zero.
+
+    ``mean`` is oriented so that positive favours a. Both tests passed: different but negligible; neither: inconclusive.
+    """
+    if p_equivalence < alpha:
+        return "different_but_negligible" if p_difference < alpha else "equivalent"
+    if p_difference < alpha:
+        return "better_a" if mean > 0 else "better_b"
+    return "inconclusive"
+
+
+def sign_flip_difference(differences: FloatVector, *, seed: int = 0) -> float:
+    """Return the two-sided sign-flip p of no difference: exact up to 15 subjects, else (b+1)/(B+1) of 9,999 flips."""
+    d = micro(differences)
+    sums, exact = _flipped_sums(d, seed)
+    return _share(np.abs(sums) >= _reached(abs(int(d.sum())), exact), exact)
+
+
+def sign_flip_equivalence(differences: FloatVector, margin: float, *, seed: int = 0) -> float:
+    """Return the sign-flip TOST p: the larger of the two one-sided tests of d + margin and margin - d."""
+    return max(_sign_flip_greater(d, seed) for d in _shifted(differences, margin))
+
+
+def _sign_flip_greater(d: FloatVector, seed: int) -> float:
+    units = micro(d)
+    sums, exact = _flipped_sums(units, seed)
+    return _share(sums >= _reached(int(units.sum()), exact), exact)
+
+
+def _flipped_sums(d: NDArray[np.int64], seed: int) -> tuple[NDArray[np.float64] | NDArray[np.int64], bool]:
+    """Return the sums under all 2^n sign patterns (whole millionths, exact), or under seeded random ones."""
+    if len(d) <= EXACT_SIGN_FLIPS_UP_TO:
+        sums = np.zeros(1, dtype=np.int64)
+        for value in d:
+            sums = np.concatenate([sums + value, sums - value])
+        return sums, True
+    random, values = np.random.default_rng(seed), d.astype(np.float64)
+    chunk = max(1, 4_000_000 // len(d))
+    parts = [
+        (2.0 * random.integers(0, 2, size=(min(chunk, MONTE_CARLO_FLIPS - start), len(d)), dtype=np.int8) - 1.0)
+        @ values
+        for start in range(0, MONTE_CARLO_FLIPS, chunk)
+    ]
+    return np.concatenate(parts), False
+
+
+def _reached(total: int, exact: bool) -> float:
+    """Return the threshold a sum must reach; half a millionth lower where sums are floating point."""
+    return total if exact else total - 0.5
+
+
+def _share(hits: NDArray[np.bool_], exact: bool) -> float:
+    return float(np.mean(hits)) if exact else (int(hits.sum()) + 1) / (len(hits) + 1)
+
+
+def wilcoxon_difference(differences: FloatVector) -> float:
+    """Return the two-sided Wilcoxon signed-rank p: the typical subject, not the mean. 1 where nothing differs."""
+    return _wilcoxon(rounded(differences), "two-sided")
+
+
+def wilcoxon_equivalence(differences: FloatVector, margin: float) -> float:
+    """Return the Wilcoxon TOST p. It calls a model that fails rarely but badly equivalent: never the deciding test."""
+    return max(_wilcoxon(d, "greater") for d in _shifted(differences, margin))
+
+
+def _wilcoxon(d: FloatVector, alternative: Literal["two-sided", "greater"]) -> float:
+    if not np.any(d):
+        return 1.0
+    with warnings.catch_warnings():
+        # scipy warns when it leaves the exact table because of zeros; "auto" is documented to do so
+        warnings.simplefilter("ignore", UserWarning)
+        return floor_p(float(stats.wilcoxon(d, alternative=alternative, method="auto").pvalue))
+
+
+def bootstrap_t_difference(differences: FloatVector, *, seed: int = 0) -> float:
+    """Return the two-sided bootstrap-t p of a mean difference of zero (five subjects or more, with spread)."""
+    below, above = _pivot_tails(differences, 0.0, seed)
+    return floor_p(min(1.0, 2 * min(below, above)))
+
+
+def bootstrap_t_equivalence(differences: FloatVector, margin: float, *, seed: int = 0) -> float:
+    """Return the bootstrap-t TOST p. It is liberal below 30 subjects, so it is shown and does not decide."""
+    _, above = _pivot_tails(differences, -margin, seed)
+    below, _ = _pivot_tails(differences, margin, seed)
+    return floor_p(max(above, below))
+
+
+def _pivot_tails(differences: FloatVector, null: float, seed: int) -> tuple[float, float]:
+    """Return P(t* <= t) and P(t* >= t) for the t of a mean of ``null``."""
+    pivots, weights = bootstrap_pivots(differences, seed=seed)
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    t = (float(np.mean(differences)) - null) / error
+    slack = 1e-9 * max(1.0, abs(t))
+    return float(weights[pivots <= t + slack].sum()), float(weights[pivots >= t - slack].sum())
+
+
+def _shifted(differences: FloatVector, margin: float) -> tuple[FloatVector, FloatVector]:
+    return rounded(differences + margin), rounded(margin - differences)
