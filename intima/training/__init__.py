@@ -1,0 +1,1 @@
+"""Train nets: cases in, weights out. Everything random derives from seeds given as arguments."""

@@ -1,0 +1,93 @@
+"""Write the card of a trained model."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from intima import __version__
+from intima.architectures.weights import EncoderWeights
+from intima.contracts.benchmark import ArchitectureSpec, LeaderboardEntry, ParameterValue
+from intima.contracts.dataset import Dataset
+from intima.contracts.model import Member, ModelCard, ProtocolScore
+from intima.training.data import Resolution
+from intima.training.scoring import Tiling
+
+_MAX_NAME = 100
+
+
+def write_card(
+    name: str,
+    *,
+    architecture: ArchitectureSpec,
+    dataset: Dataset,
+    resolution: Resolution,
+    members: Sequence[Member],
+    parameters: Mapping[str, ParameterValue],
+    weights: EncoderWeights,
+    scores: Sequence[ProtocolScore],
+    benchmark: str | None,
+    parity_max_abs: float,
+    parameter_count: int,
+    notes: str = "",
+) -> ModelCard:
+    """Return a card. A dataset whose name says "synthetic" makes a model marked as trained on synthetic images."""
+    tiling = Tiling.of(architecture.input_px)
+    return ModelCard(
+        name=name,
+        architecture=architecture,
+        classes=dataset.classes,
+        mpp=resolution.mpp,
+        pixel_scale=resolution.pixel_scale,
+        tile_px=tiling.tile_px,
+        halo_px=tiling.halo_px,
+        members=tuple(members),
+        parameters=dict(parameters),
+        encoder_weights=weights.origin,
+        weights_licence=weights.licence,
+        dataset=dataset.name,
+        dataset_version=dataset.version,
+        dataset_licence=dataset.licence,
+        synthetic="synthetic" in dataset.name.lower(),
+        benchmark=benchmark,
+        scores=tuple(scores),
+        parity_max_abs=parity_max_abs,
+        parameter_count=parameter_count,
+        intima_version=__version__,
+        notes=notes,
+    )
+
+
+def card_name(dataset_name: str, label: str) -> str:
+    """Return "<dataset>-<label>" in the alphabet of model names.
+
+    >>> card_name("Carotid Arteries (EVG)", "unet")
+    'carotid-arteries-evg-unet'
+    """
+    tail = _slug(label)
+    head = _slug(dataset_name)[: _MAX_NAME - len(tail) - 1].rstrip("-._")
+    return f"{head}-{tail}" if head else tail
+
+
+def protocol_scores(
+    leaderboard: Sequence[LeaderboardEntry], *, label: str, biased: frozenset[str]
+) -> tuple[ProtocolScore, ...]:
+    """Return the cross-validation scores of one contender.
+
+    ``biased`` names the protocols whose search saw the test cases.
+    """
+    return tuple(
+        ProtocolScore(
+            protocol=e.protocol,
+            metric=e.metric,
+            mean=e.mean,
+            ci95=e.ci95,
+            n_subjects=e.n_subjects,
+            selection_biased=e.protocol in biased,
+        )
+        for e in leaderboard
+        if e.model == label
+    )
+
+
+def _slug(text: str) -> str:
+    slug = re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")
+    return slug[:_MAX_NAME] or "model"

@@ -1,0 +1,196 @@
+"""The training loop: a function. Same net, cases, settings, parameters and seed give the same weights bit for bit."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from intima.architectures.net import SegmentationNet
+from intima.arrays import LogitBatch, Predict, TileBatch
+from intima.contracts.benchmark import ParameterValue
+from intima.errors import Invalid
+from intima.losses import LOSSES
+from intima.training.augment import CropSource, draw_batch
+from intima.training.data import TrainingCase
+from intima.training.presets import LoopSettings
+
+Watch = Callable[[float, str], None]
+"""watch(fraction 0..1, message): told after each step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Where and in which number format a net is trained."""
+
+    device: str
+    bf16: bool
+
+
+def choose_precision() -> Precision:
+    """Return CUDA with bfloat16 where there is a card, else the CPU, with bfloat16 where it has instructions for it.
+
+    By capability and not by a stopwatch, so that a unit run twice takes the same path. On a CPU with AVX512-BF16 one
+    step of a U-Net takes 0.75 of its float32 time with a depthwise encoder, which then stays in float32, and 0.5 with
+    a ResNet (bench/training.md).
+    """
+    if torch.cuda.is_available():
+        return Precision(device="cuda", bf16=True)
+    return Precision(device="cpu", bf16=_cpu_has_bf16())
+
+
+def _cpu_has_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def fit(
+    net: SegmentationNet,
+    cases: Sequence[TrainingCase],
+    *,
+    classes: int,
+    settings: LoopSettings,
+    parameters: Mapping[str, ParameterValue],
+    seed: int,
+    watch: Watch,
+) -> SegmentationNet:
+    """Train a net in place and return it, on the CPU and in evaluation mode.
+
+    Args:
+        net: as built.
+        cases: training cases at the working resolution.
+        classes: number of classes.
+        settings: steps, batch, crop and schedule.
+        parameters: the searched parameters, by the names of ``intima.training.search``.
+        seed: of crops, augmentation and dropout.
+        watch: told the progress.
+
+    Raises:
+        Invalid: no cases, or the loss stops being a finite number.
+    """
+    if not cases:
+        raise Invalid("Got no training cases; need at least one.")
+    precision = choose_precision()
+    net.to(device=precision.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source = CropSource.of(cases, classes=classes)
+    rng = np.random.default_rng([seed, 1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _run_steps(net, source, settings=settings, parameters=parameters, rng=rng, precision=precision, watch=watch)
+        _settle_norms(net, source, settings=settings, rng=rng, precision=precision)
+    return net.to(device="cpu").to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _run_steps(
+    net: SegmentationNet,
+    source: CropSource,
+    *,
+    settings: LoopSettings,
+    parameters: Mapping[str, ParameterValue],
+    rng: np.random.Generator,
+    precision: Precision,
+    watch: Watch,
+) -> None:
+    net.train()
+    optimizer = make_optimizer(net, settings=settings, parameters=parameters)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, settings=settings))
+    loss_of, started = LOSSES[settings.loss], time.monotonic()
+    for step in range(settings.steps):
+        images, target = _next_batch(source, settings=settings, parameters=parameters, rng=rng, precision=precision)
+        with torch.autocast(precision.device, torch.bfloat16, enabled=precision.bf16):
+            logits = net(images)
+        loss = loss_of(logits, target, parameters)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        watch((step + 1) / settings.steps, _progress(step + 1, settings.steps, loss, time.monotonic() - started))
+
+
+def _next_batch(
+    source: CropSource,
+    *,
+    settings: LoopSettings,
+    parameters: Mapping[str, ParameterValue],
+    rng: np.random.Generator,
+    precision: Precision,
+) -> tuple[Tensor, Tensor]:
+    images, target = draw_batch(
+        source,
+        batch=settings.batch,
+        crop_px=settings.crop_px,
+        strength=float(parameters.get("augmentation", 1.0)),
+        rng=rng,
+    )
+    images = images.contiguous(memory_format=torch.channels_last)
+    return images.to(precision.device), target.to(precision.device)
+
+
+def _progress(step: int, steps: int, loss: Tensor, elapsed_s: float) -> str:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise Invalid(
+            f"The loss became {value} at step {step}.",
+            code="diverged",
+            hint="Lower the learning rate.",
+        )
+    return f"step {step}/{steps}, loss {value:.3f}, {elapsed_s / step * (steps - step):.0f} s left"
+
+
+def make_optimizer(
+    net: SegmentationNet, *, settings: LoopSettings, parameters: Mapping[str, ParameterValue]
+) -> torch.optim.AdamW:
+    """Return AdamW: the encoder at its own rate, no weight decay on biases and normalisation."""
+    rate = float(parameters.get("learning_rate", 2e-3))
+    decay = float(parameters.get("weight_decay", 1e-3))
+    encoder = {id(p) for p in net.encoder.parameters()}
+    groups = []
+    for weights in (True, False):
+        for in_encoder, factor in ((True, settings.encoder_rate), (False, 1.0)):
+            members = [p for p in net.parameters() if (id(p) in encoder) == in_encoder and (p.ndim > 1) == weights]
+            groups.append({"params": members, "lr": rate * factor, "weight_decay": decay if weights else 0.0})
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)
+
+
+def rate_at(step: int, *, settings: LoopSettings) -> float:
+    """Return the share of the full learning rate at a step: a linear rise, then half a cosine to zero."""
+    warm = max(1, round(settings.warmup * settings.steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, settings.steps - warm)))
+
+
+def _settle_norms(
+    net: SegmentationNet, source: CropSource, *, settings: LoopSettings, rng: np.random.Generator, precision: Precision
+) -> None:
+    """Replace the running statistics of batch normalisation by plain means under the final weights."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [m.momentum for m in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    with torch.no_grad():
+        for _ in range(settings.norm_steps):
+            images, _ = _next_batch(
+                source, settings=settings, parameters={"augmentation": 0.0}, rng=rng, precision=precision
+            )
+            net(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def as_predict(net: SegmentationNet) -> Predict:
+    """Return a net as a Predict: float32, evaluation mode, no gradients."""
+    net.eval()
+
+    def predict(tiles: TileBatch) -> LogitBatch:
+        with torch.inference_mode():
+            images = torch.from_numpy(tiles).contiguous(memory_format=torch.channels_last)
+            logits: LogitBatch = net(images).float().contiguous().numpy()
+        return logits
+
+    return predict

@@ -1,0 +1,32 @@
+"""How long and how large to train, as one table."""
+
+from dataclasses import dataclass
+
+from intima.contracts.benchmark import Preset
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """Settings of one training run that are not searched."""
+
+    steps: int
+    """Optimiser steps."""
+    batch: int
+    """Crops per step."""
+    crop_px: int
+    """Side of a crop in working pixels."""
+    warmup: float = 0.15
+    """Share of the steps in which the learning rate rises linearly; a cosine to zero follows."""
+    encoder_rate: float = 0.5
+    """Learning rate of a pretrained encoder as a share of the decoder's."""
+    norm_steps: int = 8
+    """Forward passes after training that re-estimate the statistics of batch normalisation."""
+    loss: str = "focal_dice"
+
+
+PRESETS: dict[Preset, LoopSettings] = {
+    "quick": LoopSettings(steps=24, batch=8, crop_px=128, norm_steps=4),
+    "standard": LoopSettings(steps=300, batch=8, crop_px=192),
+    "paper": LoopSettings(steps=2000, batch=16, crop_px=256),
+}
+"""quick: seconds a fold on one core, to see that everything works. standard: minutes. paper: for a GPU, or a night."""

@@ -1,0 +1,79 @@
+"""Score a trained net on cases: at the native resolution of their truth, whatever size the net works at."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from intima.arrays import LabelMask, Predict, RgbImage
+from intima.contracts.dataset import Dataset, StoredCase, label_schema
+from intima.geometry import Size
+from intima.metrics import MACRO, CaseScore, score_case
+from intima.store.storage import Storage
+from intima.tiling import predict_image, upsample_logits
+from intima.training.data import Resolution, read_truth, read_working_image
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How images are cut for a net, in scoring and in serving."""
+
+    tile_px: int
+    halo_px: int
+
+    @classmethod
+    def of(cls, input_px: int) -> "Tiling":
+        """Return tiles that hold the typical image as a whole, overlapping by an eighth on each side."""
+        tile = min(max(256, input_px), 1024)
+        return cls(tile_px=tile, halo_px=tile // 8)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCase:
+    """All scores of one case."""
+
+    case: StoredCase
+    scores: tuple[CaseScore, ...]
+
+    @property
+    def macro_dice(self) -> float | None:
+        """Mean Dice over foreground classes; None where no class has a value."""
+        return next(s.value for s in self.scores if (s.metric, s.class_name) == ("dice", MACRO))
+
+
+def score_cases(
+    storage: Storage,
+    dataset: Dataset,
+    names: Sequence[str],
+    *,
+    predict: Predict,
+    resolution: Resolution,
+    tiling: Tiling,
+) -> Iterator[ScoredCase]:
+    """Predict and score cases by name, one at a time."""
+    by_name = {c.case: c for c in dataset.cases}
+    schema = label_schema(dataset.classes)
+    for name in names:
+        case = by_name[name]
+        image = read_working_image(storage, case, resolution=resolution)
+        predicted = predict_mask(image, predict, size=Size(case.width, case.height), tiling=tiling)
+        truth = read_truth(storage, case)
+        yield ScoredCase(case, tuple(score_case(truth, predicted, schema=schema, mpp=case.mpp)))
+
+
+def predict_mask(image: RgbImage, predict: Predict, *, size: Size, tiling: Tiling) -> LabelMask:
+    """Return the native-resolution mask of a working-resolution image."""
+    logits = predict_image(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
+    mask: LabelMask = upsample_logits(logits, size).argmax(axis=0).astype(np.uint8)
+    return mask
+
+
+def mean_macro_dice(scored: Sequence[ScoredCase]) -> float:
+    """Return the mean macro Dice over subjects, sections of one subject averaged first; 0 where nothing has a value."""
+    by_subject: dict[str, list[float]] = {}
+    for item in scored:
+        if item.macro_dice is not None:
+            by_subject.setdefault(item.case.subject, []).append(item.macro_dice)
+    means = [math.fsum(values) / len(values) for values in by_subject.values()]
+    return math.fsum(means) / len(means) if means else 0.0
