@@ -82,7 +82,7 @@ def _make_ready(conn: Connection, job_id: str) -> None:
 
 def _count_by_state(conn: Connection, job_id: str) -> dict[str, int]:
     query = select(units.c.state, func.count()).where(units.c.job_id == job_id).group_by(units.c.state)
-    return dict(conn.execute(query).tuples().all())
+    return dict(conn.execute(query).all())
 
 
 def _finish(conn: Connection, job: Row[Any], count: dict[str, int]) -> None:

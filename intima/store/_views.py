@@ -58,12 +58,12 @@ def job_payload(conn: Connection, job_id: str) -> Json:
 def queue_depth(conn: Connection) -> dict[str, int]:
     """Return the number of ready units by queue."""
     ready = select(units.c.queue, func.count()).where(units.c.state == "ready").group_by(units.c.queue)
-    return dict(conn.execute(ready).tuples().all())
+    return dict(conn.execute(ready).all())
 
 
 def _job_view(conn: Connection, row: Row[Any]) -> JobView:
     count = select(units.c.state, func.count()).where(units.c.job_id == row.id).group_by(units.c.state)
-    by_state: dict[str, int] = dict(conn.execute(count).tuples().all())
+    by_state: dict[str, int] = dict(conn.execute(count).all())
     now = conn.execute(select(database_now())).scalar_one()
     end = row.finished_at or now
     error = None

@@ -1,5 +1,7 @@
 """The sliding window against whole-image prediction, and strips against arrays."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,9 +54,7 @@ def test_grid_covers_every_pixel_with_the_overlap_asked_for(
         side = min(tile, length)
         assert origins[0] == 0, axis
         assert origins[-1] + side == length, axis
-        assert all(
-            a + side - b >= min(2 * halo, side) - 1 and b > a for a, b in zip(origins, origins[1:], strict=False)
-        )
+        assert all(a + side - b >= min(2 * halo, side) - 1 and b > a for a, b in itertools.pairwise(origins))
 
 
 def test_a_net_with_context_is_close_to_the_whole_image_where_the_halo_covers_it() -> None:
@@ -91,7 +91,7 @@ def test_label_strips_equal_the_whole_upsampled_at_once(
 ) -> None:
     scores = np.random.default_rng(seed).normal(size=(4, 40, 30)).astype(np.float32)
     edges = [0, *sorted(cuts), 40]
-    strips = ((a, scores[:, a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    strips = ((a, scores[:, a:b]) for a, b in itertools.pairwise(edges))
     native = Size(native_w, native_h)
     parts = list(label_strips(strips, working=Size(30, 40), native=native))
     assert [top for top, _ in parts] == list(np.cumsum([0, *(len(m) for _, m in parts)])[:-1])

@@ -1,0 +1,109 @@
+"""Images, datasets and a model whose answer is known exactly."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from intima.contracts.benchmark import ArchitectureSpec
+from intima.contracts.dataset import ClassSpec
+from intima.contracts.model import Member, ModelCard
+from intima.labels import ARTERY
+from intima.registry import publish
+from intima.store.storage import Storage
+
+COLORS = np.array([[240, 240, 240], [90, 180, 235], [230, 160, 0], [200, 120, 170]], np.uint8)
+"""RGB of background, lumen, neointima, media in the test images."""
+
+
+def color_net(jitter: float = 0.0) -> bytes:
+    """Return an ONNX net that gives each pixel the class whose colour is nearest: logits are linear in RGB."""
+    colors = COLORS.astype(np.float32) / 255
+    weight = (40 * colors).reshape(4, 3, 1, 1)
+    bias = -20 * (colors**2).sum(1) + np.array([0, jitter, 0, 0], np.float32)
+    shape = ["n", 3, "h", "w"]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weight", "bias"], ["logits"], kernel_shape=[1, 1])],
+        "color",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 4, "h", "w"])],
+        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias.astype(np.float32), "bias")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def publish_color_model(storage: Storage, *, name: str, mpp: float | None, members: int = 2) -> str:
+    """Publish the colour net; returns name@version."""
+    stored = []
+    for seed in range(members):
+        data = color_net(jitter=0.01 * seed)
+        stored.append(Member(seed=seed, onnx_sha256=storage.blobs.put(data), bytes=len(data)))
+    card = ModelCard(
+        name=name,
+        architecture=ArchitectureSpec(name="unet"),
+        classes=tuple(ClassSpec(index=c.index, name=c.name, color=c.color) for c in ARTERY.classes),
+        mpp=mpp,
+        pixel_scale=1.0,
+        tile_px=256,
+        halo_px=32,
+        members=tuple(stored),
+        parameters={},
+        encoder_weights="none",
+        weights_licence="Apache-2.0",
+        dataset="none",
+        dataset_version="none",
+        dataset_licence="none",
+        synthetic=True,
+        benchmark=None,
+        scores=(),
+        parity_max_abs=0.0,
+        parameter_count=16,
+        intima_version="test",
+    )
+    return publish(storage, card).ref
+
+
+def rings(size: int = 400, *, radii: tuple[int, int, int] = (60, 90, 120), center: int = 200) -> np.ndarray:
+    """Return a label mask of concentric circles: lumen, neointima, media."""
+    y, x = np.mgrid[:size, :size]
+    distance = np.hypot(y - center + 0.5, x - center + 0.5)
+    mask = np.zeros((size, size), np.uint8)
+    for label, radius in ((3, radii[2]), (2, radii[1]), (1, radii[0])):
+        mask[distance < radius] = label
+    return mask
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return pixels as PNG."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "png")
+    return out.getvalue()
+
+
+def dataset_zip(
+    masks: dict[str, np.ndarray],
+    *,
+    edit: Callable[[dict[str, Any]], None] = lambda manifest: None,
+    mpp: float | None = 2.0,
+) -> bytes:
+    """Return a dataset zip with one subject per mask; ``edit`` may spoil the manifest."""
+    out = io.BytesIO()
+    cases = []
+    with zipfile.ZipFile(out, "w") as bundle:
+        for name, mask in masks.items():
+            bundle.writestr(f"images/{name}.png", png(COLORS[mask]))
+            bundle.writestr(f"masks/{name}.png", png(mask))
+            cases.append({"image": f"images/{name}.png", "mask": f"masks/{name}.png", "subject": name, "mpp": mpp})
+        classes = [{"index": c.index, "name": c.name, "color": c.color} for c in ARTERY.classes]
+        manifest: dict[str, Any] = {"name": "rings", "licence": "CC0", "classes": classes, "cases": cases}
+        edit(manifest)
+        bundle.writestr("manifest.json", json.dumps(manifest))
+    return out.getvalue()

@@ -1,0 +1,227 @@
+"""Datasets and benchmark submission over HTTP: what is wrong is named."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from services.api.app import refuse_open_bind
+from services.api.settings import Settings
+from tests.builders import COLORS, dataset_zip, png, rings
+
+SPEC: dict[str, Any] = {"architectures": ["unet"], "protocols": [{"kind": "loocv"}]}
+
+
+def masks(count: int = 4) -> dict[str, np.ndarray]:
+    return {f"m{i}": rings(64, radii=(8 + i, 15 + i, 20 + i), center=32) for i in range(count)}
+
+
+def upload(client: TestClient, data: bytes) -> Any:
+    return client.post("/v1/datasets", files={"file": ("d.zip", data)})
+
+
+def test_a_dataset_is_stored_once_per_content(client: TestClient) -> None:
+    first, second = upload(client, dataset_zip(masks())), upload(client, dataset_zip(masks()))
+    assert first.status_code == 201, first.text
+    body = first.json()
+    assert (body["cases"], body["subjects"]) == (4, 4)
+    assert body["classes"] == ["background", "lumen", "neointima", "media"]
+    assert len(body["version"]) == 64
+    assert second.json()["id"] == body["id"]
+    stored = client.get(f"/v1/datasets/{body['id']}").json()
+    assert stored["cases"][0]["width"] == 64
+    assert stored["cases"][0]["mpp"] == 2.0
+    assert body["id"] in [d["id"] for d in client.get("/v1/datasets").json()["items"]]
+
+
+def test_a_missing_pixel_size_is_a_warning(client: TestClient) -> None:
+    body = upload(client, dataset_zip({"a": rings(48, center=24, radii=(5, 9, 13))}, mpp=None)).json()
+    assert any("pixel size" in w for w in body["warnings"])
+    assert any("subject" in w for w in body["warnings"])
+
+
+def drop(key: str) -> Callable[[dict[str, Any]], None]:
+    def edit(manifest: dict[str, Any]) -> None:
+        del manifest[key]
+
+    return edit
+
+
+def change(path: list[str | int], value: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(manifest: dict[str, Any]) -> None:
+        place: Any = manifest
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "code", "pointer"),
+    [
+        (drop("classes"), "bad_manifest", "/classes"),
+        (drop("licence"), "bad_manifest", "/licence"),
+        (change(["cases", 1, "mask"], "masks/none.png"), "missing_file", "/cases/1/mask"),
+        (change(["cases", 1, "mask"], "../../etc/passwd"), "missing_file", "/cases/1/mask"),
+        (change(["cases", 2, "mpp"], -1), "bad_manifest", "/cases/2/mpp"),
+        (change(["cases", 0, "subject"], ""), "bad_manifest", "/cases/0/subject"),
+        (change(["cases", 0, "mask"], "images/m0.png"), "bad_mask", "/cases/0"),
+        (change(["classes", 3, "index"], 7), None, ""),
+        (change(["cases", 0, "extra"], 1), "bad_manifest", "/cases/0/extra"),
+    ],
+)
+def test_a_wrong_manifest_names_the_place(
+    client: TestClient, edit: Callable[[dict[str, Any]], None], code: str | None, pointer: str
+) -> None:
+    answer = upload(client, dataset_zip(masks(), edit=edit))
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    if code is not None:
+        assert problem["code"] == code
+        assert problem["errors"][0]["pointer"] == pointer
+
+
+def test_a_mask_value_outside_the_classes_is_named(client: TestClient) -> None:
+    strange = masks()
+    strange["m2"] = strange["m2"].copy()
+    good = dataset_zip(strange)
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(good)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            spoiled = strange["m2"].copy()
+            spoiled[0, 0] = 9
+            new.writestr(name, png(spoiled) if name == "masks/m2.png" else old.read(name))
+    answer = upload(client, out.getvalue())
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "unknown_class"
+    assert answer.json()["errors"][0]["pointer"] == "/cases/2/mask"
+
+
+def test_sizes_that_differ_and_copies_are_refused(client: TestClient) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(dataset_zip(masks()))) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            new.writestr(
+                name, png(rings(65, center=32, radii=(5, 9, 13))) if name == "masks/m1.png" else old.read(name)
+            )
+    answer = upload(client, out.getvalue())
+    assert answer.status_code == 422
+    assert "m1" in answer.json()["detail"]
+    same = rings(64, radii=(8, 15, 20), center=32)
+    answer = upload(client, dataset_zip({"a": same, "b": same.copy()}))
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "duplicate_image"
+
+
+@pytest.mark.parametrize("data", [b"not a zip", b"PK\x03\x04broken", png(COLORS[rings()])])
+def test_a_file_that_is_no_zip_is_refused(client: TestClient, data: bytes) -> None:
+    answer = upload(client, data)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "bad_zip"
+
+
+def test_a_zip_without_manifest_is_refused(client: TestClient) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as bundle:
+        bundle.writestr("data/manifest.json", "{}")
+    answer = upload(client, out.getvalue())
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "no_manifest"
+
+
+def test_a_benchmark_is_planned_and_can_be_canceled(client: TestClient) -> None:
+    dataset = upload(client, dataset_zip(masks())).json()["id"]
+    body = SPEC | {"dataset": dataset, "search": {"trials": 1}, "members": 2}
+    started = client.post("/v1/benchmarks", json=body, headers={"Idempotency-Key": "b1"})
+    assert started.status_code == 202, started.text
+    assert client.post("/v1/benchmarks", json=body, headers={"Idempotency-Key": "b1"}).json() == started.json()
+    job = client.get(started.headers["location"]).json()
+    assert job["state"] == "queued"
+    assert job["progress"]["total"] == 4 * 2 + 1 + 2 + 1 + 1
+    units = client.get(f"{started.headers['location']}/units").json()
+    assert {u["kind"] for u in units} == {"trial", "fold", "fit", "publish", "collect"}
+    view = client.get(f"/v1/benchmarks/{started.json()['id']}").json()
+    assert view["state"] == "queued"
+    assert {s["trials"] for s in view["studies"]} == {1}
+    scores = client.get(f"/v1/benchmarks/{started.json()['id']}/scores.csv")
+    assert scores.status_code == 409
+    assert scores.json()["code"] == "not_ready"
+    for _ in range(2):
+        assert client.post(f"{started.headers['location']}/cancel").status_code == 202
+    assert client.get(started.headers["location"]).json()["state"] == "canceled"
+    assert client.post(f"{started.headers['location']}/retry").json()["state"] == "queued"
+    client.post(f"{started.headers['location']}/cancel")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "pointer"),
+    [
+        ({"architectures": ["perceptron"]}, 422, "/architectures"),
+        ({"architectures": []}, 422, "/architectures"),
+        ({"protocols": [{"kind": "kfold", "k": 9}]}, 422, "/protocols"),
+        ({"protocols": [{"kind": "bootstrap"}]}, 422, "/protocols/0"),
+        ({"dataset": "dst_unknown"}, 404, None),
+        ({"external_dataset": "dst_x"}, 422, "/external_dataset"),
+        ({"seeds": []}, 422, "/seeds"),
+        ({"surprise": 1}, 422, "/surprise"),
+        ({"search": {"trials": -1}}, 422, "/search/trials"),
+    ],
+)
+def test_a_wrong_spec_names_the_field(
+    client: TestClient, fields: dict[str, Any], status: int, pointer: str | None
+) -> None:
+    dataset = upload(client, dataset_zip(masks())).json()["id"]
+    answer = client.post("/v1/benchmarks", json=SPEC | {"dataset": dataset} | fields)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    if pointer is not None:
+        assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_the_api_description_is_openapi_3_1(client: TestClient) -> None:
+    text = client.get("/openapi.json").json()
+    assert text["openapi"].startswith("3.1")
+    operations = [o["operationId"] for p in text["paths"].values() for o in p.values()]
+    assert len(operations) == len(set(operations))
+    wanted = {
+        "/v1/datasets",
+        "/v1/benchmarks",
+        "/v1/jobs/{job_id}",
+        "/v1/jobs/{job_id}/events",
+        "/v1/benchmarks/{benchmark_id}/scores.csv",
+        "/v1/comparisons",
+        "/v1/models",
+        "/v1/slides",
+        "/v1/slides/{slide_id}/segmentations",
+        "/v1/segment",
+    }
+    assert wanted <= set(text["paths"])
+    assert json.dumps(text)
+
+
+def test_the_stats_service_away_is_a_503(client: TestClient) -> None:
+    answer = client.post("/v1/comparisons", json={})
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "stats_unavailable"
+
+
+def test_an_open_bind_is_refused() -> None:
+    from intima.errors import Conflict
+
+    for host in ("0.0.0.0", "192.0.2.7", "::"):
+        with pytest.raises(Conflict):
+            refuse_open_bind(Settings(host=host))
+    refuse_open_bind(Settings(host="::1"))
+    refuse_open_bind(Settings(host="0.0.0.0", behind_proxy=True))
+
+
+def test_health(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "ok"}
+    ready = client.get("/readyz").json()
+    assert ready["provider"] == "CPUExecutionProvider"
