@@ -27,7 +27,8 @@ def generate(out: Path) -> None:
         f"--proto_path={well_known}",
         f"--python_out={out}",
         f"--grpc_python_out={out}",
-        f"--mypy_out={out}",
+        f"--mypy_out=quiet:{out}",
+        f"--mypy_grpc_out=quiet:{out}",
         *(f"services/wire/v1/{source.name}" for source in sources),
     ]
     if protoc.main(arguments) != 0:

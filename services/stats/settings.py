@@ -1,0 +1,29 @@
+"""Settings of the stats service, read from the environment once."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every field is an environment variable with the prefix INTIMA_, e.g. INTIMA_DATA."""
+
+    model_config = SettingsConfigDict(env_prefix="INTIMA_", frozen=True, extra="ignore")
+
+    data: Path = Path("intima-data")
+    """Folder of the embedded database and the blobs, the same as the api's."""
+    database_url: str | None = None
+    """SQLAlchemy URL; null takes SQLite inside the data folder."""
+    host: str = "127.0.0.1"
+    """Only loopback until tokens exist: another address refuses to start."""
+    behind_proxy: bool = False
+    """True only where a trusted proxy on a private network is the one client, as in docker-compose.yml."""
+    stats_port: int = Field(default=8001, ge=1, le=65535)
+    stats_grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Null: no gRPC. 0 takes a free port."""
+    stats_grpc_workers: int = Field(default=4, ge=1, le=64)
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1)
+    """Limit of one request, on both doors."""
+    silence_s: float = Field(default=30.0, gt=0)
+    """A body that sends nothing for this long is ended with 408."""
