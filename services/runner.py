@@ -205,7 +205,8 @@ def run_local(
     """
     cores = usable_cores()
     parallel = slots or cores
-    prepare_children([m for q in queues for m in PRELOAD[q]] if preload is None else preload)
+    heavy = [m for q in queues for m in PRELOAD[q]] if preload is None else list(preload)
+    prepare_children(["services.runner", *heavy])
     owner = identity()
     threads = max(1, cores // parallel)
 

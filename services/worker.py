@@ -2,7 +2,9 @@
 
 import functools
 import logging
+import multiprocessing
 import multiprocessing.process
+import os
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
@@ -127,12 +129,26 @@ def _open(settings: WorkerSettings, preload: tuple[str, ...]) -> tuple[Storage, 
     return attach_storage(settings.data, settings.database_url), send
 
 
+class _PoolProcess(multiprocessing.process.BaseProcess):
+    """This pool process as the standard library sees a main process (its own class for that is deleted)."""
+
+    def __init__(self) -> None:
+        self._identity: tuple[int, ...] = ()
+        self._name = "pool process"
+        self._parent_pid = None
+        self._popen = None
+        self._closed = False
+        authkey = multiprocessing.process.AuthenticationString(os.urandom(32))  # type: ignore[attr-defined]
+        self._config = {"authkey": authkey, "semprefix": "/mp"}
+
+
 def _take_back_multiprocessing() -> None:
-    """Undo billiard's hold on the standard library: it puts its own process object where multiprocessing
-    looks for the current one, and that object may have no children."""
-    current = multiprocessing.process._current_process  # type: ignore[attr-defined]
-    if not isinstance(current, multiprocessing.process.BaseProcess):
-        multiprocessing.process._current_process = multiprocessing.process._MainProcess()  # type: ignore[attr-defined]
+    """Undo billiard's hold on the standard library.
+
+    It puts its own process object where multiprocessing looks for the current one, and that may have no children.
+    """
+    if not isinstance(multiprocessing.current_process(), multiprocessing.process.BaseProcess):
+        multiprocessing.process._current_process = _PoolProcess()  # type: ignore[attr-defined]
 
 
 def _sweeper(settings: WorkerSettings, app: Celery) -> type[bootsteps.StartStopStep]:
