@@ -10,15 +10,17 @@ _GLASS_OD = 0.04
 """Signal (density plus its spread over the channels) below which a pixel is glass on any scanner ..."""
 _TISSUE_OD = 0.10
 """... and above which it is tissue."""
-_WHITE_PERCENTILE = 99.5
-_DARKEST_WHITE = 180.0
+_DARKEST_GLASS = 190
+_LARGEST_TINT = 24
+_SMALLEST_SHARE = 0.002
+_USUAL_WHITE = 245.0
 _BINS = 256
 
 
 def tissue_mask(thumbnail: RgbImage) -> BinaryMask:
     """Return True where there is tissue.
 
-    The signal is optical density (Beer-Lambert) against the brightest part of the picture plus the spread of the
+    The signal is optical density (Beer-Lambert) against the glass of the picture plus the spread of the
     density over the channels, so that a pale stain counts by its colour and a grey one by its darkness. Otsu's
     threshold (Otsu 1979) parts it, held between two densities at which every scanner shows glass and tissue: a
     picture of glass alone stays empty and one of tissue alone stays full. Specks and pin-holes are closed.
@@ -35,11 +37,20 @@ def tissue_mask(thumbnail: RgbImage) -> BinaryMask:
 
 
 def _signal(thumbnail: RgbImage) -> NDArray[np.float64]:
-    """Return mean density + spread over channels, 0 for the colour of the glass."""
-    white = np.maximum(np.percentile(thumbnail.reshape(-1, 3), _WHITE_PERCENTILE, axis=0), _DARKEST_WHITE)
-    density = -np.log10(np.clip(thumbnail / white, 1 / 255, 1.0))
+    """Return mean density + spread over channels, about 0 for the colour of the glass."""
+    density = -np.log10(np.clip(thumbnail / _white(thumbnail), 1 / 255, 1.0))
     out: NDArray[np.float64] = density.mean(axis=2) + density.std(axis=2)
     return out
+
+
+def _white(thumbnail: RgbImage) -> NDArray[np.float64]:
+    """Return the colour of the glass: the median of bright, nearly neutral pixels; a usual white where none is."""
+    low, high = thumbnail.min(axis=2), thumbnail.max(axis=2)
+    glass = thumbnail[(low >= _DARKEST_GLASS) & (high - low <= _LARGEST_TINT)]
+    if len(glass) < _SMALLEST_SHARE * low.size:
+        return np.full(3, _USUAL_WHITE)
+    white: NDArray[np.float64] = np.median(glass, axis=0)
+    return white
 
 
 def _otsu(signal: NDArray[np.float64]) -> float:

@@ -35,16 +35,15 @@ def components(mask: LabelMask) -> Iterator[Component]:
     """Yield the connected components of all classes but 0, in the order of their first pixel per class."""
     labels, class_of = _label(mask)
     pixels = np.bincount(labels.ravel(), minlength=len(class_of))
-    rings: list[list[NDArray[np.int64]]] = [[] for _ in class_of]
-    shells: list[NDArray[np.int64] | None] = [None] * len(class_of)
-    for label, ring in _rings(labels):
-        if _twice_area(ring) > 0:
-            shells[label] = ring
-        else:
-            rings[label].append(ring)
-    for label, shell in enumerate(shells):
-        if shell is not None:
-            yield Component(int(class_of[label]), int(pixels[label]), shell, tuple(rings[label]))
+    rings = _rings(labels)
+    if not len(rings.owner):
+        return
+    order = np.lexsort((-rings.twice_area, rings.owner))
+    ends = np.flatnonzero(np.diff(rings.owner[order], append=-1)) + 1
+    for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        shell, *holes = (rings.points[rings.starts[r] : rings.starts[r + 1]] for r in order[first:last].tolist())
+        label = int(rings.owner[order[first]])
+        yield Component(class_of[label], int(pixels[label]), shell, tuple(holes))
 
 
 def _label(mask: LabelMask) -> tuple[NDArray[np.int32], list[int]]:
@@ -59,23 +58,48 @@ def _label(mask: LabelMask) -> tuple[NDArray[np.int32], list[int]]:
     return labels, class_of
 
 
-def _rings(labels: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield (component number, ring) for every ring of every component."""
+@dataclass(frozen=True, slots=True)
+class _Rings:
+    """All rings of all components; ring r is points[starts[r]:starts[r + 1]]."""
+
+    points: NDArray[np.int64]
+    starts: list[int]
+    owner: NDArray[np.int32]
+    """Component number of each ring."""
+    twice_area: NDArray[np.int64]
+    """Positive for the one shell of a component, negative for its holes."""
+
+
+def _rings(labels: NDArray[np.int32]) -> _Rings:
+    """Trace all rings and keep their corners."""
     width = labels.shape[1] + 1
     keys, owner = _edges(labels)
-    follow = _followers(keys, owner, width).tolist()
-    direction = keys % 4
-    x, y = keys // 4 % width, keys // 4 // width
+    order, starts = _trace(_followers(keys, owner, width).tolist())
+    bounds = np.append(starts, len(order))
+    key = keys[order]
+    before = np.roll(key, 1)
+    before[starts] = key[bounds[1:] - 1]
+    corner = key % 4 != before % 4
+    points = np.stack([key // 4 % width, key // 4 // width], axis=1)[corner]
+    new_starts = np.concatenate([[0], np.cumsum(corner)])[bounds]
+    areas = _twice_areas(points, new_starts)
+    return _Rings(points, new_starts.tolist(), owner[order][starts], areas)
+
+
+def _trace(follow: list[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all edges ring after ring, and where each ring starts."""
+    order: list[int] = []
+    starts: list[int] = []
     seen = bytearray(len(follow))
     for first in range(len(follow)):
         if not seen[first]:
-            chain = []
+            starts.append(len(order))
             at = first
             while not seen[at]:
                 seen[at] = 1
-                chain.append(at)
+                order.append(at)
                 at = follow[at]
-            yield int(owner[first]), _corners(np.array(chain), direction, x, y)
+    return np.array(order, np.intp), np.array(starts, np.intp)
 
 
 def _edges(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -108,13 +132,11 @@ def _followers(keys: NDArray[np.int64], owner: NDArray[np.int32], width: int) ->
     return follow
 
 
-def _corners(
-    chain: NDArray[np.intp], direction: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    turns = chain[direction[chain] != direction[np.roll(chain, 1)]]
-    return np.stack([x[turns], y[turns]], axis=1)
-
-
-def _twice_area(ring: NDArray[np.int64]) -> int:
-    x, y = ring[:, 0], ring[:, 1]
-    return int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+def _twice_areas(points: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return twice the shoelace area of each ring."""
+    if not len(points):
+        return np.zeros(0, np.int64)
+    after = np.roll(points, -1, axis=0)
+    after[starts[1:] - 1] = points[starts[:-1]]
+    crosses = points[:, 0] * after[:, 1] - after[:, 0] * points[:, 1]
+    return np.add.reduceat(crosses, starts[:-1])

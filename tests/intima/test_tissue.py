@@ -1,0 +1,66 @@
+"""Tissue against glass on pictures whose answer is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intima.geometry import Region
+from intima.slides import open_slide, read_working
+from intima.tissue import tissue_mask
+
+STAINS = {
+    "H&E pink": (230, 170, 200),
+    "PAS magenta": (190, 110, 170),
+    "EVG yellow-brown": (195, 160, 105),
+    "EVG black": (40, 35, 50),
+    "pale fibrosis": (235, 205, 220),
+    "silver grey": (120, 120, 120),
+}
+
+
+def picture(stain: tuple[int, int, int], *, glass: int = 243, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:200, :240]
+    truth = (rows - 100) ** 2 + (columns - 120) ** 2 < 60**2
+    image = np.where(truth[:, :, None], stain, glass) + rng.normal(0, 4, (200, 240, 3))
+    return np.clip(image, 0, 255).astype(np.uint8), truth
+
+
+@pytest.mark.parametrize(
+    ("stain", "glass"), [(s, g) for s in STAINS for g in (255, 243, 225) if (s, g) != ("pale fibrosis", 225)]
+)
+def test_a_disc_of_any_stain_is_found(stain: str, glass: int) -> None:
+    image, truth = picture(STAINS[stain], glass=glass)
+    found = tissue_mask(image)
+    overlap = 2 * np.sum(found & truth) / (found.sum() + truth.sum())
+    assert overlap > 0.97
+
+
+@pytest.mark.parametrize("glass", [255, 240, 215])
+def test_glass_alone_is_empty(glass: int) -> None:
+    rng = np.random.default_rng(1)
+    image = np.clip(glass + rng.normal(0, 3, (150, 150, 3)), 0, 255).astype(np.uint8)
+    assert tissue_mask(image).mean() < 0.001
+
+
+@pytest.mark.parametrize("stain", [s for s in STAINS if s != "pale fibrosis"])
+def test_tissue_alone_is_full(stain: str) -> None:
+    rng = np.random.default_rng(2)
+    image = np.clip(np.array(STAINS[stain]) + rng.normal(0, 8, (150, 150, 3)), 0, 255).astype(np.uint8)
+    assert tissue_mask(image).mean() > 0.98
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 1)])
+def test_tiny_pictures_are_answered(size: tuple[int, int]) -> None:
+    assert tissue_mask(np.full((*size, 3), 90, np.uint8)).shape == size
+    assert tissue_mask(np.full((*size, 3), 255, np.uint8)).sum() == 0
+    assert tissue_mask(np.zeros((*size, 3), np.uint8)).shape == size
+
+
+def test_a_real_slide_is_part_tissue(shared_data: Path) -> None:
+    with open_slide(shared_data / "wsi" / "svs" / "CMU-1-Small-Region.svs") as slide:
+        size = slide.size.scaled(0.2)
+        found = tissue_mask(read_working(slide, Region(0, 0, size.width, size.height), scale=0.2))
+    assert 0.3 < found.mean() < 0.45
+    assert found[100:400, :30].mean() < 0.02
