@@ -36,7 +36,7 @@ MARGIN = 0.02
 ARCHITECTURES = ("unet", "deeplabv3plus")
 SPEC: Json = {
     "architectures": list(ARCHITECTURES),
-    "protocols": [{"kind": "loocv"}],
+    "protocols": [{"kind": "kfold", "k": 3}],
     "search": {"sampler": "gp", "trials": 2, "nested": True},
     "seeds": [0],
     "members": 2,
@@ -131,7 +131,7 @@ def run_benchmark(client: httpx.Client, dataset: str) -> dict[str, Any]:
     body = SPEC | {"dataset": dataset}
     started = client.post("/v1/benchmarks", json=body).raise_for_status().json()
     names = " against ".join(ARCHITECTURES)
-    say(f"2. Benchmark {started['id']}: {names}, leave-one-subject-out, nested search, {started['units']} units")
+    say(f"2. Benchmark {started['id']}: {names}, 3 folds by subject, nested search, {started['units']} units")
     job = follow(client, started["job"])
     if job["state"] != "succeeded":
         raise IntimaError(f"The benchmark ended as {job['state']}: {job['error']}")
@@ -223,7 +223,7 @@ def segment(client: httpx.Client, phantom: Phantom, *, model: str, folder: Path)
 
 def report(scores: str, verdict: dict[str, Any], segmentation: dict[str, Any], truth: PhantomTruth) -> None:
     """Print scores, verdict and measures as one table."""
-    say("\nScores: Dice at native resolution, mean over held-out subjects [t interval 95 %, naive]")
+    say("\nScores: Dice at native resolution, mean over subjects, each held out once [95 % t interval]")
     for line in score_lines(scores):
         say(f"  {line}")
     say(f"\nVerdict: {verdict['verdict'].replace('_', ' ').upper()}")
