@@ -10,8 +10,8 @@ from intima.arrays import Json
 from intima.contracts._base import Contract
 from intima.errors import Invalid, NotFound
 
-_ID = re.compile(r"^[a-z]{2,12}_[0-9a-f]{32}$")
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_ID = re.compile(r"[a-z]{2,12}_[0-9a-f]{32}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def new_id(prefix: str, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:
@@ -25,7 +25,7 @@ def check_id(value: str, *, prefix: str) -> str:
     Raises:
         NotFound: it has not, so that nothing can exist under it.
     """
-    if not _ID.match(value) or not value.startswith(f"{prefix}_"):
+    if not _ID.fullmatch(value) or not value.startswith(f"{prefix}_"):
         raise NotFound(f"There is no {prefix} named {value[:80]!r}.", hint=f"Ids look like {prefix}_0123...")
     return value
 
@@ -36,7 +36,7 @@ def check_sha256(value: str) -> str:
     Raises:
         Invalid: it is not 64 hex digits.
     """
-    if not _SHA256.match(value):
+    if not _SHA256.fullmatch(value):
         raise Invalid(f"Got {value[:80]!r}; need 64 lower-case hex digits of a SHA-256.", code="bad_sha256")
     return value
 

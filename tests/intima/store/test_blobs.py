@@ -1,0 +1,142 @@
+"""Blobs: content under its own hash, whole or not at all."""
+
+import errno
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intima.errors import Invalid, NotFound
+from intima.store.blobs import BlobCorrupt, Blobs, LocalBlobs, MemoryBlobs, StorageFull
+
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+@pytest.fixture(params=["local", "memory"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
+    if request.param == "local":
+        yield LocalBlobs(tmp_path / "blobs", floor_bytes=0)
+        return
+    memory = MemoryBlobs()
+    yield memory
+    memory.folder.cleanup()
+
+
+@pytest.mark.parametrize("data", [b"", b"intima", bytes(range(256)) * 9000], ids=["empty", "short", "long"])
+def test_a_blob_comes_back_under_its_hash(blobs: Blobs, tmp_path: Path, data: bytes) -> None:
+    name = blobs.put(data)
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    assert name == hashlib.sha256(data).hexdigest() == blobs.put_file(source)
+    assert blobs.read(name) == data == blobs.path(name).read_bytes()
+    assert blobs.exists(name)
+    assert blobs.size(name) == len(data)
+
+
+def test_a_missing_blob_is_not_found(blobs: Blobs) -> None:
+    assert not blobs.exists(EMPTY)
+    for ask in (blobs.read, blobs.path, blobs.size):
+        with pytest.raises(NotFound):
+            ask(EMPTY)
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", EMPTY.upper(), EMPTY[:-1], EMPTY + "\n", "a" * 63 + "/"])
+def test_a_name_that_is_no_hash_reaches_no_file(blobs: Blobs, name: str) -> None:
+    for ask in (blobs.read, blobs.path, blobs.size, blobs.exists):
+        with pytest.raises(Invalid):
+            ask(name)
+
+
+def test_stored_files_are_read_only_and_shared_by_content(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path, floor_bytes=0)
+    first, second = blobs.put(b"same"), blobs.put(b"same")
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert first == second
+    assert files == [tmp_path / first[:2] / first]
+    assert files[0].stat().st_mode & 0o777 == 0o444
+
+
+@given(position=st.integers(0, 999), bit=st.integers(0, 7))
+def test_every_flipped_bit_is_noticed_and_healed_by_a_new_put(
+    tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
+) -> None:
+    blobs = LocalBlobs(tmp_path_factory.mktemp("flip"), floor_bytes=0)
+    data = bytes(i % 251 for i in range(1000))
+    name = blobs.put(data)
+    path = blobs.path(name)
+    path.chmod(0o644)
+    path.write_bytes(data[:position] + bytes([data[position] ^ (1 << bit)]) + data[position + 1 :])
+    with pytest.raises(BlobCorrupt):
+        blobs.read(name)
+    assert blobs.put(data) == name
+    assert blobs.read(name) == data
+
+
+def test_a_full_volume_leaves_old_blobs_and_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path, floor_bytes=0)
+    old = blobs.put(b"old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageFull) as caught:
+            blobs.put(b"new")
+    assert caught.value.code == "storage_full"
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [old]
+    assert blobs.read(blobs.put(b"new")) == b"new"
+
+
+def test_a_write_leaves_the_floor_free(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path, floor_bytes=2**62)
+    source = tmp_path / "source"
+    source.write_bytes(b"data")
+    for write in (lambda: blobs.put(b"data"), lambda: blobs.put_file(source)):
+        with pytest.raises(StorageFull, match="must stay free"):
+            write()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a small volume needs root")
+def test_a_really_full_volume(tmp_path: Path) -> None:
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True, check=False
+    )
+    if mount.returncode != 0:
+        pytest.skip("this machine allows no mount")
+    try:
+        blobs = LocalBlobs(tmp_path, floor_bytes=0)
+        old = blobs.put(os.urandom(600_000))
+        (tmp_path / "huge").write_bytes(b"")
+        os.truncate(tmp_path / "huge", 4 << 20)
+        with pytest.raises(StorageFull):
+            blobs.put_file(tmp_path / "huge")
+        with pytest.raises(StorageFull):
+            blobs.put(os.urandom(900_000))
+        (tmp_path / "huge").unlink()
+        assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [old]
+        assert blobs.read(old)
+        assert blobs.put(b"goes on")
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_leftovers_of_dead_writers_go_and_those_of_live_ones_stay(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path, floor_bytes=0)
+    blobs.put(b"x")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    host = os.uname().nodename
+    aside = tmp_path / "aside"
+    names = {f"{host}-{dead.pid}-00.part": False, f"{host}-{os.getpid()}-00.part": True, "elsewhere-1-00.part": True}
+    for name in names:
+        (aside / name).write_bytes(b"half")
+    assert blobs.remove_leftovers() == 1
+    assert {n: (aside / n).exists() for n in names} == names

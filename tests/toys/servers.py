@@ -1,0 +1,111 @@
+"""Real servers for tests, on free ports, started and stopped by the test."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Redis:
+    """A redis-server that can be killed and started again on the same port."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        self.process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        for _ in range(200):
+            try:
+                with redis.Redis(port=self.port) as client:
+                    client.ping()
+                    return
+            except redis.exceptions.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError("redis-server did not answer within 10 s")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def flush(self) -> None:
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[Redis]:
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server on this machine (Debian: apt-get install redis-server)")
+    server = Redis(folder, free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def postgresql_server(folder: Path) -> Iterator[str]:
+    """Yield the URL of an empty cluster, without a database name."""
+    if not POSTGRES:
+        pytest.skip("no PostgreSQL under /usr/lib/postgresql (Debian: apt-get install postgresql)")
+    binaries, port = POSTGRES[-1].parent, free_port()
+    user = _unprivileged_user()
+    folder.mkdir(exist_ok=True)
+    if user is not None:
+        shutil.chown(folder, user)
+        for parent in folder.parents:
+            if parent.stat().st_uid == os.getuid() and parent != Path("/tmp"):
+                parent.chmod(parent.stat().st_mode | 0o711)
+    run = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    cluster = folder / "cluster"
+    initdb = [binaries / "initdb", "-D", cluster, "-U", "intima", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run(initdb, check=True, **run)  # type: ignore[call-overload]
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    pg_ctl = [binaries / "pg_ctl", "-D", cluster, "-w"]
+    subprocess.run([*pg_ctl, "-o", options, "-l", folder / "log", "start"], check=True, **run)  # type: ignore[call-overload]
+    try:
+        yield f"postgresql+psycopg://intima@127.0.0.1:{port}"
+    finally:
+        subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=False, **run)  # type: ignore[call-overload]
+
+
+def create_database(server: str, name: str) -> str:
+    """Make an empty database; return its URL."""
+    address = server.replace("+psycopg", "") + "/postgres"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+    return f"{server}/{name}"
+
+
+def _unprivileged_user() -> str | None:
+    """PostgreSQL refuses to run as root; null where this process is not root."""
+    if os.getuid() != 0:
+        return None
+    known = Path("/etc/passwd").read_text()
+    return next((u for u in ("postgres", "nobody") if f"\n{u}:" in known), None)

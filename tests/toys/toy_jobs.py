@@ -1,0 +1,91 @@
+"""Small jobs for the tests of ledger and runners, and how to wait for them."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from intima.contracts.benchmark import UnitPlan
+from intima.contracts.job import JobView
+from intima.store import ledger
+from intima.store.storage import Storage
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TOYS = Path(__file__).resolve().parent
+
+
+def plan(key: str, *needs: str, kind: str = "trial", queue: str = "training", **payload: object) -> UnitPlan:
+    return UnitPlan.model_validate(
+        {"key": key, "kind": kind, "queue": queue, "needs": needs, "payload": {"n": 1} | payload}
+    )
+
+
+def diamond(width: int = 3, **payload: object) -> list[UnitPlan]:
+    """Two chained units, ``width`` behind them, one behind all: every total follows from the graph."""
+    first = [plan("a", **payload), plan("b", "a", **payload)]
+    middle = [plan(f"m{i}", "b", **(payload | {"n": i})) for i in range(width)]
+    return [*first, *middle, plan("end", *(m.key for m in middle), kind="trial", **payload)]
+
+
+def diamond_total(width: int = 3) -> int:
+    return sum(i + 2 for i in range(width)) + 1
+
+
+def submit(storage: Storage, units: list[UnitPlan], **options: object) -> str:
+    with storage.writing() as conn:
+        return ledger.create_job(conn, kind="toy", units=units, payload={}, result_url="/v1/toys/1", **options)  # type: ignore[arg-type]
+
+
+def view(storage: Storage, job: str) -> JobView:
+    with storage.reading() as conn:
+        return ledger.read_job(conn, job)
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 30.0, what: str = "the condition") -> float:
+    """Poll until a condition holds; return how long it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < timeout_s, f"{what} did not come true in {timeout_s} s"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def wait_final(storage: Storage, job: str, *, timeout_s: float = 30.0) -> JobView:
+    final = {"succeeded", "failed", "canceled"}
+    wait_until(lambda: view(storage, job).state in final, timeout_s=timeout_s, what="a final job")
+    return view(storage, job)
+
+
+def states(storage: Storage, job: str) -> dict[str, str]:
+    with storage.reading() as conn:
+        return {u.key: u.state for u in ledger.read_units(conn, job)}
+
+
+def totals(storage: Storage, job: str) -> dict[str, int]:
+    with storage.reading() as conn:
+        keys = [u.key for u in ledger.read_units(conn, job)]
+        return {k: int(r["total"]) for k, r in ledger.results_of(conn, job, keys).items()}
+
+
+def final_events(storage: Storage, job: str) -> list[object]:
+    with storage.reading() as conn:
+        told = [e.data["state"] for e in ledger.read_events(conn, job, 0) if e.type == "state"]
+    return [s for s in told if s in {"succeeded", "failed", "canceled"}]
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a process that shall find the code and the toys."""
+    path = os.pathsep.join([str(REPOSITORY), str(TOYS)])
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | extra
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False

@@ -1,0 +1,3 @@
+"""Which toy does which kind of unit."""
+
+HANDLERS = {"trial": "toy_units:add", "fold": "toy_units:misbehave", "fit": "toy_units:sleep"}
