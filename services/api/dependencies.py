@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, cast
+from typing import Annotated, TypeAlias, cast
 
 from fastapi import Depends, Request, UploadFile
 from sqlalchemy import Connection
@@ -23,6 +23,9 @@ from services.api.settings import Settings
 from services.messages import Send, open_send
 
 _CHUNK = 2**20
+
+Transaction: TypeAlias = Connection
+"""A database connection inside a transaction."""
 
 
 class ModelCache:

@@ -3,7 +3,6 @@
 import time
 
 from pydantic import BaseModel
-from sqlalchemy import Connection
 
 from intima.arrays import Json
 from intima.contracts.benchmark import UnitPlan
@@ -17,9 +16,9 @@ from intima.store import catalog, ledger, models
 from intima.store.catalog import StoredSlide
 from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
-from intima.store.work import Report
 from intima.store.requests import recall_response, remember_response
-from services.api.dependencies import State, send_ready
+from intima.store.work import Report
+from services.api.dependencies import State, Transaction, send_ready
 
 UNIT = "segment"
 _REUSABLE = {"queued", "validating", "running", "succeeded"}
@@ -51,7 +50,7 @@ def start_segmentation(
     return started
 
 
-def _once(connection: Connection, *, slide_id: str, request: SegmentationRequest, key: str | None) -> Started:
+def _once(connection: Transaction, *, slide_id: str, request: SegmentationRequest, key: str | None) -> Started:
     route, body = f"create_segmentation/{slide_id}", contract_sha256(request)
     known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
     if known is not None:
@@ -63,7 +62,7 @@ def _once(connection: Connection, *, slide_id: str, request: SegmentationRequest
     return started
 
 
-def find_or_create(connection: Connection, *, slide_id: str, request: SegmentationRequest) -> Started:
+def find_or_create(connection: Transaction, *, slide_id: str, request: SegmentationRequest) -> Started:
     """Return the running or finished segmentation of this identity, or a new one in the queue."""
     slide = catalog.get_slide(connection, slide_id)
     payload = plan_segmentation(slide, models.get_model(connection, request.model), request)
@@ -75,7 +74,7 @@ def find_or_create(connection: Connection, *, slide_id: str, request: Segmentati
     return _create(connection, payload)
 
 
-def _create(connection: Connection, payload: SegmentPayload) -> Started:
+def _create(connection: Transaction, payload: SegmentPayload) -> Started:
     body = payload.model_dump(mode="json")
     unit = UnitPlan(key=UNIT, kind="segment", queue="inference", payload=body)
     job_id = ledger.create_job(
@@ -91,7 +90,7 @@ def _create(connection: Connection, payload: SegmentPayload) -> Started:
     return Started(id=payload.segmentation, job=job_id, state="queued")
 
 
-def started_now(connection: Connection, started: Started) -> Started:
+def started_now(connection: Transaction, started: Started) -> Started:
     """Return the same segmentation with its present state."""
     return started.model_copy(update={"state": ledger.read_job(connection, started.job).state})
 
@@ -123,7 +122,7 @@ def segment_in_request(state: State, slide: StoredSlide, request: SegmentationRe
     return started.id
 
 
-def _claim(connection: Connection, job_id: str) -> Claim | None:
+def _claim(connection: Transaction, job_id: str) -> Claim | None:
     refs = ledger.take_unsent(connection, job_id)
     return ledger.claim_unit(connection, refs[0].unit_id, owner=OWNER, lease_s=LEASE_S) if refs else None
 

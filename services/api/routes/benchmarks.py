@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response, status
 from pydantic import BaseModel
-from sqlalchemy import Connection
 
 from intima.architectures import check_architecture
 from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult
@@ -15,7 +14,7 @@ from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
 from intima.store.keys import contract_sha256, new_id
 from intima.store.requests import recall_response, remember_response
-from services.api.dependencies import ReadDep, StateDep, send_ready
+from services.api.dependencies import ReadDep, StateDep, Transaction, send_ready
 from services.api.routes.paging import PageSize, PageToken
 
 router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])
@@ -81,7 +80,7 @@ def create_benchmark(
     return started
 
 
-def _once(connection: Connection, spec: BenchmarkSpec, *, key: str | None) -> BenchmarkStarted:
+def _once(connection: Transaction, spec: BenchmarkSpec, *, key: str | None) -> BenchmarkStarted:
     route, body = "create_benchmark", contract_sha256(spec)
     known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
     if known is not None:
@@ -93,7 +92,7 @@ def _once(connection: Connection, spec: BenchmarkSpec, *, key: str | None) -> Be
     return started
 
 
-def _create(connection: Connection, spec: BenchmarkSpec) -> BenchmarkStarted:
+def _create(connection: Transaction, spec: BenchmarkSpec) -> BenchmarkStarted:
     dataset = catalog.get_dataset(connection, spec.dataset)
     benchmark_id = new_id("bmk")
     units = plan_benchmark(spec, dataset=dataset, benchmark=benchmark_id)
@@ -139,7 +138,7 @@ def get_scores(benchmark_id: str, connection: ReadDep, state: StateDep) -> Respo
     return Response(state.storage.blobs.read(collected.scores_sha256), media_type="text/csv", headers=headers)
 
 
-def _view(connection: Connection, stored: StoredBenchmark) -> BenchmarkView:
+def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
     job = ledger.read_job(connection, stored.job_id)
     units = ledger.read_units(connection, stored.job_id)
     collected = _collected(connection, stored)
@@ -164,7 +163,7 @@ def _view(connection: Connection, stored: StoredBenchmark) -> BenchmarkView:
     )
 
 
-def _collected(connection: Connection, stored: StoredBenchmark) -> CollectResult | None:
+def _collected(connection: Transaction, stored: StoredBenchmark) -> CollectResult | None:
     units = {u.key: u for u in ledger.read_units(connection, stored.job_id)}
     if units[COLLECT].state != "done":
         return None

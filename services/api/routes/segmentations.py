@@ -4,10 +4,9 @@ import io
 import zipfile
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Form, Header, Request, UploadFile
+from fastapi import APIRouter, File, Form, Header, UploadFile
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from intima.contracts.dataset import PixelSize
@@ -22,7 +21,7 @@ from intima.errors import Conflict, Invalid, NotFound
 from intima.registry import DEFAULT_MODEL
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredSegmentation
-from services.api.dependencies import ReadDep, State, StateDep, spool_upload
+from services.api.dependencies import ReadDep, State, StateDep, Transaction, spool_upload
 from services.api.routes.paging import PageSize, PageToken
 from services.api.routes.slides import store_slide
 from services.api.segmenting import UNIT, segment_in_request
@@ -61,7 +60,7 @@ class SegmentationPage(BaseModel):
     next_page_token: str
 
 
-def segmentation_view(connection: Connection, stored: StoredSegmentation) -> SegmentationView:
+def segmentation_view(connection: Transaction, stored: StoredSegmentation) -> SegmentationView:
     """Join a segmentation with its job and result."""
     job = ledger.read_job(connection, stored.job_id)
     result = _result(connection, stored) if job.state == "succeeded" else None
@@ -80,7 +79,7 @@ def segmentation_view(connection: Connection, stored: StoredSegmentation) -> Seg
     )
 
 
-def _result(connection: Connection, stored: StoredSegmentation) -> SegmentationResult:
+def _result(connection: Transaction, stored: StoredSegmentation) -> SegmentationResult:
     return SegmentationResult.model_validate(ledger.results_of(connection, stored.job_id, [UNIT])[UNIT])
 
 
@@ -136,7 +135,7 @@ def get_artefact(segmentation_id: str, name: str, connection: ReadDep, state: St
     responses={200: {"content": {"image/png": {}, "application/zip": {}}}},
 )
 async def segment_image(
-    request: Request,
+    *,
     state: StateDep,
     file: Annotated[UploadFile, File()],
     model: Annotated[str, Form(max_length=200)] = DEFAULT_MODEL,
