@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,7 +34,9 @@ _DARK = (
 def work(sender: Connection, task: str, arguments: Json, limits: Limits) -> None:
     """Apply the limits, do the task and send every answer; an Intima error is an answer too."""
     _limit(limits)
-    logging.disable(logging.CRITICAL)  # tifffile logs every bad tag: a hostile file could fill the disk with it
+    # tifffile logs every bad tag and Pillow warns of every bad EXIF field: a hostile file could fill the disk so
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
     with sender:
         answers = TASKS[task](arguments)
         while (answer := _next(answers, limits)) is not None:
@@ -56,8 +59,8 @@ def _error(error: IntimaError) -> Json:
 
 def _inspect(arguments: Json) -> Iterator[Json]:
     with open_slide(Path(arguments["path"]), name=arguments["name"]) as slide:
-        warnings = (*slide.info.warnings, *_probe(slide))
-        yield {"info": slide.info.model_dump() | {"warnings": warnings}}
+        found = (*slide.info.warnings, *_probe(slide))
+        yield {"info": slide.info.model_dump() | {"warnings": found}}
 
 
 def _probe(slide: Slide) -> tuple[str, ...]:
@@ -86,9 +89,11 @@ def _saved(pixels: NDArray[np.uint8], arguments: Json) -> Json:
 def _cases(arguments: Json) -> Iterator[Json]:
     for pair in arguments["pairs"]:
         try:
-            yield _case(pair)
+            with decoding(pair["image_name"]):
+                answer = _case(pair)
         except IntimaError as error:
-            yield _error(error)
+            answer = _error(error)
+        yield answer
 
 
 def _case(pair: Json) -> Json:
