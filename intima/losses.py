@@ -47,7 +47,8 @@ LOSSES: dict[str, Loss] = {"focal_dice": focal_dice, "cross_entropy": cross_entr
 def focal(log_p: Tensor, target: Tensor, *, gamma: float) -> Tensor:
     """Return the mean over pixels of -(1 - p)^gamma log p of the true class (Lin et al. 2017)."""
     log_true = log_p.gather(1, target[:, None])[:, 0]
-    return (-((1 - log_true.exp()).clamp(min=0) ** gamma) * log_true).mean()
+    doubt = (1 - log_true.exp()).clamp(min=_SMOOTH)  # the gradient of x^gamma at 0 is infinite for gamma below 1
+    return (-(doubt**gamma) * log_true).mean()
 
 
 def soft_overlap(p: Tensor, target: Tensor, *, miss: float, invent: float) -> Tensor:

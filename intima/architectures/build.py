@@ -43,7 +43,7 @@ def build_bare(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = _build_body(spec, classes=classes, dropout=dropout)
-    fix_padding(body)
+        fix_padding(body)
     return SegmentationNet(body)
 
 

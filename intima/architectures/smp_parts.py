@@ -9,12 +9,23 @@ from intima.architectures import LITE0, torchvision_shim  # noqa: F401  the shim
 import segmentation_models_pytorch as smp
 from timm.layers import Conv2dSame  # type: ignore[attr-defined]
 
-__all__ = ["PaddedConv2d", "encoder_name", "fix_padding", "smp", "with_dropout"]
+__all__ = ["PaddedConv2d", "encoder_name", "fix_padding", "smp", "trim_encoder", "with_dropout"]
 
 
 def encoder_name(encoder: str) -> str:
     """Return the name under which segmentation_models_pytorch knows an encoder."""
     return f"tu-{encoder}" if encoder == LITE0 else encoder
+
+
+def trim_encoder(encoder: nn.Module) -> None:
+    """Drop the blocks of a timm encoder behind its last feature, in place: timm keeps and computes them unused."""
+    model = getattr(encoder, "model", None)
+    blocks = getattr(model, "blocks", None)
+    if model is None or not isinstance(blocks, nn.Sequential):
+        return
+    last = str(model.feature_info.module_name()[-1])
+    if last.startswith("blocks."):
+        model.blocks = blocks[: int(last.split(".")[1]) + 1]
 
 
 def with_dropout(head: nn.Module, *, dropout: float) -> nn.Sequential:

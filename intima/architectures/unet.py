@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from intima.architectures.smp_parts import encoder_name, smp, with_dropout
+from intima.architectures.smp_parts import encoder_name, smp, trim_encoder, with_dropout
 
 _CHANNELS = (128, 64, 48, 32, 16)
 """Decoder widths from deep to shallow. The library's (256, 128, 64, 32, 16) costs a quarter more time a step."""
@@ -26,5 +26,6 @@ def _build(encoder: str, *, depth: int, classes: int, dropout: float) -> nn.Modu
         decoder_channels=_CHANNELS[-depth:],
         classes=classes,
     )
+    trim_encoder(net.encoder)  # type: ignore[arg-type]
     net.segmentation_head = with_dropout(net.segmentation_head, dropout=dropout)  # type: ignore[arg-type]
     return net

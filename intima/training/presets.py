@@ -25,7 +25,7 @@ class LoopSettings:
 
 
 PRESETS: dict[Preset, LoopSettings] = {
-    "quick": LoopSettings(steps=24, batch=8, crop_px=128, norm_steps=4),
+    "quick": LoopSettings(steps=32, batch=4, crop_px=128, norm_steps=4),
     "standard": LoopSettings(steps=300, batch=8, crop_px=192),
     "paper": LoopSettings(steps=2000, batch=16, crop_px=256),
 }
