@@ -11,15 +11,18 @@ from intima.phantom.palette import Palette
 from intima.phantom.rings import Rings
 from intima.phantom.spec import PhantomSpec
 from intima.phantom.surroundings import surroundings
-from intima.phantom.texture import Field, cloud, ring_tile, sample_tile, strip
+from intima.phantom.texture import Field, cloud, strands, strip
 
 _BOLD_UM, _FINE_UM = 1.5, 0.7
 """Half width of the bold and the fine laminae."""
 
+_AROUND_UM = 1400.0
+"""Nominal length of the wall; fibres of larger vessels are longer in proportion."""
+
 
 def paint(spec: PhantomSpec, rings: Rings, palette: Palette) -> Field:
     """Return the optical density (height, width, 3) of the section, before the microscope."""
-    rng = np.random.default_rng([spec.seed, spec.section, 21])
+    streams = iter(np.random.default_rng([spec.seed, spec.section, 21]).spawn(6))
     density: Field = np.broadcast_to(palette.glass, (*rings.turn.shape, 3)).copy()
     for painter, inside_um in (
         (surroundings, -rings.in_eel),
@@ -29,9 +32,9 @@ def paint(spec: PhantomSpec, rings: Rings, palette: Palette) -> Field:
     ):
         cover = np.clip(inside_um / np.float32(spec.mpp) + np.float32(0.5), 0, 1)
         where = cover > 0
-        _stain(density, cover, painter(spec, rings.where(where), palette, rng))
-    _stain(density, erythrocytes(spec, rings, rng), palette.blood + palette.glass)
-    _stain(density, nuclei(spec, rings, rng), palette.nucleus)
+        _stain(density, cover, painter(spec, rings.where(where), palette, next(streams)))
+    _stain(density, erythrocytes(spec, rings, next(streams)), palette.blood + palette.glass)
+    _stain(density, nuclei(spec, rings, next(streams)), palette.nucleus)
     return density
 
 
@@ -45,11 +48,8 @@ def _fibres(
     rings: Rings, depth_um: Field, rng: np.random.Generator, *, width_um: float, length_um: float, sway_um: float
 ) -> Field:
     """Return noise drawn out along the wall; ``depth_um`` is the position across it."""
-    columns = 2048
-    per_um = columns / 1400.0
-    tile = ring_tile(rng, (256, columns), radial=0.8, along=length_um * per_um / 3)
     across: Field = depth_um + np.float32(sway_um) * cloud(rng, rings.x, rings.y, scale_um=1.5 * length_um)
-    return sample_tile(tile, across / np.float32(width_um), rings.turn * np.float32(columns))
+    return strands(rng, across, rings.turn, width_um=width_um, length_um=length_um, around_um=_AROUND_UM)
 
 
 def _line(offset_um: Field, half_um: Field | float, mpp: float) -> Field:
