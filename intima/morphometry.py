@@ -161,7 +161,7 @@ def _check(mask: LabelMask, schema: LabelSchema) -> None:
 
 
 def _scale(mpp: MicronsPerPixel | None) -> _Scale:
-    return _Scale(1.0, 1.0, "px", "px") if mpp is None else _Scale(mpp.x, mpp.y, "µm", "µm²")
+    return _Scale(1.0, 1.0, "px", "px^2") if mpp is None else _Scale(mpp.x, mpp.y, "µm", "µm²")
 
 
 def _vessels(mask: LabelMask, schema: LabelSchema, min_area_px: int) -> list[Vessel]:
@@ -208,15 +208,16 @@ def _cut_out(mask: LabelMask, piece: BinaryMask, corner: tuple[int, int], layers
     top, left = corner
     height, width = piece.shape
     cut = mask[top : top + height, left : left + width]
-    at_edge = np.zeros(mask.shape, dtype=bool)
-    at_edge[[0, -1], :] = at_edge[:, [0, -1]] = True
+    at_edge = np.zeros(piece.shape, dtype=bool)
+    at_edge[[0] * (top == 0) + [-1] * (top + height == mask.shape[0]), :] = True
+    at_edge[:, [0] * (left == 0) + [-1] * (left + width == mask.shape[1])] = True
     lumen, neointima, media = (np.pad((cut == index) & piece, _PAD) for index in layers)
     return Vessel(
         bounds=RegionSpec(x=left, y=top, width=width, height=height),
         lumen=lumen,
         neointima=neointima,
         media=media,
-        at_edge=np.pad(at_edge[top : top + height, left : left + width], _PAD),
+        at_edge=np.pad(at_edge, _PAD),
     )
 
 
