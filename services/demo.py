@@ -60,8 +60,12 @@ def main() -> int:
         say(f"{error.message} {error.hint}")
         return 1
     except httpx.HTTPStatusError as error:
+        error.response.read()
         say(f"{error.request.method} {error.request.url.path}: {error.response.status_code} {error.response.text}")
         return 1
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return 130
     return 0
 
 

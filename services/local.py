@@ -14,9 +14,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,7 +30,7 @@ _log = logging.getLogger("intima.local")
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
 WATCH_S = 1.0
-COMMANDS = {"api": ("services.api",), "stats": ("services.stats",), "runner": ("services.runner", "--with-parent")}
+SERVICES = {"api": "services.api.__main__", "stats": "services.stats.__main__", "runner": "services.runner"}
 
 
 class Settings(BaseSettings):
@@ -73,7 +74,7 @@ class LocalStack:
         storage = open_storage(self.settings.data, self.settings.database_url)
         publish_default(storage)
         storage.close()
-        for name in COMMANDS:
+        for name in SERVICES:
             self._spawn(name)
         self._await_ready()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -101,7 +102,7 @@ class LocalStack:
         }
         with (self.log_folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", *COMMANDS[name]],
+                [sys.executable, "-m", "services.leash", SERVICES[name]],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -150,21 +151,24 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def running_stack(settings: Settings) -> Iterator[LocalStack]:
-    """Run the stack for the length of a block."""
+    """Run the stack for the length of a block; SIGTERM ends the block as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _leave)
     stack = LocalStack(settings)
-    stack.start()
     try:
+        stack.start()
         yield stack
     finally:
         stack.stop()
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def wait_for_interrupt() -> None:
     """Block until Ctrl-C or SIGTERM."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def main() -> int:
@@ -177,6 +181,8 @@ def main() -> int:
     except Unavailable as error:
         _log.error("%s %s", error.message, error.hint)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -1,0 +1,31 @@
+"""Run a service that ends with the process that started it: ``python -m services.leash services.api.__main__``.
+
+The local stack starts its services this way, so that a ``kill -9`` of it leaves nothing behind that holds a port.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+
+_LOOK_S = 0.5
+
+
+def follow_parent(parent: int) -> None:
+    """Send this process SIGTERM once its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Watch the parent and run ``main()`` of the module named on the command line."""
+    module = sys.argv.pop(1)
+    threading.Thread(target=follow_parent, args=(os.getppid(),), daemon=True).start()
+    importlib.import_module(module).main()
+
+
+if __name__ == "__main__":
+    main()
