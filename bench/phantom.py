@@ -84,7 +84,8 @@ def overlay(phantom: Phantom) -> RgbImage:
         border |= region & ~ndimage.binary_erosion(region, iterations=2)
     opacity[border] = 0.95
     mixed = phantom.image * (1 - opacity[..., None]) + colours * opacity[..., None]
-    return np.rint(mixed).astype(np.uint8)
+    result: RgbImage = np.rint(mixed).astype(np.uint8)
+    return result
 
 
 def save(image: RgbImage, path: Path, *, width: int) -> None:

@@ -212,15 +212,13 @@ def score_case(
         if isinstance(metric, ClassMetric):
             unit = ("px" if mpp is None else "µm") if metric.is_length else ""
             scores += _class_scores(name, metric, evidence, unit=unit)
-        elif schema.is_arterial:
+        elif evidence.keys() >= {LUMEN, NEOINTIMA, MEDIA}:
             true_areas, predicted_areas = _layer_areas(evidence)
             scores.append(CaseScore(MACRO, name, metric.score(true_areas, predicted_areas), metric.unit))
     return scores
 
 
-def _class_scores(
-    name: str, metric: ClassMetric, evidence: dict[str, ClassEvidence], *, unit: str
-) -> list[CaseScore]:
+def _class_scores(name: str, metric: ClassMetric, evidence: dict[str, ClassEvidence], *, unit: str) -> list[CaseScore]:
     rows = [CaseScore(class_name, name, metric.score(e), unit) for class_name, e in evidence.items()]
     values = [r.value for r in rows if r.value is not None]
     return [*rows, CaseScore(MACRO, name, math.fsum(values) / len(values) if values else None, unit)]
@@ -264,9 +262,7 @@ def _layer_areas(evidence: dict[str, ClassEvidence]) -> tuple[LayerAreas, LayerA
     return LayerAreas(*(e.truth_px for e in layers)), LayerAreas(*(e.predicted_px for e in layers))
 
 
-def _check(
-    truth: LabelMask, predicted: LabelMask, *, schema: LabelSchema, mpp: float | None, tolerance: float
-) -> None:
+def _check(truth: LabelMask, predicted: LabelMask, *, schema: LabelSchema, mpp: float | None, tolerance: float) -> None:
     if truth.shape != predicted.shape or truth.ndim != 2 or truth.size == 0:
         raise Invalid(f"Got masks of shape {truth.shape} and {predicted.shape}; need two equal (height, width).")
     for name, mask in (("truth", truth), ("prediction", predicted)):

@@ -1,11 +1,13 @@
 """Morphometry against analytic circles and ellipses, moved, turned, stretched, broken and empty."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from intima.contracts.segmentation import VesselMeasures
 from intima.errors import Invalid
@@ -313,6 +315,25 @@ def test_reordered_schema_is_read_by_name():
     moved[0:20, 0:20] = 4
     (vessel,) = measure_vessels(moved, schema=schema, mpp=MPP)
     assert values(vessel) == values(only(mask))
+
+
+@pytest.mark.parametrize("name", ["004_0247", "050_0493"])
+def test_real_rings_are_measured_or_explained(shared_data, name):
+    """Predicted arterioles (lumen, media, adventitia) as three nested layers: shapes nobody drew with a formula."""
+    folder = shared_data / "vessel-tevg-predictions"
+    classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))["classes"]
+    picture = np.asarray(Image.open(folder / "predicted_masks" / f"{name}.png").convert("RGB")).astype(int)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    for entry in classes[1:4]:
+        mask[np.abs(picture - entry["rgb"]).max(axis=2) < 8] = entry["index"]
+    vessels = measure_vessels(mask, schema=ARTERY, mpp=None)
+    assert vessels or np.count_nonzero(mask) < 256
+    areas = [sum(values(v)[n] or 0 for n in ("lumen_area", "neointimal_area")) for v in vessels]
+    assert sum(areas) <= np.count_nonzero((mask == 1) | (mask == 2))
+    for vessel in vessels:
+        undefined = [m.name for m in vessel.measures if m.value is None]
+        assert bool(vessel.warnings) or not undefined
+        assert all(math.isfinite(m.value) for m in vessel.measures if m.value is not None)
 
 
 def test_class_areas_cover_the_image():
