@@ -163,8 +163,7 @@ def _limits(interval: ConfidenceInterval) -> tuple[float, float]:
 
 def _effect_sizes(a: FloatVector, b: FloatVector) -> tuple[EffectSize, ...]:
     d_z, g_z = effects.d_z(a, b), effects.hedges_g_z(a, b)
-    interval = None if d_z is None else effects.d_z_interval(d_z, len(a))
-    limits = None if interval is None else _limits(interval)
+    limits = None if d_z is None else _limits(effects.d_z_interval(d_z, len(a)))
     factor = None if g_z is None else effects.hedges_correction(len(a) - 1)
     return (
         EffectSize(name="d_z", value=d_z, ci95=limits),

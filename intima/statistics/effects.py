@@ -7,6 +7,7 @@ from scipy import optimize, special
 
 from intima.arrays import FloatVector
 from intima.statistics.intervals import ConfidenceInterval
+from intima.statistics.quadrature import noncentral_t_cdf
 from intima.statistics.samples import has_spread, micro, need_subjects
 
 
@@ -36,30 +37,21 @@ def hedges_correction(degrees: int) -> float:
     return math.exp(float(log_ratio)) / math.sqrt(degrees / 2)
 
 
-def d_z_interval(effect: float, n: int, *, confidence: float = 0.95) -> ConfidenceInterval | None:
-    """Return the noncentral-t interval of an observed d_z: [-0.21, 1.18] for 0.5 at nine subjects.
-
-    None where the noncentral t distribution cannot be inverted in double precision.
-    """
-    t, degrees = effect * math.sqrt(n), n - 1
-    low = _noncentrality(t, degrees, (1 + confidence) / 2)
-    high = _noncentrality(t, degrees, (1 - confidence) / 2)
-    if low is None or high is None:
-        return None
-    return ConfidenceInterval(low / math.sqrt(n), high / math.sqrt(n))
+def d_z_interval(effect: float, n: int, *, confidence: float = 0.95) -> ConfidenceInterval:
+    """Return the noncentral-t interval of an observed d_z: [-0.21, 1.18] for 0.5 at nine subjects."""
+    t, degrees = abs(effect) * math.sqrt(n), n - 1
+    low = _noncentrality(t, degrees, (1 + confidence) / 2) / math.sqrt(n)
+    high = _noncentrality(t, degrees, (1 - confidence) / 2) / math.sqrt(n)
+    return ConfidenceInterval(low, high) if effect >= 0 else ConfidenceInterval(-high, -low)
 
 
-def _noncentrality(t: float, degrees: int, probability: float) -> float | None:
-    """Return the noncentrality at which P(T <= t) is ``probability``; None where no bracket holds it."""
+def _noncentrality(t: float, degrees: int, probability: float) -> float:
+    """Return the noncentrality at which P(T <= t) is ``probability``; t >= 0."""
 
     def gap(noncentrality: float) -> float:
-        return float(special.nctdtr(degrees, noncentrality, t)) - probability
+        return noncentral_t_cdf(t, degrees, noncentrality) - probability
 
-    reach = 10 + 3 * abs(t)
-    low, high = gap(t - reach), gap(t + reach)
-    if not (low > 0 > high):
-        return None
-    return float(optimize.brentq(gap, t - reach, t + reach, xtol=1e-10))
+    return float(optimize.brentq(gap, -10.0, 10.0 + 5 * t, xtol=1e-10, rtol=1e-12))
 
 
 def cliffs_delta(a: FloatVector, b: FloatVector) -> float:

@@ -13,11 +13,11 @@ from scipy import optimize, special, stats
 
 from intima.arrays import FloatVector
 from intima.errors import Invalid
+from intima.statistics.quadrature import mean_over_spread
 from intima.statistics.samples import need_subjects
 
 MOST_UNITS = 1_000_000
 """Designs that need more subjects than this are answered with None."""
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def tost_power(design: Design, *, margin: float, difference: float = 0.0, alpha:
         lower = special.ndtr(-(margin + difference) / design.standard_error + critical * s)
         return np.asarray(np.maximum(upper - lower, 0.0), dtype=np.float64)
 
-    return _mean_over_spread(passes, design.degrees, below=margin / (design.standard_error * critical))
+    return mean_over_spread(passes, design.degrees, below=margin / (design.standard_error * critical))
 
 
 def t_power(design: Design, *, difference: float, alpha: float = 0.05) -> float:
@@ -72,19 +72,7 @@ def t_power(design: Design, *, difference: float, alpha: float = 0.05) -> float:
     def rejects(s: FloatVector) -> FloatVector:
         return np.asarray(special.ndtr(shift - critical * s) + special.ndtr(-shift - critical * s), dtype=np.float64)
 
-    return _mean_over_spread(rejects, design.degrees, below=math.inf)
-
-
-def _mean_over_spread(value: Callable[[FloatVector], FloatVector], degrees: int, *, below: float) -> float:
-    """Return the mean of ``value(s)`` over s = S/sigma with df s^2 ~ chi2(df), counting s < ``below`` only."""
-    low, high = (math.sqrt(float(stats.chi2.ppf(q, degrees)) / degrees) for q in (1e-14, 1 - 1e-14))
-    high = min(high, below)
-    if high <= low:
-        return 0.0
-    s = low + (high - low) * (_NODES + 1) / 2
-    density = 2 * degrees * s * stats.chi2.pdf(degrees * s**2, degrees)
-    mean = float(np.sum(_WEIGHTS * density * value(s)) * (high - low) / 2)
-    return min(1.0, max(0.0, mean))
+    return mean_over_spread(rejects, design.degrees, below=math.inf)
 
 
 def units_for_equivalence(
@@ -109,7 +97,7 @@ def smallest_margin(design: Design, *, power: float = 0.8, alpha: float = 0.05) 
 
 
 def smallest_difference(design: Design, *, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Return the smallest true difference the paired t test finds with ``power``."""
+    """Return the smallest true difference the paired t test finds with ``power``; 0 where alpha reaches it."""
     unit = Design(1.0, design.degrees)
     return design.standard_error * _root(lambda d: t_power(unit, difference=d, alpha=alpha) - power)
 
@@ -128,6 +116,8 @@ def sd_range(sd: float, n: int) -> tuple[float, float]:
 
 
 def _root(gap: Callable[[float], float]) -> float:
+    if gap(0.0) >= 0:
+        return 0.0
     high = 1.0
     while gap(high) < 0:
         high *= 2

@@ -1,0 +1,84 @@
+"""Effect sizes against algebra, brute force and published values."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from intima.statistics import effects
+from intima.statistics.quadrature import noncentral_t_cdf
+
+A = np.array([0.9, 0.8, 0.85, 0.7, 0.95])
+B = np.array([0.85, 0.82, 0.8, 0.65, 0.9])
+pairs = st.integers(2, 12).flatmap(
+    lambda n: st.tuples(*(st.lists(st.integers(0, 20), min_size=n, max_size=n).map(lambda v: np.array(v) / 20),) * 2)
+)
+
+
+def test_d_z_and_d_av() -> None:
+    d = A - B
+    assert effects.d_z(A, B) == pytest.approx(d.mean() / d.std(ddof=1))
+    assert effects.d_av(A, B) == pytest.approx(d.mean() / np.sqrt((A.var(ddof=1) + B.var(ddof=1)) / 2))
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(8, 0.9027), (2, 0.5642), (100, 0.99248)])
+def test_hedges_correction(degrees: int, expected: float) -> None:
+    assert effects.hedges_correction(degrees) == pytest.approx(expected, abs=5e-5)
+
+
+def test_interval_of_d_z_is_the_published_one_and_inverts_scipy() -> None:
+    found = effects.d_z_interval(0.5, 9)
+    assert (round(found.low, 2), round(found.high, 2)) == (-0.21, 1.18)
+    assert stats.nct.cdf(1.5, 8, 3 * found.low) == pytest.approx(0.975, abs=1e-8)
+    assert stats.nct.cdf(1.5, 8, 3 * found.high) == pytest.approx(0.025, abs=1e-8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-1e9, 1e9), st.integers(2, 2000))
+def test_interval_of_d_z_holds_the_median_unbiased_effect(effect: float, n: int) -> None:
+    found, mirrored = effects.d_z_interval(effect, n), effects.d_z_interval(-effect, n)
+    narrow = effects.d_z_interval(effect, n, confidence=0.5)
+    assert np.isfinite([found.low, found.high]).all()
+    assert found.low < narrow.low < narrow.high < found.high
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0, 30), st.integers(1, 200), st.floats(-5, 35))
+def test_noncentral_t_is_scipys_where_that_has_a_value(t: float, degrees: int, noncentrality: float) -> None:
+    expected = stats.nct.cdf(t, degrees, noncentrality)
+    assume(np.isfinite(expected))
+    assert noncentral_t_cdf(t, degrees, noncentrality) == pytest.approx(expected, abs=2e-7)
+
+
+def test_a_huge_effect_leaves_the_spread_of_sd_only() -> None:
+    found = effects.d_z_interval(1e6, 9)
+    low, high = np.sqrt(stats.chi2.ppf([0.025, 0.975], 8) / 8)
+    assert (found.low, found.high) == pytest.approx((1e6 * low, 1e6 * high), rel=1e-6)
+
+
+@given(pairs)
+def test_cliffs_delta_is_brute_force(sides: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = sides
+    expected = np.mean([np.sign(x - y) for x, y in itertools.product(a, b)])
+    assert effects.cliffs_delta(a, b) == pytest.approx(expected)
+    assert effects.cliffs_delta(a, b) == -effects.cliffs_delta(b, a)
+
+
+@given(pairs)
+def test_superiority_of_the_two_sides_adds_to_one(sides: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = sides
+    assert effects.probability_of_superiority(a, b) + effects.probability_of_superiority(b, a) == pytest.approx(1)
+
+
+def test_nothing_is_divided_by_no_spread() -> None:
+    same = np.full(9, 0.8)
+    assert effects.d_z(same, same) is None
+    assert effects.hedges_g_z(same, same) is None
+    assert effects.d_av(same, same) is None
+    assert effects.cliffs_delta(same, same) == 0
+    assert effects.probability_of_superiority(same, same) == 0.5
+    assert effects.hedges_g_z(A[:2], B[:2]) is None
