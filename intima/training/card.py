@@ -62,7 +62,7 @@ def card_name(dataset_name: str, label: str) -> str:
     >>> card_name("Carotid Arteries (EVG)", "unet")
     'carotid-arteries-evg-unet'
     """
-    tail = _slug(label)
+    tail = _slug(label) or "model"
     head = _slug(dataset_name)[: _MAX_NAME - len(tail) - 1].rstrip("-._")
     return f"{head}-{tail}" if head else tail
 
@@ -90,4 +90,4 @@ def protocol_scores(
 
 def _slug(text: str) -> str:
     slug = re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")
-    return slug[:_MAX_NAME] or "model"
+    return slug[:_MAX_NAME]

@@ -63,7 +63,7 @@ def test_soft_overlap_of_hard_masks_is_dice(target):
 
 
 def test_tversky_with_a_high_weight_on_misses_punishes_them_more(target):
-    """Half of class 1 is missed, nothing of it is invented; class 0 the other way round, but it is nine tenths of the image."""
+    """Half of a small class is missed and none of it invented."""
     truth = torch.zeros(1, 20, 20, dtype=torch.long)
     truth[:, :4, :10] = 1
     guess = truth.clone()

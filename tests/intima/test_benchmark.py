@@ -1,0 +1,265 @@
+"""The units of a benchmark, run in the order of their plan on tiny images: results, refusals, determinism."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from intima import benchmark, registry
+from intima.arrays import Json
+from intima.contracts.benchmark import BenchmarkSpec, CollectResult, FoldResult, PublishResult, TrialResult
+from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.errors import Invalid
+from intima.geometry import Size
+from intima.inference import load_onnx
+from intima.labels import ARTERY
+from intima.schedule import plan_benchmark
+from intima.store import catalog
+from intima.store.storage import Storage, open_storage
+from intima.store.work import UnitInput
+from intima.tiling import resample_image
+from intima.training import presets
+from intima.training.presets import LoopSettings
+from intima.training.scoring import Tiling, predict_mask
+from intima.training.search import default_parameters
+
+HANDLERS = {
+    "trial": benchmark.run_trial,
+    "fold": benchmark.run_fold,
+    "fit": benchmark.run_fit,
+    "publish": benchmark.run_publish,
+    "collect": benchmark.run_collect,
+}
+NATIVE = Size(150, 120)
+COLORS = np.array([[230, 225, 220], [250, 250, 250], [200, 120, 150], [120, 60, 40]])
+
+
+def png(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def artery(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: NATIVE.height, : NATIVE.width]
+    radius = np.hypot(x - rng.uniform(65, 85), y - rng.uniform(55, 65))
+    mask = np.select([radius < 18, radius < 30, radius < 42], [1, 2, 3], 0).astype(np.uint8)
+    image = np.clip(COLORS[mask] + rng.normal(0, 8, (*mask.shape, 3)), 0, 255).astype(np.uint8)
+    return image, mask
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory) -> Storage:
+    storage = open_storage(tmp_path_factory.mktemp("store"))
+    yield storage
+    storage.close()
+
+
+@pytest.fixture(scope="module")
+def dataset(storage) -> Dataset:
+    cases = []
+    for number in range(5):
+        image, mask = artery(number)
+        cases.append(
+            StoredCase(
+                case=f"c{number}.png",
+                subject=f"s{number // 2 if number < 4 else 9}",
+                block=None,
+                section=None,
+                mpp=0.5,
+                width=NATIVE.width,
+                height=NATIVE.height,
+                image_sha256=storage.blobs.put(png(image)),
+                mask_sha256=storage.blobs.put(png(mask)),
+            )
+        )
+    classes = tuple(ClassSpec(index=c.index, name=c.name, color=c.color) for c in ARTERY.classes)
+    made = Dataset(
+        id="ds_test", version="1" * 64, name="Synthetic rings", licence="CC0-1.0", classes=classes, cases=tuple(cases)
+    )
+    with storage.writing() as connection:
+        catalog.add_dataset(connection, made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Train for a few steps only."""
+    monkeypatch.setitem(presets.PRESETS, "quick", LoopSettings(steps=12, batch=4, crop_px=64, norm_steps=3))
+
+
+def spec(**changes) -> BenchmarkSpec:
+    body = {
+        "dataset": "ds_test",
+        "architectures": [{"name": "unet_small", "input_px": 96, "label": "small"}],
+        "protocols": [{"kind": "kfold", "k": 3}],
+        "search": {"trials": 1},
+        "members": 2,
+    }
+    return BenchmarkSpec.model_validate({**body, **changes})
+
+
+def run_units(storage: Storage, dataset: Dataset, wanted: BenchmarkSpec) -> dict[str, Json]:
+    results: dict[str, Json] = {}
+    for unit in plan_benchmark(wanted, dataset=dataset, benchmark="bm_1"):
+        work = UnitInput("job_1", unit.key, 1, dict(unit.payload), {k: results[k] for k in unit.needs})
+        results[unit.key] = through_json(HANDLERS[unit.kind](work, storage, lambda *_: None))
+    return results
+
+
+def through_json(result: Json) -> Json:
+    """Results travel as JSON without NaN."""
+    return json.loads(json.dumps(result, allow_nan=False))
+
+
+@pytest.fixture(scope="module")
+def finished(storage, dataset) -> dict[str, Json]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "quick", LoopSettings(steps=12, batch=4, crop_px=64, norm_steps=3))
+        return run_units(storage, dataset, spec())
+
+
+def test_every_case_is_scored_once_at_its_native_resolution(finished, dataset):
+    folds = [FoldResult.model_validate(r) for k, r in finished.items() if k.endswith("/fold")]
+    rows = [row for fold in folds for row in fold.rows]
+    macro = [r for r in rows if (r.metric, r.class_) == ("dice", "macro")]
+    assert sorted(r.case for r in macro) == sorted(c.case for c in dataset.cases)
+    assert {r.unit for r in rows if r.metric == "hd95"} == {"µm"}
+    assert {r.metric for r in rows} >= {"dice", "iou", "hd95", "nsd", "area_error", "im_error", "stenosis_error"}
+    assert all(r.model == "small" and r.architecture == "unet_small" for r in rows)
+    assert not any(r.selection_biased for r in rows)
+    assert np.mean([r.value for r in macro]) > 0.6
+
+
+def test_collect_writes_one_table_of_all_rows(finished, storage):
+    collected = CollectResult.model_validate(finished["collect"])
+    table = list(csv.DictReader(io.StringIO(storage.blobs.read(collected.scores_sha256).decode())))
+    count = sum(len(r["rows"]) for k, r in finished.items() if k.endswith("/fold"))
+    assert len(table) == count
+    (entry,) = collected.leaderboard
+    assert (entry.model, entry.protocol, entry.n_subjects) == ("small", "kfold3", 3)
+
+
+def test_the_published_model_is_what_was_trained(finished, storage, dataset):
+    published = PublishResult.model_validate(finished["small/final/publish"])
+    assert 0 <= published.parity_max_abs < 1e-3
+    card = registry.resolve(storage, published.model).card
+    assert card.name == "synthetic-rings-small"
+    assert card.synthetic
+    assert card.mpp == pytest.approx(0.5 * 150 / 96)
+    assert len({m.onnx_sha256 for m in card.members}) == 2
+    assert len({m.seed for m in card.members}) == 2
+    assert card.scores[0].n_subjects == 3
+    assert "imagenet" in card.encoder_weights
+    image, mask = artery(77)
+    working = resample_image(image, NATIVE.scaled(0.5 / card.mpp))
+    net = load_onnx(storage.blobs.read(card.members[0].onnx_sha256)).predict
+    predicted = predict_mask(working, net, size=NATIVE, tiling=Tiling(card.tile_px, card.halo_px))
+    assert (predicted == mask).mean() > 0.8
+
+
+def test_a_second_attempt_gives_the_same_result(finished, storage, dataset):
+    units = {u.key: u for u in plan_benchmark(spec(), dataset=dataset, benchmark="bm_1")}
+    for key in ("small/kfold3/r0/f1/s0/fold", "small/final/member0"):
+        unit = units[key]
+        torch.manual_seed(99)
+        work = UnitInput("job_2", key, 3, dict(unit.payload), {k: finished[k] for k in unit.needs})
+        again = through_json(HANDLERS[unit.kind](work, storage, lambda *_: None))
+        assert {**again, "seconds": 0} == {**finished[key], "seconds": 0}
+
+
+def test_progress_goes_up_to_the_end_and_says_what_is_done(storage, dataset):
+    unit = next(u for u in plan_benchmark(spec(), dataset=dataset, benchmark="b") if u.kind == "trial")
+    told: list[tuple[float, str]] = []
+    benchmark.run_trial(UnitInput("j", unit.key, 1, dict(unit.payload), {}), storage, lambda f, m: told.append((f, m)))
+    assert [f for f, _ in told] == sorted(f for f, _ in told)
+    assert told[-1][0] == pytest.approx(1.0)
+    assert any("loss" in m for _, m in told)
+    assert "scored" in told[-1][1]
+
+
+def trial_unit(dataset: Dataset, number: int, **changes) -> UnitInput:
+    wanted = spec(search={"trials": 3, **changes})
+    unit = [u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b") if u.kind == "trial"][number]
+    earlier = {k: trial_result(0.1 * i, seconds=30.0) for i, k in enumerate(unit.needs)}
+    return UnitInput("j", unit.key, 1, dict(unit.payload), earlier)
+
+
+def trial_result(value: float, *, seconds: float) -> Json:
+    chosen = TrialResult(parameters=default_parameters("unet_small"), value=value, seconds=seconds)
+    return chosen.model_dump(mode="json")
+
+
+def test_a_trial_beyond_the_time_budget_is_skipped(storage, dataset):
+    result = TrialResult.model_validate(
+        benchmark.run_trial(trial_unit(dataset, 2, minutes=1.0), storage, lambda *_: None)
+    )
+    assert result.value is None
+    assert result.parameters == {}
+    assert result.seconds < 1
+
+
+def test_a_diverging_trial_scores_zero(storage, dataset, monkeypatch):
+    def diverge(*_args, **_kwargs):
+        raise Invalid("The loss became nan at step 1.", code="diverged")
+
+    monkeypatch.setattr(benchmark, "fit", diverge)
+    result = TrialResult.model_validate(benchmark.run_trial(trial_unit(dataset, 1), storage, lambda *_: None))
+    assert result.value == 0.0
+
+
+def test_other_errors_of_a_trial_are_not_hidden(storage, dataset, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise Invalid("Something else.")
+
+    monkeypatch.setattr(benchmark, "fit", fail)
+    with pytest.raises(Invalid, match="Something else"):
+        benchmark.run_trial(trial_unit(dataset, 1), storage, lambda *_: None)
+
+
+def test_a_fold_takes_the_best_parameters_and_a_flat_search_is_marked(storage, dataset):
+    wanted = spec(search={"trials": 2, "nested": False})
+    unit = next(u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b") if u.kind == "fold")
+    best = {**default_parameters("unet_small"), "dropout": 0.25}
+    poor, good = trial_result(0.2, seconds=1), {**trial_result(0.9, seconds=1), "parameters": best}
+    work = UnitInput("j", unit.key, 1, dict(unit.payload), dict(zip(unit.needs, (poor, good), strict=True)))
+    result = FoldResult.model_validate(benchmark.run_fold(work, storage, lambda *_: None))
+    assert result.parameters == best
+    assert all(row.selection_biased for row in result.rows)
+
+
+def test_publishing_without_members_is_refused(storage, dataset):
+    unit = next(u for u in plan_benchmark(spec(), dataset=dataset, benchmark="b") if u.kind == "publish")
+    with pytest.raises(Invalid, match="at least one fit"):
+        benchmark.run_publish(UnitInput("j", unit.key, 1, dict(unit.payload), {}), storage, lambda *_: None)
+
+
+def test_contenders_of_one_fold_share_their_seed_and_splits_do_not(dataset):
+    two = spec(architectures=[{"name": "unet_small"}, {"name": "deeplabv3plus"}])
+    plans = [u for u in plan_benchmark(two, dataset=dataset, benchmark="b") if u.kind == "fold"]
+    studies = [benchmark.FoldPayload.model_validate(u.payload).study for u in plans]
+    identities = [benchmark._identity(s) for s in studies]
+    assert identities[:3] == identities[3:]
+    assert len(set(identities)) == 3
+
+
+def test_nothing_of_a_test_case_decides_the_training(storage, dataset):
+    """The working resolution of a fold comes from its training cases: another test image must not move it."""
+    unit = next(u for u in plan_benchmark(spec(), dataset=dataset, benchmark="b") if u.kind == "fold")
+    payload = benchmark.FoldPayload.model_validate(unit.payload)
+    held = set(payload.split.test)
+    larger = tuple(c.model_copy(update={"width": 5000, "mpp": 9.0}) if c.case in held else c for c in dataset.cases)
+    one, two = (
+        benchmark._recipe(d, payload.study, preset="quick", parameters={}).resolution
+        for d in (dataset, dataset.model_copy(update={"cases": larger}))
+    )
+    assert one == two
+
+
+def test_blobs_are_named_in_results_not_carried(finished):
+    assert all(len(json.dumps(r)) < 100_000 for r in finished.values())
