@@ -237,15 +237,17 @@ def report(scores: str, verdict: dict[str, Any], segmentation: dict[str, Any], t
         say(f"  {line}")
 
 
-def score_lines(scores: str) -> Iterator[str]:
-    """Yield the score table."""
+def score_lines(
+    scores: str, *, models: Sequence[str] = ARCHITECTURES, classes: Sequence[str] = ARTERY.names[1:]
+) -> Iterator[str]:
+    """Yield the score table: macro and per-class Dice of each model."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in csv.DictReader(io.StringIO(scores)):
         if row["metric"] == "dice" and row["value"]:
             values[row["model"], row["class"]].append(float(row["value"]))
-    columns = ("macro", *(c.name for c in ARTERY.foreground))
+    columns = ("macro", *classes)
     yield f"{'model':<16}" + "".join(f"{c:>24}" for c in columns)
-    for model in ARCHITECTURES:
+    for model in models:
         yield f"{model:<16}" + "".join(f"{_mean(values[model, c]):>24}" for c in columns)
 
 
