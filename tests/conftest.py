@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["store_fixtures"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,36 +71,35 @@ def redis_server(folder: Path) -> Iterator[Redis]:
 
 
 @contextmanager
-def postgresql_server(folder: Path) -> Iterator[str]:
-    """Yield the URL of an empty cluster, without a database name."""
+def postgresql_server() -> Iterator[str]:
+    """Yield the URL of an empty cluster, without a database name.
+
+    It lies in a folder of its own: another user must reach it, and pytest keeps its folders to itself.
+    """
     if not POSTGRES:
         pytest.skip("no PostgreSQL under /usr/lib/postgresql (Debian: apt-get install postgresql)")
-    binaries, port = POSTGRES[-1].parent, free_port()
-    user = _unprivileged_user()
-    folder.mkdir(exist_ok=True)
-    if user is not None:
-        shutil.chown(folder, user)
-        for parent in folder.parents:
-            if parent.stat().st_uid == os.getuid() and parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o711)
-    run = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    cluster = folder / "cluster"
-    initdb = [binaries / "initdb", "-D", cluster, "-U", "intima", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run(initdb, check=True, **run)  # type: ignore[call-overload]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    pg_ctl = [binaries / "pg_ctl", "-D", cluster, "-w"]
-    subprocess.run([*pg_ctl, "-o", options, "-l", folder / "log", "start"], check=True, **run)  # type: ignore[call-overload]
-    try:
-        yield f"postgresql+psycopg://intima@127.0.0.1:{port}"
-    finally:
-        subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=False, **run)  # type: ignore[call-overload]
+    binaries, port, user = POSTGRES[-1].parent, free_port(), _unprivileged_user()
+    with tempfile.TemporaryDirectory(prefix="intima-postgresql-", ignore_cleanup_errors=True) as folder:
+        if user is not None:
+            shutil.chown(folder, user)
+        run = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        initdb = ["initdb", "-D", f"{folder}/cluster", "-U", "intima", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([binaries / initdb[0], *initdb[1:]], check=True, **run)  # type: ignore[call-overload]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+        pg_ctl = [binaries / "pg_ctl", "-D", f"{folder}/cluster", "-w"]
+        start = [*pg_ctl, "-o", options, "-l", f"{folder}/log", "start"]
+        subprocess.run(start, check=True, **run)  # type: ignore[call-overload]
+        try:
+            yield f"postgresql+psycopg://intima@127.0.0.1:{port}"
+        finally:
+            subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=False, **run)  # type: ignore[call-overload]
 
 
-def create_database(server: str, name: str) -> str:
-    """Make an empty database; return its URL."""
+def create_database(server: str, name: str, *, template: str = "template1") -> str:
+    """Make a database, empty or a copy; return its URL."""
     address = server.replace("+psycopg", "") + "/postgres"
     with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')  # type: ignore[call-overload]
     return f"{server}/{name}"
 
 

@@ -10,6 +10,7 @@ from intima.contracts.benchmark import UnitPlan
 from intima.contracts.job import JobView
 from intima.store import ledger
 from intima.store.storage import Storage
+from services.messages import open_send
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOYS = Path(__file__).resolve().parent
@@ -89,3 +90,26 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
     except OSError:
         return False
+
+
+def submit_and_send(storage: Storage, redis_url: str, units: list[UnitPlan]) -> str:
+    """Submit a job and announce its ready units on Celery's queue, as the api does."""
+    job = submit(storage, units)
+    with storage.writing() as conn:
+        refs = ledger.take_unsent(conn, job)
+    open_send("celery", redis_url=redis_url)(refs)
+    return job
+
+
+def lines(notes: Path) -> list[str]:
+    return notes.read_text().splitlines() if notes.exists() else []
+
+
+def noted_pid(notes: Path) -> int:
+    return int(lines(notes)[0].rsplit(" ", 1)[1])
+
+
+def make_overdue(storage: Storage) -> None:
+    """Let an hour pass since the last messages were sent."""
+    with storage.writing() as conn:
+        conn.exec_driver_sql("UPDATE units SET sent_at = sent_at - 3600 WHERE sent_at IS NOT NULL")

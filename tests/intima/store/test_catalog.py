@@ -58,21 +58,21 @@ def make_card(name: str = "unet", notes: str = "") -> ModelCard:
     )
 
 
-def test_a_dataset_of_known_content_is_the_known_dataset(storage: Storage) -> None:
+def test_a_dataset_of_known_content_is_the_known_dataset(store: Storage) -> None:
     first, again, other = make_dataset(), make_dataset(), make_dataset("cd" * 32)
-    with storage.writing() as conn:
+    with store.writing() as conn:
         assert catalog.add_dataset(conn, first) == first
         assert catalog.add_dataset(conn, again) == first
         assert catalog.add_dataset(conn, other) == other
-    with storage.reading() as conn:
+    with store.reading() as conn:
         assert catalog.get_dataset(conn, first.id) == first
         assert {d.id for d in catalog.list_datasets(conn).items} == {first.id, other.id}
         with pytest.raises(NotFound):
             catalog.get_dataset(conn, again.id)
 
 
-def test_a_slide_is_known_by_content_name_pixel_size_and_subject(storage: Storage) -> None:
-    with storage.writing() as conn:
+def test_a_slide_is_known_by_content_name_pixel_size_and_subject(store: Storage) -> None:
+    with store.writing() as conn:
         first = catalog.add_slide(conn, sha256=SHA, name="a.svs", info=INFO)
         assert catalog.add_slide(conn, sha256=SHA, name="a.svs", info=INFO).id == first.id
         others = [
@@ -86,8 +86,8 @@ def test_a_slide_is_known_by_content_name_pixel_size_and_subject(storage: Storag
         assert first.created_at.endswith("Z")
 
 
-def test_benchmarks_and_segmentations_point_at_their_jobs(storage: Storage) -> None:
-    job = submit(storage, [plan("a")])
+def test_benchmarks_and_segmentations_point_at_their_jobs(store: Storage) -> None:
+    job = submit(store, [plan("a")])
     spec = BenchmarkSpec(
         dataset="ds", architectures=(ArchitectureSpec(name="unet"),), protocols=(LeaveOneOut(kind="loocv"),)
     )
@@ -102,7 +102,7 @@ def test_benchmarks_and_segmentations_point_at_their_jobs(storage: Storage) -> N
         region=None,
         uncertainty=UncertaintySpec(),
     )
-    with storage.writing() as conn:
+    with store.writing() as conn:
         bench = catalog.add_benchmark(conn, benchmark_id=new_id("bench"), job_id=job, dataset="ds", spec=spec)
         assert catalog.get_benchmark(conn, bench.id).spec == spec
         assert catalog.find_segmentation(conn, payload.segmentation) is None
@@ -114,8 +114,8 @@ def test_benchmarks_and_segmentations_point_at_their_jobs(storage: Storage) -> N
         assert [s.id for s in catalog.list_segmentations(conn).items] == [payload.segmentation]
 
 
-def test_models_are_found_by_version_alias_and_name(storage: Storage) -> None:
-    with storage.writing() as conn:
+def test_models_are_found_by_version_alias_and_name(store: Storage) -> None:
+    with store.writing() as conn:
         first = models.add_model(conn, make_card(notes="first"))
         second = models.add_model(conn, make_card(notes="second"))
         assert models.add_model(conn, make_card(notes="first")) == first
@@ -127,18 +127,18 @@ def test_models_are_found_by_version_alias_and_name(storage: Storage) -> None:
         assert models.get_model(conn, "unet@best").version == second.version
         assert models.get_model(conn, first.ref).aliases == ()
         assert {m.ref for m in models.list_models(conn)} == {first.ref, second.ref}
-    with storage.reading() as conn:
+    with store.reading() as conn:
         assert models.get_model(conn, "unet").version in {first.version, second.version}
 
 
 @pytest.mark.parametrize("ref", ["", "@", "unet", "unet@", "unet@best", "unet@0123", "a@b@c", "'; DROP TABLE models"])
-def test_an_unknown_model_is_not_found(storage: Storage, ref: str) -> None:
-    with storage.reading() as conn, pytest.raises(NotFound):
+def test_an_unknown_model_is_not_found(store: Storage, ref: str) -> None:
+    with store.reading() as conn, pytest.raises(NotFound):
         models.get_model(conn, ref)
 
 
-def test_an_alias_points_at_a_version_and_looks_like_none(storage: Storage) -> None:
-    with storage.writing() as conn:
+def test_an_alias_points_at_a_version_and_looks_like_none(store: Storage) -> None:
+    with store.writing() as conn:
         model = models.add_model(conn, make_card())
         for alias in ("", "a@b", "x" * 101, model.version):
             with pytest.raises(Invalid):
@@ -147,12 +147,12 @@ def test_an_alias_points_at_a_version_and_looks_like_none(storage: Storage) -> N
             models.set_alias(conn, name="unet", alias="best", version="0" * 12)
 
 
-def test_an_idempotency_key_gives_the_first_answer_again(storage: Storage) -> None:
+def test_an_idempotency_key_gives_the_first_answer_again(store: Storage) -> None:
     key = {"key": "k" * 255, "route": "create_job"}
-    with storage.writing() as conn:
+    with store.writing() as conn:
         assert recall_response(conn, **key, body_sha256=SHA) is None
         remember_response(conn, **key, body_sha256=SHA, status=202, response={"id": "job"})
-    with storage.reading() as conn:
+    with store.reading() as conn:
         known = recall_response(conn, **key, body_sha256=SHA)
         assert known is not None
         assert (known.status, known.response) == (202, {"id": "job"})
@@ -162,12 +162,12 @@ def test_an_idempotency_key_gives_the_first_answer_again(storage: Storage) -> No
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 100])
-def test_pages_hold_every_row_once_newest_first(storage: Storage, page_size: int) -> None:
-    with storage.writing() as conn:
+def test_pages_hold_every_row_once_newest_first(store: Storage, page_size: int) -> None:
+    with store.writing() as conn:
         made = [catalog.add_slide(conn, sha256=SHA, name=f"{i}.svs", info=INFO).id for i in range(7)]
     seen: list[str] = []
     token = ""
-    with storage.writing() as conn:
+    with store.writing() as conn:
         while True:
             page = catalog.list_slides(conn, page_size=page_size, page_token=token)
             seen += [s.id for s in page.items]
@@ -179,14 +179,14 @@ def test_pages_hold_every_row_once_newest_first(storage: Storage, page_size: int
 
 
 @pytest.mark.parametrize("token", ["x", "!!!", "e30=", "WzEsMl0=", "bnVsbA==", "\udc80"])
-def test_a_bad_page_token_is_invalid(storage: Storage, token: str) -> None:
-    with storage.reading() as conn, pytest.raises(Invalid):
+def test_a_bad_page_token_is_invalid(store: Storage, token: str) -> None:
+    with store.reading() as conn, pytest.raises(Invalid):
         catalog.list_slides(conn, page_token=token)
 
 
 @pytest.mark.parametrize("size", [0, -1, 1001])
-def test_a_bad_page_size_is_invalid(storage: Storage, size: int) -> None:
-    with storage.reading() as conn, pytest.raises(Invalid):
+def test_a_bad_page_size_is_invalid(store: Storage, size: int) -> None:
+    with store.reading() as conn, pytest.raises(Invalid):
         page_of(conn, slides, page_size=size, page_token="")
 
 

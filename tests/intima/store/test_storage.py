@@ -19,24 +19,24 @@ from intima.store.storage import Storage, open_storage
 from intima.store.tables import METADATA, database_now, requests
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(storage: Storage) -> None:
-    with storage.engine.connect() as conn:
+def test_the_migrations_make_exactly_the_tables_of_the_code(store: Storage) -> None:
+    with store.engine.connect() as conn:
         context = MigrationContext.configure(conn, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, METADATA) == []
 
 
-def test_opening_twice_changes_nothing(storage: Storage) -> None:
-    with storage.reading() as conn:
+def test_opening_twice_changes_nothing(store: Storage) -> None:
+    with store.reading() as conn:
         before = current_revision(conn)
-    migrate(storage.engine)
-    with storage.reading() as conn:
+    migrate(store.engine)
+    with store.reading() as conn:
         assert current_revision(conn) == before is not None
 
 
-def test_processes_that_start_together_migrate_once(tmp_path: Path, database_url: str | None) -> None:
+def test_processes_that_start_together_migrate_once(tmp_path: Path, empty_database_url: str | None) -> None:
     code = (
         "import sys; from pathlib import Path; from intima.store.storage import open_storage;"
-        f"open_storage(Path(sys.argv[1]), {database_url!r})"
+        f"open_storage(Path(sys.argv[1]), {empty_database_url!r})"
     )
     command = python("-c", code, str(tmp_path / "data"))
     started = [subprocess.Popen(command, env=child_environment(), stderr=subprocess.PIPE) for _ in range(4)]
@@ -45,25 +45,25 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path, database_url
         assert process.returncode == 0, errors.decode()
 
 
-def test_a_database_of_a_newer_version_is_refused(storage: Storage) -> None:
-    with storage.writing() as conn:
+def test_a_database_of_a_newer_version_is_refused(store: Storage) -> None:
+    with store.writing() as conn:
         conn.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(Unavailable, match="9999") as caught:
-        migrate(storage.engine)
+        migrate(store.engine)
     assert caught.value.code == "schema_newer"
 
 
-def test_optunas_own_migrations_live_in_the_same_database(sqlite_storage: Storage) -> None:
+def test_optunas_own_migrations_live_in_the_same_database(sqlite_store: Storage) -> None:
     optuna_storages = pytest.importorskip("optuna.storages")
-    url = sqlite_storage.engine.url.render_as_string(hide_password=False)
+    url = sqlite_store.engine.url.render_as_string(hide_password=False)
     optuna_storages.RDBStorage(url).remove_session()
-    migrate(sqlite_storage.engine)
+    migrate(sqlite_store.engine)
     optuna_storages.RDBStorage(url).remove_session()
-    assert "alembic_version" in inspect(sqlite_storage.engine).get_table_names()
+    assert "alembic_version" in inspect(sqlite_store.engine).get_table_names()
 
 
-def test_sqlite_is_told_to_be_safe(sqlite_storage: Storage) -> None:
-    with sqlite_storage.engine.connect() as conn:
+def test_sqlite_is_told_to_be_safe(sqlite_store: Storage) -> None:
+    with sqlite_store.engine.connect() as conn:
         asked = {
             p: conn.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("journal_mode", "synchronous", "foreign_keys")
         }
@@ -72,21 +72,21 @@ def test_sqlite_is_told_to_be_safe(sqlite_storage: Storage) -> None:
     assert timeout == 30_000
 
 
-def test_reading_does_not_wait_for_a_writer(storage: Storage) -> None:
-    with storage.writing() as writer:
+def test_reading_does_not_wait_for_a_writer(store: Storage) -> None:
+    with store.writing() as writer:
         writer.execute(requests.insert().values(_request("held")))
-        with storage.reading() as reader:
+        with store.reading() as reader:
             assert reader.execute(select(requests.c.key)).all() == []
 
 
-def test_no_update_is_lost_between_writers(storage: Storage) -> None:
+def test_no_update_is_lost_between_writers(store: Storage) -> None:
     """Read-modify-write from 4 threads: with SQLite's default transactions most of these would be lost."""
-    with storage.writing() as conn:
+    with store.writing() as conn:
         conn.execute(requests.insert().values(_request("counter")))
 
     def count() -> None:
         for _ in range(25):
-            with storage.writing() as conn:
+            with store.writing() as conn:
                 row = select(requests.c.status).where(requests.c.key == "counter").with_for_update()
                 status = conn.execute(row).scalar_one()
                 conn.execute(requests.update().values(status=status + 1))
@@ -96,24 +96,24 @@ def test_no_update_is_lost_between_writers(storage: Storage) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with storage.reading() as conn:
+    with store.reading() as conn:
         assert conn.execute(select(requests.c.status)).scalar_one() == 100
 
 
-def test_an_error_rolls_everything_back(storage: Storage) -> None:
+def test_an_error_rolls_everything_back(store: Storage) -> None:
     def write_and_fail() -> None:
-        with storage.writing() as conn:
+        with store.writing() as conn:
             conn.execute(requests.insert().values(_request("x")))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         write_and_fail()
-    with storage.reading() as conn:
+    with store.reading() as conn:
         assert conn.execute(select(requests)).all() == []
 
 
-def test_the_databases_clock_is_the_time_in_seconds(storage: Storage) -> None:
-    with storage.reading() as conn:
+def test_the_databases_clock_is_the_time_in_seconds(store: Storage) -> None:
+    with store.reading() as conn:
         first = conn.execute(select(database_now())).scalar_one()
         wall = conn.exec_driver_sql(
             "SELECT strftime('%s', 'now')" if conn.dialect.name == "sqlite" else "SELECT extract(epoch FROM now())"
@@ -121,8 +121,8 @@ def test_the_databases_clock_is_the_time_in_seconds(storage: Storage) -> None:
     assert abs(first - float(wall)) < 2
 
 
-def test_what_no_json_can_hold_is_refused(storage: Storage) -> None:
-    with pytest.raises(Exception, match="not JSON compliant"), storage.writing() as conn:
+def test_what_no_json_can_hold_is_refused(store: Storage) -> None:
+    with pytest.raises(Exception, match="not JSON compliant"), store.writing() as conn:
         conn.execute(requests.insert().values(_request("nan") | {"response": {"x": float("nan")}}))
 
 
@@ -134,15 +134,15 @@ def test_a_database_out_of_reach_is_unavailable(tmp_path: Path) -> None:
     assert "nobody" not in caught.value.message
 
 
-def test_a_full_database_says_so_and_stays_sound(sqlite_storage: Storage) -> None:
-    with sqlite_storage.engine.connect() as conn:
+def test_a_full_database_says_so_and_stays_sound(sqlite_store: Storage) -> None:
+    with sqlite_store.engine.connect() as conn:
         pages = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
         conn.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
         conn.rollback()
         with pytest.raises(StorageFull), conn.begin():
             conn.execute(requests.insert().values(_request("big") | {"response": {"x": "y" * 100_000}}))
-    sqlite_storage.close()
-    with sqlite3.connect(sqlite_storage.data_dir / "intima.db") as raw:
+    sqlite_store.close()
+    with sqlite3.connect(sqlite_store.data_dir / "intima.db") as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     raw.close()
 

@@ -1,0 +1,102 @@
+"""Fixtures of stores and real servers; loaded for all tests by tests/conftest.py."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from servers import Redis, create_database, postgresql_server, redis_server
+from toy_jobs import child_environment
+
+from intima.store.storage import Storage, open_storage
+
+StartWorker = Callable[[], subprocess.Popen[bytes]]
+_TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server with one migrated database to copy from."""
+    with postgresql_server() as url:
+        open_storage(tmp_path_factory.mktemp("template"), create_database(url, _TEMPLATE)).close()
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest) -> str | None:
+    """Null (SQLite in the data folder) or the URL of an empty PostgreSQL database."""
+    if request.param == "sqlite":
+        return None
+    return create_database(request.getfixturevalue("postgresql"), f"t{uuid.uuid4().hex}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """Null (SQLite in the data folder) or the URL of a migrated PostgreSQL database."""
+    if request.param == "sqlite":
+        return None
+    return create_database(request.getfixturevalue("postgresql"), f"t{uuid.uuid4().hex}", template=_TEMPLATE)
+
+
+@pytest.fixture
+def store(tmp_path: Path, database_url: str | None) -> Iterator[Storage]:
+    """A store on SQLite and on PostgreSQL."""
+    opened = open_storage(tmp_path / "data", database_url, floor_bytes=0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Storage]:
+    """A store on SQLite."""
+    opened = open_storage(tmp_path / "data", floor_bytes=0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def redis_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A real redis-server; skips where there is none."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def broker(redis_broker: Redis) -> Redis:
+    """The redis-server, empty."""
+    redis_broker.flush()
+    return redis_broker
+
+
+@pytest.fixture
+def start_worker(sqlite_store: Storage, broker: Redis, tmp_path: Path) -> Iterator[StartWorker]:
+    """Start real Celery workers with toy units; kill what is left of them afterwards."""
+    environment = child_environment(
+        INTIMA_DATA=str(sqlite_store.data_dir), INTIMA_REDIS_URL=broker.url, INTIMA_SLOTS="2"
+    )
+    environment.pop("INTIMA_DATABASE_URL", None)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "celery", "-A", "toy_worker", "worker", "-Q", "training", "--loglevel", "INFO"]
+        with (tmp_path / f"worker{len(started)}.log").open("wb") as log:
+            started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path))
+        return started[-1]
+
+    yield start
+    for process in started:
+        kill_tree(process)
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 a process with all it started, as a lost machine would."""
+    family: list[psutil.Process] = []
+    if process.poll() is None:
+        parent = psutil.Process(process.pid)
+        family = [parent, *parent.children(recursive=True)]
+    for one in family:
+        one.kill()
+    process.wait()
