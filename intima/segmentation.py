@@ -271,7 +271,17 @@ def _with_intervals(
     each = [_largest(labels[window], schema, scaled) for labels in arrays.pass_labels]
     unit = 1.0 if frame.mpp is not None else frame.native.width / frame.working.width
     measures = tuple(_interval(m, reference=reference, each=each, px=unit) for m in vessel.measures)
-    return vessel.model_copy(update={"measures": measures})
+    warnings = (*vessel.warnings, *_partial(vessel, each))
+    return vessel.model_copy(update={"measures": measures, "warnings": warnings})
+
+
+def _partial(vessel: VesselMeasures, each: list[dict[str, float]]) -> Iterator[str]:
+    """Tell for which measures the range rests on a part of the passes."""
+    defined = {m.name: sum(m.name in e for e in each) for m in vessel.measures if m.value is not None}
+    for count in sorted({n for n in defined.values() if n < len(each)}):
+        names = ", ".join(name for name, n in defined.items() if n == count)
+        basis = f"the range is over the other {count}" if count > 1 else "no range is given"
+        yield f"Undefined in {len(each) - count} of {len(each)} passes, so {basis}: {names}."
 
 
 _MARGIN_PX = 8
@@ -296,7 +306,7 @@ def _interval(measure: Measure, *, reference: dict[str, float], each: list[dict[
     """Move the spread of the passes around the mean mask's value at working resolution to the native value."""
     centre = reference.get(measure.name)
     values = [e[measure.name] for e in each if measure.name in e]
-    if measure.value is None or centre is None or len(values) < len(each):
+    if measure.value is None or centre is None or len(values) < 2:
         return measure
     factor = px ** _POWER_OF_PX.get(measure.unit, 0)
     low = measure.value + min(0.0, min(values) - centre) * factor

@@ -279,7 +279,7 @@ def measure_lines(vessels: Sequence[dict[str, Any]], truth: PhantomTruth) -> Ite
             yield f"{name:<20} undefined: {'; '.join(vessels[0]['warnings'])}"
             continue
         spread = measure["interval"]
-        between = f"[{spread['low']:.4g}, {spread['high']:.4g}]" if spread else ""
+        between = f"[{spread['low']:.4g}, {spread['high']:.4g}]" if spread else "(no range)"
         off = 100 * (measure["value"] - exact) / exact if exact else float("nan")
         yield f"{name:<20}{measure['value']:>11.4g} {measure['unit']:<6} {between:<24} {exact:>11.4g} {off:>+7.1f} %"
     for warning in vessels[0]["warnings"]:
