@@ -95,11 +95,11 @@ def postgresql_server() -> Iterator[str]:
             subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=False, **run)  # type: ignore[call-overload]
 
 
-def create_database(server: str, name: str, *, template: str = "template1") -> str:
-    """Make a database, empty or a copy; return its URL."""
+def create_database(server: str, name: str) -> str:
+    """Make an empty database; return its URL."""
     address = server.replace("+psycopg", "") + "/postgres"
     with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')  # type: ignore[call-overload]
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
     return f"{server}/{name}"
 
 

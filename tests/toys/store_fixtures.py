@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 from servers import Redis, create_database, postgresql_server, redis_server
 from toy_jobs import child_environment
 
 from intima.store.storage import Storage, open_storage
+from intima.store.tables import METADATA
 
 StartWorker = Callable[[], subprocess.Popen[bytes]]
-_TEMPLATE = "migrated"
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server with one migrated database to copy from."""
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL server; skips where there is none."""
     with postgresql_server() as url:
-        open_storage(tmp_path_factory.mktemp("template"), create_database(url, _TEMPLATE)).close()
         yield url
 
 
@@ -33,12 +33,24 @@ def empty_database_url(request: pytest.FixtureRequest) -> str | None:
     return create_database(request.getfixturevalue("postgresql"), f"t{uuid.uuid4().hex}")
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated PostgreSQL database that tests share, one after the other: a new one each would be slow."""
+    url = create_database(postgresql, "shared")
+    open_storage(tmp_path_factory.mktemp("shared"), url).close()
+    return url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str | None:
-    """Null (SQLite in the data folder) or the URL of a migrated PostgreSQL database."""
+    """Null (SQLite in the data folder) or the URL of a migrated PostgreSQL database without rows."""
     if request.param == "sqlite":
         return None
-    return create_database(request.getfixturevalue("postgresql"), f"t{uuid.uuid4().hex}", template=_TEMPLATE)
+    url: str = request.getfixturevalue("shared_database")
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        for table in reversed(METADATA.sorted_tables):
+            connection.execute(f"DELETE FROM {table.name}")  # type: ignore[call-overload]
+    return url
 
 
 @pytest.fixture
