@@ -1,0 +1,139 @@
+"""The REST door: answers, problems, health."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from benchmark_store import SCORES, Installation
+from fastapi.testclient import TestClient
+
+from intima.errors import Conflict
+from services.stats.app import create_app
+from services.stats.settings import Settings
+
+SUBJECTS = [f"m{i}" for i in range(9)]
+RAW = {
+    "a": {"scores": list(SCORES["unet"]), "subjects": SUBJECTS},
+    "b": {"scores": list(SCORES["deeplabv3plus"]), "subjects": SUBJECTS},
+    "margin": {"value": 0.02},
+}
+
+
+def test_two_architectures_of_a_benchmark(client: TestClient, installation: Installation) -> None:
+    body = {
+        "a": {"benchmark": installation.finished, "architecture": "unet"},
+        "b": {"benchmark": installation.finished, "architecture": "deeplabv3plus"},
+        "margin": {"value": 0.02, "basis": "stated"},
+        "metric": "dice",
+        "class": "macro",
+    }
+    answer = client.post("/v1/comparisons", json=body)
+    assert answer.status_code == 200
+    verdict = answer.json()
+    assert verdict["models"] == ["unet", "deeplabv3plus"]
+    assert verdict["class"] == "macro"
+    assert verdict["n_units"] == 9
+    assert verdict["dependence"]["standard_error_factor"] == pytest.approx(1.4577, abs=1e-4)
+    assert verdict["provenance"]["dataset_version"] == "d" * 64
+    assert verdict["margin"] == {"value": 0.02, "basis": "stated", "plan_sha256": None}
+    raw = client.post("/v1/comparisons", json=RAW).json()
+    assert verdict["naive_difference"] == raw["difference"]
+
+
+def test_a_published_model_stands_for_its_recipe(client: TestClient, installation: Installation) -> None:
+    for ref in (installation.model, "artery-unet"):
+        answer = client.post("/v1/comparisons", json=RAW | {"a": {"model": ref}})
+        assert answer.status_code == 200
+        assert answer.json()["models"] == [ref, "b"]
+
+
+def test_a_benchmark_is_ranked(client: TestClient, installation: Installation) -> None:
+    answer = client.post("/v1/rankings", json={"benchmark": installation.finished})
+    assert answer.status_code == 200
+    assert [m["model"] for m in answer.json()["models"]] == ["unet", "deeplabv3plus"]
+
+
+def test_intervals_and_power(client: TestClient) -> None:
+    interval = client.post("/v1/intervals", json={"scores": list(SCORES["unet"])}).json()
+    assert interval["low"] < interval["estimate"] < interval["high"]
+    power = client.post("/v1/power", json={"sd_difference": 0.05, "n": 9, "margin": 0.02}).json()
+    assert power["units_for_equivalence"] == 55
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "pointer"),
+    [
+        ({"b": {"model": "nobody"}}, 404, "model_not_found", "/b"),
+        ({"b": {"benchmark": "bmk_nothing", "architecture": "unet"}}, 404, "benchmark_not_found", "/b"),
+        ({"b": {"benchmark": "bmk_finished", "architecture": "segformer"}}, 404, "not_found", "/b/architecture"),
+        ({"b": {"benchmark": "bmk_running", "architecture": "unet"}}, 409, "not_ready", None),
+        ({"b": {"model": "phantom"}}, 422, "no_scores", "/b/model"),
+        ({"b": {"scores": [0.8], "subjects": ["m0"]}}, 422, "unpaired", "/b/subjects"),
+        ({"b": {"scores": [0.8]}}, 422, "invalid", "/b"),
+        ({"margin": {"value": 0}}, 422, "invalid", "/margin/value"),
+        ({"margin": None}, 422, "invalid", "/margin"),
+        ({"plan": "plan_1"}, 422, "plans_not_available", "/plan"),
+        ({"colour": "red"}, 422, "invalid", "/colour"),
+        ({"a": {"benchmark": "bmk_finished", "architecture": "unet"}, "metric": "hd95"}, 422, "invalid", "/metric"),
+        ({"a": {"scores": [1e10], "subjects": ["m0"]}}, 422, "score_not_finite", "/a/scores/0"),
+    ],
+)
+def test_problems_say_what_to_do(
+    client: TestClient, change: dict[str, object], status: int, code: str, pointer: str | None
+) -> None:
+    answer = client.post("/v1/comparisons", json=RAW | change)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    if pointer is not None:
+        assert problem["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "null", "{", '{"a": 1e999}', '{"a": {"scores": [NaN], "subjects": ["x"]}}', "\x00", '"' * 9]
+)
+def test_garbage_is_refused(client: TestClient, body: str) -> None:
+    for path in ("comparisons", "rankings", "intervals", "power"):
+        answer = client.post(f"/v1/{path}", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in {400, 422}
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_health(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok"}
+
+
+def test_openapi_names_every_operation(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    operations = {o["operationId"] for path in document["paths"].values() for o in path.values()}
+    assert operations >= {"compare_models", "rank_models", "compute_intervals", "compute_power"}
+
+
+def test_a_comparison_is_quick_when_warm(client: TestClient) -> None:
+    client.post("/v1/comparisons", json=RAW)
+    times = []
+    for _ in range(9):
+        started = time.perf_counter()
+        client.post("/v1/comparisons", json=RAW)
+        times.append(time.perf_counter() - started)
+    assert sorted(times)[0] < 0.15, "usually 15 ms; the limit leaves room for a busy machine"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "stats"])
+def test_an_open_address_needs_a_proxy(settings: Settings, host: str) -> None:
+    with pytest.raises(Conflict, match="no authentication"):
+        create_app(settings.model_copy(update={"host": host}))
+    create_app(settings.model_copy(update={"host": host, "behind_proxy": True}))
+
+
+def test_stats_reaches_no_torch() -> None:
+    code = (
+        "import sys, services.stats.__main__\n"
+        "heavy = {'torch', 'optuna', 'timm', 'onnxruntime', 'statsmodels', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
