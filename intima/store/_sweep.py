@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
+from intima.store._advance import lock_job
 from intima.store._claims import Claim, fail_attempt
-from intima.store.tables import database_now, units
+from intima.store.tables import database_now, jobs, units
 
 RESEND_AFTER_S = 30.0
 SWEEP_LIMIT = 500
@@ -45,12 +47,16 @@ def expire_leases(conn: Connection) -> int:
 
 
 def take_unsent(conn: Connection, job_id: str | None = None) -> tuple[UnitRef, ...]:
-    """Mark ready units that no message was sent for as sent, and return them; send after the commit."""
+    """Mark ready units that no message was sent for as sent, and return them; send after the commit.
+
+    Units of a job that another transaction holds are left for the next sweep.
+    """
     condition = (units.c.state == "ready") & units.c.sent_at.is_(None)
     if job_id is not None:
         condition &= units.c.job_id == job_id
-    oldest = select(units.c.id, units.c.queue).where(condition).order_by(units.c.job_id, units.c.position)
-    rows = conn.execute(oldest.limit(SWEEP_LIMIT).with_for_update(skip_locked=True)).all()
+    oldest = select(units.c.id, units.c.queue).join(jobs, jobs.c.id == units.c.job_id).where(condition)
+    oldest = oldest.order_by(units.c.job_id, units.c.position).limit(SWEEP_LIMIT)
+    rows = conn.execute(_locking_idle_jobs(oldest)).all()
     return _mark_sent(conn, [UnitRef(row.id, row.queue) for row in rows])
 
 
@@ -62,19 +68,30 @@ def running_owners(conn: Connection) -> frozenset[str]:
 def expire_owner(conn: Connection, owner: str) -> int:
     """End the leases of an owner that is known to be gone; the next sweep takes its units back."""
     held = (units.c.state == "running") & (units.c.owner == owner)
+    for job_id in sorted(conn.execute(select(units.c.job_id).where(held).distinct()).scalars()):
+        lock_job(conn, job_id)
     return conn.execute(update(units).where(held).values(lease_until=0.0)).rowcount
 
 
 def _take_overdue(conn: Connection, queued: Mapping[str, int], resend_after_s: float) -> tuple[UnitRef, ...]:
     sent = select(units.c.id, units.c.queue, (database_now() - units.c.sent_at).label("age_s"))
-    sent = sent.where(units.c.state == "ready", units.c.sent_at.is_not(None)).order_by(units.c.sent_at)
-    rows = conn.execute(sent.with_for_update(skip_locked=True)).all()
+    sent = (
+        sent.join(jobs, jobs.c.id == units.c.job_id)
+        .where(units.c.state == "ready", units.c.sent_at.is_not(None))
+        .order_by(units.c.sent_at)
+    )
+    rows = conn.execute(_locking_idle_jobs(sent)).all()
     overdue: list[UnitRef] = []
     for queue in sorted({row.queue for row in rows}):
         here = [row for row in rows if row.queue == queue]
         missing = max(0, len(here) - queued.get(queue, 0))
         overdue += [UnitRef(row.id, queue) for row in here[:missing] if row.age_s > resend_after_s]
     return _mark_sent(conn, overdue[:SWEEP_LIMIT])
+
+
+def _locking_idle_jobs(query: Select[Any]) -> Select[Any]:
+    """Lock the jobs of the rows and pass over those another transaction holds: a sweep waits for nobody."""
+    return query.with_for_update(of=jobs, skip_locked=True)
 
 
 def _mark_sent(conn: Connection, refs: list[UnitRef]) -> tuple[UnitRef, ...]:

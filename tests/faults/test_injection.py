@@ -20,7 +20,7 @@ def run_to_the_end(store: Storage, job: str, *, p: float, workers: int, database
     seeds = itertools.count(1)
     running: list[subprocess.Popen[bytes]] = []
     deaths = 0
-    deadline = time.monotonic() + 500
+    deadline = time.monotonic() + 900
     while view(store, job).finished_at is None:
         assert time.monotonic() < deadline, "the job does not end"
         ended = [w for w in running if w.poll() is not None]
@@ -68,7 +68,7 @@ def test_crashes_at_any_point_at_small_size(store: Storage, database_url: str | 
 @pytest.mark.faults
 def test_hundreds_of_crashes(store: Storage, database_url: str | None) -> None:
     job = submit(store, graph(400), unit_attempts=1000)  # type: ignore[arg-type]
-    deaths = run_to_the_end(store, job, p=0.04, workers=3, database_url=database_url)
+    deaths = run_to_the_end(store, job, p=0.06, workers=3, database_url=database_url)
     check(store, job, 400)
     print(f"{deaths} kills, {view(store, job).running_s:.0f} s")
     assert deaths >= 300

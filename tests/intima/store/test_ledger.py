@@ -8,7 +8,7 @@ from sqlalchemy import update
 from toy_jobs import diamond, final_events, plan, states, submit, view
 
 from intima.contracts.benchmark import UnitPlan
-from intima.errors import Conflict, Invalid, NotFound
+from intima.errors import Conflict, Invalid, NotFound, Unavailable
 from intima.store import ledger
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
@@ -444,3 +444,37 @@ def test_a_row_that_vanished_is_refused_and_not_a_crash(sqlite_store: Storage) -
     with sqlite_store.writing() as conn:
         conn.execute(update(units).values(state="failed"))
     assert not publish(sqlite_store, held)
+
+
+def test_sweeps_claims_beats_and_losses_at_once_never_deadlock(store: Storage) -> None:
+    jobs = [submit(store, [plan(f"u{i}") for i in range(12)], unit_attempts=1000) for _ in range(3)]
+    errors: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            while (held := claim(store, owner=f"w{number}")) is not None:
+                beat(store, held, 0.5, "x")
+                publish(store, held)
+                with store.writing() as conn:
+                    ledger.take_unsent(conn, held.job_id)
+        except Unavailable as error:
+            errors.append(error)
+
+    def disturb(number: int) -> None:
+        try:
+            for _ in range(15):
+                with store.writing() as conn:
+                    ledger.expire_owner(conn, f"w{number}")
+                    ledger.sweep(conn, resend_after_s=-1.0)
+        except Unavailable as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=f, args=(i,)) for i in range(3) for f in (work, disturb)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sweep(store)
+    run_all(store)
+    assert errors == []
+    assert [view(store, job).state for job in jobs] == ["succeeded"] * 3
