@@ -1,6 +1,7 @@
 """What every architecture shares: RGB in, logits out, any size, dropout before the head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
 import torch
@@ -21,13 +22,15 @@ of segmentation_models_pytorch, randomly initialised."""
 class SegmentationNet(nn.Module):
     """A net that takes RGB in 0..1 of any size and returns logits of the same size.
 
-    Sides that are no multiple of 32 are padded by their edge pixels inside and the logits are cropped again.
+    Sides that are no multiple of 32 are padded by their edge pixels inside and the logits are cropped again. Under
+    autocast on a CPU, a part with depthwise convolutions stays in float32.
     """
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
-        self.bf16_encoder = not has_depthwise(body)
+        self.encoder_depthwise = has_depthwise(self.encoder)
+        self.decoder_depthwise = has_depthwise(self.decoder)
 
     @property
     def encoder(self) -> nn.Module:
@@ -35,19 +38,31 @@ class SegmentationNet(nn.Module):
         encoder: nn.Module = self.body.encoder  # type: ignore[assignment]
         return encoder
 
+    @property
+    def decoder(self) -> nn.Module:
+        """The decoder."""
+        decoder: nn.Module = self.body.decoder  # type: ignore[assignment]
+        return decoder
+
     def forward(self, images: Tensor) -> Tensor:
         """Return (tiles, classes, height, width) logits of (tiles, 3, height, width) RGB in 0..1."""
         height, width = images.shape[-2], images.shape[-1]
         padded = _repeat_edges(images)
-        features = self._encode((padded - CENTRE) / SPREAD)
-        logits: Tensor = self.body.segmentation_head(self.body.decoder(features))  # type: ignore[operator]
+        with _full_precision(self.encoder_depthwise):
+            features = self.encoder((padded - CENTRE) / SPREAD)
+        with _full_precision(self.decoder_depthwise):
+            decoded = self.decoder(_as_float(features) if self.decoder_depthwise else features)
+        logits: Tensor = self.body.segmentation_head(decoded)  # type: ignore[operator]
         return logits[..., :height, :width]
 
-    def _encode(self, images: Tensor) -> list[Tensor]:
-        if self.bf16_encoder or not torch.is_autocast_enabled("cpu"):
-            return self.encoder(images)  # type: ignore[no-any-return]
-        with torch.autocast("cpu", enabled=False):
-            return self.encoder(images)  # type: ignore[no-any-return]
+
+def _full_precision(wanted: bool) -> AbstractContextManager[object]:
+    """Return a context without autocast on the CPU where wanted; one that changes nothing elsewhere."""
+    return torch.autocast("cpu", enabled=False) if wanted else nullcontext()
+
+
+def _as_float(features: Sequence[Tensor]) -> list[Tensor]:
+    return [feature.float() for feature in features]
 
 
 def _repeat_edges(images: Tensor) -> Tensor:

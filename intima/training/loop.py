@@ -1,4 +1,4 @@
-"""The training loop: a function. Same net, cases, settings, parameters and seed give the same weights bit for bit."""
+"""The training loop: a function. On a CPU, equal input, seed and number of threads give equal weights bit for bit."""
 
 import math
 import time
@@ -35,7 +35,7 @@ def choose_precision() -> Precision:
 
     By capability and not by a stopwatch, so that a unit run twice takes the same path. On a CPU with AVX512-BF16 one
     step of a U-Net takes 0.75 of its float32 time with a depthwise encoder, which then stays in float32, and 0.5 with
-    a ResNet (bench/training.md).
+    a ResNet (python -m bench training).
     """
     if torch.cuda.is_available():
         return Precision(device="cuda", bf16=True)
