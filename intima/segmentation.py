@@ -41,6 +41,9 @@ from intima.tissue import tissue_mask
 from intima.uncertainty import PassStatistics, pairwise_dice, plan_passes, stack_passes, summarise_passes
 
 MAX_THUMBNAIL_PX = 1024
+MAX_ENLARGEMENT = 3.0
+"""Slides coarser than the model's pixel size by more than this are refused."""
+FEW_WORKING_PX = 64
 INTERVAL_BASIS = (
     "range over passes: each pass measured at the model's resolution and compared with the mean mask there; "
     "not calibrated against truth"
@@ -59,6 +62,11 @@ class Frame:
     """Working pixels per level-0 pixel."""
     mpp: MicronsPerPixel | None
     """Pixel size at level 0."""
+
+    @property
+    def work_px(self) -> int:
+        """Working pixels of one pass."""
+        return self.working.pixels
 
     @property
     def native(self) -> Size:
@@ -95,7 +103,8 @@ def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: Segmenta
     """Check a request against slide and model, and name its result.
 
     Raises:
-        Invalid: no pixel size where the model needs one, an impossible sampler, a region outside the slide.
+        Invalid: no pixel size where the model needs one or one far too coarse, an impossible sampler, a region outside
+            the slide.
     """
     plan_frame(slide.info, card=model.card, mpp=slide.mpp, region=request.region)
     sampler, passes = plan_passes(request.uncertainty, members=len(model.card.members))
@@ -194,7 +203,8 @@ def plan_frame(info: SlideInfo, *, card: ModelCard, mpp: float | None, region: R
     """Decide region and working size.
 
     Raises:
-        Invalid: the model works in µm and the slide has no pixel size, or the region leaves the slide.
+        Invalid: the model works in µm and the slide has no pixel size or one far too coarse, or the region leaves
+            the slide.
     """
     full = Size(info.width, info.height)
     area = Region(0, 0, full.width, full.height)
@@ -215,7 +225,7 @@ def plan_frame(info: SlideInfo, *, card: ModelCard, mpp: float | None, region: R
 
 
 def working_scale(card: ModelCard, mpp: MicronsPerPixel | None) -> float:
-    """Return working pixels per level-0 pixel. Raises Invalid where a pixel size is needed and missing."""
+    """Return working pixels per level-0 pixel. Raises Invalid where the pixel size is missing or too coarse."""
     if card.mpp is None:
         return card.pixel_scale
     if mpp is None:
@@ -225,7 +235,16 @@ def working_scale(card: ModelCard, mpp: MicronsPerPixel | None) -> float:
             hint="Give mpp, the side of one pixel in µm, when uploading the slide (form field mpp).",
             pointer="/mpp",
         )
-    return mpp.mean / card.mpp
+    scale = mpp.mean / card.mpp
+    if scale > MAX_ENLARGEMENT:
+        raise Invalid(
+            f"The slide has {mpp.mean:g} µm per pixel and model {card.name} works at {card.mpp:g}: it would have to be "
+            f"enlarged {scale:.1f} times, and detail that was never scanned cannot be segmented.",
+            code="too_coarse",
+            hint=f"Check mpp, or scan finer than {MAX_ENLARGEMENT * card.mpp:g} µm per pixel.",
+            pointer="/mpp",
+        )
+    return scale
 
 
 def _reader(slide: Slide, frame: Frame) -> Read:
@@ -353,6 +372,8 @@ def _provenance(
 def _warnings(slide: Slide, *, frame: Frame, card: ModelCard) -> Iterator[str]:
     if card.synthetic:
         yield "The model was trained on synthetic phantoms only: do not report its numbers on real tissue."
+    if min(frame.working.width, frame.working.height) < FEW_WORKING_PX:
+        yield f"Only {frame.working.width} x {frame.working.height} pixels at the model's resolution: check mpp."
     if frame.mpp is None:
         yield "No pixel size: areas are in pixels, ratios have no unit."
     if not tissue_mask(thumbnail(slide, frame)).any():

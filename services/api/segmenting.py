@@ -9,7 +9,7 @@ from intima.contracts.benchmark import UnitPlan
 from intima.contracts.job import JobState
 from intima.contracts.segmentation import SegmentationRequest, SegmentPayload
 from intima.errors import Conflict, IntimaError, Invalid, Unavailable
-from intima.segmentation import plan_segmentation, segment_slide
+from intima.segmentation import plan_frame, plan_segmentation, segment_slide
 from intima.slides.isolation import decode_image_isolated
 from intima.slides.memory import slide_from_image
 from intima.store import catalog, ledger, models
@@ -18,7 +18,9 @@ from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
 from intima.store.requests import recall_response, remember_response
 from intima.store.work import Report
+from intima.uncertainty import plan_passes
 from services.api.dependencies import State, Transaction, send_ready
+from services.api.settings import Settings
 
 UNIT = "segment"
 _REUSABLE = {"queued", "validating", "running", "succeeded"}
@@ -112,6 +114,7 @@ def segment_in_request(state: State, slide: StoredSlide, request: SegmentationRe
         Unavailable: somebody else works on the same segmentation and is not done in time.
     """
     with state.storage.writing() as connection:
+        _refuse_large(connection, state.settings, slide=slide, request=request)
         started = find_or_create(connection, slide_id=slide.id, request=request)
         claim = _claim(connection, started.job) if started.state == "queued" else None
     if claim is not None:
@@ -120,6 +123,23 @@ def segment_in_request(state: State, slide: StoredSlide, request: SegmentationRe
     elif started.state != "succeeded":
         _wait(state, started.job)
     return started.id
+
+
+def _refuse_large(
+    connection: Transaction, settings: Settings, *, slide: StoredSlide, request: SegmentationRequest
+) -> None:
+    """Raise Invalid for an image or an amount of work that no request should wait for."""
+    card = models.get_model(connection, request.model).card
+    frame = plan_frame(slide.info, card=card, mpp=slide.mpp, region=request.region)
+    passes = len(plan_passes(request.uncertainty, members=len(card.members))[1])
+    if frame.native.pixels > settings.max_image_pixels or frame.work_px * passes > settings.max_request_work_px:
+        raise Invalid(
+            f"Got {frame.native.pixels} pixels, {frame.work_px} at the model's resolution in {passes} passes: "
+            "too much to answer in the request.",
+            code="image_too_large",
+            hint=f"The slide is stored: POST /v1/slides/{slide.id}/segmentations runs it as a job.",
+            pointer="/file",
+        )
 
 
 def _claim(connection: Transaction, job_id: str) -> Claim | None:

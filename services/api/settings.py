@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Limit of one dataset zip."""
     max_image_pixels: int = Field(default=32_000_000, ge=1)
     """Largest image that POST /v1/segment answers in the request."""
+    max_request_work_px: int = Field(default=12_000_000, ge=1)
+    """Largest number of working pixels times passes that POST /v1/segment does in the request: some 20 s on a core."""
     silence_s: float = Field(default=30.0, gt=0)
     """A body that sends nothing for this long is ended with 408."""
 

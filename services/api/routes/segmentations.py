@@ -184,14 +184,6 @@ def _segment_now(
 ) -> SegmentationView:
     with spool_upload(file) as spooled:
         slide = store_slide(state, spooled, mpp=mpp, subject=subject)
-    pixels = slide.info.width * slide.info.height
-    if pixels > state.settings.max_image_pixels:
-        raise Invalid(
-            f"Got {pixels} pixels; an image of up to {state.settings.max_image_pixels} is answered in the request.",
-            code="image_too_large",
-            hint=f"The slide is stored: POST /v1/slides/{slide.id}/segmentations runs it as a job.",
-            pointer="/file",
-        )
     request = SegmentationRequest(model=model, uncertainty=uncertainty)
     segmentation_id = segment_in_request(state, slide, request)
     with state.storage.reading() as connection:

@@ -215,3 +215,26 @@ def test_unknown_things_are_404_problems(client: TestClient) -> None:
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["request_id"].startswith("req_")
+
+
+def test_a_slide_far_coarser_than_the_model_is_refused(client: TestClient, model: str, artery: bytes) -> None:
+    answer = client.post("/v1/segment", files={"file": ("a.png", artery)}, data={"model": model, "mpp": "29"})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "too_coarse"
+    assert answer.json()["errors"][0]["pointer"] == "/mpp"
+
+
+def test_too_few_pixels_are_said(client: TestClient, model: str, artery: bytes) -> None:
+    answer = client.post("/v1/segment", files={"file": ("a.png", artery)}, data={"model": model, "mpp": "0.02"})
+    assert answer.status_code == 200, answer.text
+    assert any("check mpp" in w for w in answer.json()["result"]["warnings"])
+
+
+def test_work_that_no_request_should_wait_for_is_a_job(client: TestClient, model: str) -> None:
+    wide = np.zeros((1300, 1300), np.uint8)
+    answer = client.post(
+        "/v1/segment", files={"file": ("a.png", png(COLORS[wide]))}, data={"model": model, "mpp": "2.0"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "image_too_large"
+    assert "/segmentations" in answer.json()["errors"][0]["hint"]
