@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeAlias
 
-from intima.errors import IntimaError, Invalid
+from intima.errors import IntimaError, Invalid, Unavailable
 from intima.store.storage import Storage, attach_storage
 from intima.store.work import Handler, Report, UnitInput
 
@@ -126,15 +126,30 @@ def prepare_children(modules: Sequence[str]) -> None:
             forkserver.ensure_running()
 
 
+class ChildNotStarted(Unavailable):
+    """The system gave no process, or the server that children are forked from has died."""
+
+    code = "child_not_started"
+
+
 @contextmanager
 def start_child(work: ChildWork, *, grace_s: float) -> Iterator[Child]:
-    """Run a unit's handler in a process and a process group of its own; it is gone when the block ends."""
+    """Run a unit's handler in a process and a process group of its own; it is gone when the block ends.
+
+    Raises:
+        ChildNotStarted: there is no child, and the next try may have one.
+    """
     context = _context()
     ours, theirs = multiprocessing.Pipe(duplex=True)
     process = context.Process(target=run_child, args=(theirs, work), name=f"unit {work.unit.key}")  # type: ignore[attr-defined]
-    with _process_lock:
-        process.start()
-    theirs.close()
+    try:
+        with _process_lock:
+            process.start()
+    except (OSError, EOFError) as error:
+        ours.close()
+        raise ChildNotStarted(f"Could not start a process for unit {work.unit.key}: {error!r}.") from error
+    finally:
+        theirs.close()
     child = Child(process, ours)
     try:
         yield child
@@ -153,7 +168,8 @@ def run_child(connection: Connection, work: ChildWork) -> None:
         os.setpgid(0, 0)
     threading.Thread(target=_end_with_runner, args=(connection,), daemon=True).start()
     _limit_threads(work.threads)
-    connection.send(_attempt(work, _report_over(connection)))
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(_attempt(work, _report_over(connection)))
 
 
 def _attempt(work: ChildWork, report: Report) -> Result | Failure:
@@ -186,7 +202,8 @@ def _report_over(connection: Connection) -> Report:
         with lock:
             if time.monotonic() - last >= REPORT_EVERY_S:
                 last = time.monotonic()
-                connection.send(Told(float(fraction), str(message)))
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    connection.send(Told(float(fraction), str(message)))
 
     return report
 

@@ -23,7 +23,17 @@ from intima.store import ledger
 from intima.store.ledger import Claim, UnitRef
 from intima.store.storage import Storage, open_storage
 from intima.store.work import UnitInput
-from services.child import Child, ChildWork, Failure, Result, Told, database_url_of, prepare_children, start_child
+from services.child import (
+    Child,
+    ChildNotStarted,
+    ChildWork,
+    Failure,
+    Result,
+    Told,
+    database_url_of,
+    prepare_children,
+    start_child,
+)
 from services.messages import QUEUES, Send, send_nothing
 
 HANDLERS: Mapping[str, str] = {
@@ -87,8 +97,11 @@ def execute_claim(
         results = ledger.results_of(connection, claim.job_id, claim.needs)
     unit = UnitInput(claim.job_id, claim.key, claim.attempt, claim.payload, results)
     work = ChildWork(handlers[claim.kind], unit, storage.data_dir, database_url_of(storage), threads)
-    with start_child(work, grace_s=pace.grace_s) as child:
-        ending = _watch(storage, claim, child, pace=pace, stop=stop or threading.Event())
+    try:
+        with start_child(work, grace_s=pace.grace_s) as child:
+            ending = _watch(storage, claim, child, pace=pace, stop=stop or threading.Event())
+    except ChildNotStarted as error:
+        ending = Failure(error.code, error.message, retryable=True)
     if not isinstance(ending, Result):
         storage.blobs.remove_leftovers()
     return _settle(storage, claim, ending, pace=pace, send=send)

@@ -17,7 +17,7 @@ from intima.store.storage import Storage
 
 pytestmark = pytest.mark.faults
 
-UNITS = 60
+UNITS = 40
 
 
 def graph() -> list[UnitPlan]:
@@ -25,15 +25,18 @@ def graph() -> list[UnitPlan]:
     return [*units, plan("end", *(u.key for u in units))]
 
 
-def storm(store: Storage, job: str, *, disturb: Callable[[], None], every_s: float, timeout_s: float) -> int:
-    """Disturb at random times until the job is final; return how often."""
-    dice, count = random.Random(0), 0
+def storm(store: Storage, job: str, *, disturb: Callable[[], None], timeout_s: float) -> int:
+    """Disturb after every bit of progress, at a random moment, until the job is final; return how often."""
+    dice, count, done = random.Random(0), 0, 0
     deadline = time.monotonic() + timeout_s
     while view(store, job).finished_at is None:
-        assert time.monotonic() < deadline, "the job does not end"
-        time.sleep(dice.uniform(0.5, 1.5) * every_s)
-        disturb()
-        count += 1
+        assert time.monotonic() < deadline, f"the job does not end: {view(store, job)}"
+        if view(store, job).progress.done > done:
+            time.sleep(dice.uniform(0.0, 1.0))
+            done = view(store, job).progress.done
+            disturb()
+            count += 1
+        time.sleep(0.1)
     return count
 
 
@@ -67,7 +70,7 @@ def test_the_local_runner_in_a_kill_storm(store: Storage, database_url: str | No
     job = submit(store, graph(), unit_attempts=1000)
     start()
     try:
-        kills = storm(store, job, disturb=kill_and_start, every_s=4.0, timeout_s=400)
+        kills = storm(store, job, disturb=kill_and_start, timeout_s=900)
     finally:
         kill_tree(runners[-1])
     check(store, job)
@@ -91,6 +94,6 @@ def test_celery_workers_and_redis_in_a_kill_storm(
         kill_tree(workers[victim])
         workers[victim] = start_worker()
 
-    kills = storm(sqlite_store, job, disturb=disturb, every_s=10.0, timeout_s=500)
+    kills = storm(sqlite_store, job, disturb=disturb, timeout_s=900)
     check(sqlite_store, job)
     print(f"{kills} kills of workers")

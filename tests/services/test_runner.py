@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,17 @@ def test_ready_units_are_announced_after_the_commit(storage: Storage) -> None:
     assert claim is not None
     assert execute_claim(storage, claim, handlers=HANDLERS, send=send, pace=PACE) == "done"
     assert len(sent) == 2
+
+
+def test_a_dead_fork_server_costs_one_attempt(storage: Storage) -> None:
+    with local_runner(storage, slots=1):
+        wait_final(storage, submit(storage, [plan("warm")]))
+        server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        os.kill(server, signal.SIGKILL)
+        job = submit(storage, [plan("a"), plan("b", "a")])
+        assert wait_final(storage, job).state == "succeeded"
+    with storage.reading() as conn:
+        assert ledger.read_units(conn, job)[0].attempt <= 2
 
 
 def test_a_runner_outlives_errors_of_its_own_steps(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
