@@ -26,7 +26,6 @@ from intima.contracts.benchmark import (
     FoldPayload,
     FoldResult,
     ParameterValue,
-    Preset,
     PublishPayload,
     PublishResult,
     ScoreRow,
@@ -49,7 +48,7 @@ from intima.training.data import Resolution, load_cases, read_working_image, wor
 from intima.training.export import Exported, export_net
 from intima.training.leaderboard import rank_contenders
 from intima.training.loop import as_predict, fit
-from intima.training.presets import PRESETS
+from intima.training.presets import PRESETS, LoopSettings
 from intima.training.scoring import ScoredCase, Tiling, mean_macro_dice, score_cases
 from intima.training.search import best_parameters, suggest_parameters
 from intima.training.seeds import derive_seed
@@ -65,7 +64,7 @@ class Recipe:
 
     dataset: Dataset
     study: StudyRef
-    preset: Preset
+    settings: LoopSettings
     parameters: dict[str, ParameterValue]
     resolution: Resolution
 
@@ -85,7 +84,8 @@ def run_trial(unit: UnitInput, storage: Storage, report: Report) -> Json:
         return _json(TrialResult(parameters={}, value=None, seconds=0.0))
     dataset = _dataset(storage, payload.dataset)
     parameters = _suggest(payload, earlier)
-    recipe = _recipe(dataset, payload.study, preset=payload.preset, parameters=parameters)
+    settings = PRESETS[payload.preset].for_trial()
+    recipe = _recipe(dataset, payload.study, settings=settings, parameters=parameters)
     subjects = {c.case: c.subject for c in dataset.cases}
     fit_on, validate_on = inner_split(subjects, cases=_studied(dataset, payload.study), seed=payload.study.seed)
     seed = derive_seed("trial", *_identity(payload.study), payload.number)
@@ -98,7 +98,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     started = time.monotonic()
     payload = FoldPayload.model_validate(unit.payload)
     dataset = _dataset(storage, payload.dataset)
-    recipe = _recipe(dataset, payload.study, preset=payload.preset, parameters=_chosen(unit, payload.study))
+    recipe = _recipe(dataset, payload.study, settings=PRESETS[payload.preset], parameters=_chosen(unit, payload.study))
     seed = derive_seed("fold", *_identity(payload.study))
     net = _train(storage, recipe, cases=payload.split.train, seed=seed, report=report)
     scored = _score(storage, recipe, net, cases=payload.split.test, report=report)
@@ -112,7 +112,7 @@ def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
     started = time.monotonic()
     payload = FitPayload.model_validate(unit.payload)
     dataset = _dataset(storage, payload.dataset)
-    recipe = _recipe(dataset, payload.study, preset=payload.preset, parameters=_chosen(unit, payload.study))
+    recipe = _recipe(dataset, payload.study, settings=PRESETS[payload.preset], parameters=_chosen(unit, payload.study))
     seed = _member_seed(payload.study, payload.member)
     net = _train(storage, recipe, cases=[c.case for c in dataset.cases], seed=seed, report=report)
     weights = storage.blobs.put(save_tensors(net.state_dict()))
@@ -131,7 +131,7 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
     fits = [FitResult.model_validate(unit.results[key]) for key in _fit_keys(unit)]
     if not fits:
         raise Invalid("Got no trained members to publish; need at least one fit unit.")
-    recipe = _recipe(dataset, payload.study, preset=payload.preset, parameters=dict(fits[0].parameters))
+    recipe = _recipe(dataset, payload.study, settings=PRESETS[payload.preset], parameters=dict(fits[0].parameters))
     tiles = _parity_tiles(storage, recipe)
     members, worst = [], 0.0
     for number, fitted in enumerate(fits):
@@ -195,12 +195,14 @@ def _studied(dataset: Dataset, study: StudyRef) -> tuple[str, ...]:
     return tuple(c.case for c in dataset.cases) if study.split is None else study.split.train
 
 
-def _recipe(dataset: Dataset, study: StudyRef, *, preset: Preset, parameters: dict[str, ParameterValue]) -> Recipe:
+def _recipe(
+    dataset: Dataset, study: StudyRef, *, settings: LoopSettings, parameters: dict[str, ParameterValue]
+) -> Recipe:
     """Fix the working resolution from the cases of the study: sizes of test images have no say."""
     studied = set(_studied(dataset, study))
     cases = [c for c in dataset.cases if c.case in studied]
     resolution = working_resolution(cases, input_px=study.architecture.input_px)
-    return Recipe(dataset=dataset, study=study, preset=preset, parameters=parameters, resolution=resolution)
+    return Recipe(dataset=dataset, study=study, settings=settings, parameters=parameters, resolution=resolution)
 
 
 def _train(storage: Storage, recipe: Recipe, *, cases: Sequence[str], seed: int, report: Report) -> SegmentationNet:
@@ -211,7 +213,7 @@ def _train(storage: Storage, recipe: Recipe, *, cases: Sequence[str], seed: int,
         net,
         load_cases(storage, recipe.dataset, cases, resolution=recipe.resolution),
         classes=classes,
-        settings=PRESETS[recipe.preset],
+        settings=recipe.settings,
         parameters=recipe.parameters,
         seed=seed,
         watch=lambda fraction, message: report(_TRAINING_SHARE * fraction, message),

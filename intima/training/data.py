@@ -9,10 +9,10 @@ import numpy as np
 from intima.arrays import LabelMask, RgbImage
 from intima.contracts.dataset import Dataset, StoredCase
 from intima.errors import Invalid
-from intima.geometry import Size
-from intima.slides import open_slide, read_image, read_mask
+from intima.geometry import Region, Size
+from intima.slides import open_slide, read_mask, read_working
 from intima.store.storage import Storage
-from intima.tiling import resample_image, resample_planes
+from intima.tiling import resample_planes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,13 @@ class Resolution:
 
     def working_size(self, case: StoredCase) -> Size:
         """Return the size of a case in working pixels."""
-        native = Size(case.width, case.height)
+        return Size(case.width, case.height).scaled(self.scale_of(case))
+
+    def scale_of(self, case: StoredCase) -> float:
+        """Return working pixels per native pixel of a case."""
         if self.mpp is None or case.mpp is None:
-            return native.scaled(self.pixel_scale)
-        return native.scaled(case.mpp / self.mpp)
+            return self.pixel_scale
+        return case.mpp / self.mpp
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,10 @@ def load_case(storage: Storage, case: StoredCase, *, resolution: Resolution, cla
 
 
 def read_working_image(storage: Storage, case: StoredCase, *, resolution: Resolution) -> RgbImage:
-    """Read the image of a case, resampled to the working resolution."""
-    slide = open_slide(storage.blobs.path(case.image_sha256), name=case.case)
-    try:
-        image = read_image(slide)
-    finally:
-        slide.close()
-    return resample_image(image, resolution.working_size(case))
+    """Read the image of a case, resampled to the working resolution by the reader that serving uses."""
+    size = resolution.working_size(case)
+    with open_slide(storage.blobs.path(case.image_sha256), name=case.case) as slide:
+        return read_working(slide, Region(0, 0, size.width, size.height), scale=resolution.scale_of(case))
 
 
 def read_truth(storage: Storage, case: StoredCase) -> LabelMask:

@@ -1,6 +1,6 @@
 """How long and how large to train, as one table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from intima.contracts.benchmark import Preset
 
@@ -22,11 +22,17 @@ class LoopSettings:
     norm_steps: int = 8
     """Forward passes after training that re-estimate the statistics of batch normalisation."""
     loss: str = "focal_dice"
+    trial_share: float = 1.0
+    """Share of the steps after which a trial of a search is judged; its schedule is as short."""
+
+    def for_trial(self) -> "LoopSettings":
+        """Return the settings of a trial of a search."""
+        return replace(self, steps=max(1, round(self.steps * self.trial_share)))
 
 
 PRESETS: dict[Preset, LoopSettings] = {
     "quick": LoopSettings(steps=32, batch=4, crop_px=128, norm_steps=4),
-    "standard": LoopSettings(steps=300, batch=8, crop_px=192),
-    "paper": LoopSettings(steps=2000, batch=16, crop_px=256),
+    "standard": LoopSettings(steps=300, batch=8, crop_px=192, trial_share=1 / 3),
+    "paper": LoopSettings(steps=2000, batch=16, crop_px=256, trial_share=1 / 3),
 }
 """quick: seconds a fold on one core, to see that everything works. standard: minutes. paper: for a GPU, or a night."""

@@ -255,7 +255,7 @@ def test_nothing_of_a_test_case_decides_the_training(storage, dataset):
     held = set(payload.split.test)
     larger = tuple(c.model_copy(update={"width": 5000, "mpp": 9.0}) if c.case in held else c for c in dataset.cases)
     one, two = (
-        benchmark._recipe(d, payload.study, preset="quick", parameters={}).resolution
+        benchmark._recipe(d, payload.study, settings=presets.PRESETS["quick"], parameters={}).resolution
         for d in (dataset, dataset.model_copy(update={"cases": larger}))
     )
     assert one == two
@@ -263,3 +263,10 @@ def test_nothing_of_a_test_case_decides_the_training(storage, dataset):
 
 def test_blobs_are_named_in_results_not_carried(finished):
     assert all(len(json.dumps(r)) < 100_000 for r in finished.values())
+
+
+def test_a_trial_is_judged_after_a_share_of_the_steps():
+    settings = LoopSettings(steps=300, batch=8, crop_px=192, trial_share=1 / 3)
+    assert settings.for_trial().steps == 100
+    assert settings.for_trial().crop_px == 192
+    assert LoopSettings(steps=1, batch=1, crop_px=32, trial_share=0.1).for_trial().steps == 1
