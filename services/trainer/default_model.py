@@ -41,7 +41,7 @@ from intima.training.seeds import derive_seed
 FOLDER = Path(__file__).resolve().parents[2] / "intima" / "assets" / "default_model"
 ARCHITECTURE = ArchitectureSpec(name="unet_small", input_px=512)
 RESOLUTION = Resolution(mpp=1.5, pixel_scale=2 / 3)
-SETTINGS = LoopSettings(steps=150, batch=4, crop_px=192)
+SETTINGS = LoopSettings(steps=400, batch=4, crop_px=256)
 MEMBERS = 2
 HELD_OUT_SEED = 90_000
 HELD_OUT = 12
