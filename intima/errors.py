@@ -17,9 +17,7 @@ class IntimaError(Exception):
 
     code = "error"
 
-    def __init__(
-        self, message: str, *, code: str | None = None, hint: str = "", pointer: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None, hint: str = "", pointer: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code

@@ -14,8 +14,6 @@ from intima.contracts.dataset import label_schema
 from intima.contracts.model import ModelCard, ModelVersion
 from intima.contracts.segmentation import (
     Artefact,
-    Interval,
-    Measure,
     RegionSpec,
     SegmentationRequest,
     SegmentationResult,
@@ -30,6 +28,7 @@ from intima.geometry import MicronsPerPixel, Region, Size
 from intima.inference import LoadedModel, load_model
 from intima.labels import LabelSchema
 from intima.morphometry import class_areas, measure_vessels
+from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
 from intima.slides import Slide, open_slide, read_working
 from intima.slides.memory import crop_slide
 from intima.store.catalog import StoredSlide, segmentation_parameters
@@ -44,10 +43,6 @@ MAX_THUMBNAIL_PX = 1024
 MAX_ENLARGEMENT = 3.0
 """Slides coarser than the model's pixel size by more than this are refused."""
 FEW_WORKING_PX = 64
-INTERVAL_BASIS = (
-    "range over passes: each pass measured at the model's resolution and compared with the mean mask there; "
-    "not calibrated against truth"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,59 +273,15 @@ def _vessels(arrays: SegmentedSlide, *, frame: Frame, schema: LabelSchema, sampl
     native = measure_vessels(arrays.mask, schema=schema, mpp=frame.mpp)
     if not sampled:
         return native
-    return tuple(_with_intervals(v, arrays=arrays, frame=frame, schema=schema) for v in native)
-
-
-def _with_intervals(
-    vessel: VesselMeasures, *, arrays: SegmentedSlide, frame: Frame, schema: LabelSchema
-) -> VesselMeasures:
-    window = _working_window(vessel.bounds, frame)
-    scaled = frame.working_mpp
-    reference = _largest(arrays.working_mask[window], schema, scaled)
-    each = [_largest(labels[window], schema, scaled) for labels in arrays.pass_labels]
-    unit = 1.0 if frame.mpp is not None else frame.native.width / frame.working.width
-    measures = tuple(_interval(m, reference=reference, each=each, px=unit) for m in vessel.measures)
-    warnings = (*vessel.warnings, *_partial(vessel, each))
-    return vessel.model_copy(update={"measures": measures, "warnings": warnings})
-
-
-def _partial(vessel: VesselMeasures, each: list[dict[str, float]]) -> Iterator[str]:
-    """Tell for which measures the range rests on a part of the passes."""
-    defined = {m.name: sum(m.name in e for e in each) for m in vessel.measures if m.value is not None}
-    for count in sorted({n for n in defined.values() if n < len(each)}):
-        names = ", ".join(name for name, n in defined.items() if n == count)
-        basis = f"the range is over the other {count}" if count > 1 else "no range is given"
-        yield f"Undefined in {len(each) - count} of {len(each)} passes, so {basis}: {names}."
-
-
-_MARGIN_PX = 8
-
-
-def _working_window(bounds: RegionSpec, frame: Frame) -> tuple[slice, slice]:
-    fx, fy = frame.working.width / frame.native.width, frame.working.height / frame.native.height
-    x0, y0 = int(bounds.x * fx) - _MARGIN_PX, int(bounds.y * fy) - _MARGIN_PX
-    x1, y1 = int((bounds.x + bounds.width) * fx) + _MARGIN_PX, int((bounds.y + bounds.height) * fy) + _MARGIN_PX
-    return slice(max(0, y0), max(0, y1)), slice(max(0, x0), max(0, x1))
-
-
-def _largest(mask: LabelMask, schema: LabelSchema, mpp: MicronsPerPixel | None) -> dict[str, float]:
-    vessels = measure_vessels(mask, schema=schema, mpp=mpp)
-    return {m.name: m.value for m in vessels[0].measures if m.value is not None} if vessels else {}
-
-
-_POWER_OF_PX = {"px": 1, "px^2": 2}
-
-
-def _interval(measure: Measure, *, reference: dict[str, float], each: list[dict[str, float]], px: float) -> Measure:
-    """Move the spread of the passes around the mean mask's value at working resolution to the native value."""
-    centre = reference.get(measure.name)
-    values = [e[measure.name] for e in each if measure.name in e]
-    if measure.value is None or centre is None or len(values) < 2:
-        return measure
-    factor = px ** _POWER_OF_PX.get(measure.unit, 0)
-    low = measure.value + min(0.0, min(values) - centre) * factor
-    high = measure.value + max(0.0, max(values) - centre) * factor
-    return measure.model_copy(update={"interval": Interval(low=low, high=high)})
+    passes = Passes(
+        mean_mask=arrays.working_mask,
+        labels=arrays.pass_labels,
+        schema=schema,
+        mpp=frame.working_mpp,
+        scale_x=frame.working.width / frame.native.width,
+        scale_y=frame.working.height / frame.native.height,
+    )
+    return tuple(with_ranges(vessel, passes) for vessel in native)
 
 
 def _summary(arrays: SegmentedSlide, *, sampler: str, passes: int, card: ModelCard, classes: int) -> UncertaintySummary:

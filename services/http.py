@@ -1,5 +1,6 @@
 """What the HTTP doors share: problems by RFC 9457, request ids, time limits on bodies."""
 
+import ipaddress
 import logging
 import time
 import uuid
@@ -56,6 +57,24 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_defect)
     app.middleware("http")(_with_request_id)
+
+
+def refuse_open_bind(host: str, *, behind_proxy: bool) -> None:
+    """Raise Conflict when an address is not loopback and no trusted proxy stands in front."""
+    if behind_proxy or host == "localhost" or _is_loopback(host):
+        return
+    raise Conflict(
+        f"Refusing to listen on {host}: this version has no authentication.",
+        code="open_bind",
+        hint="Listen on 127.0.0.1, or put an authenticating proxy in front and set INTIMA_BEHIND_PROXY=true.",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _with_request_id(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

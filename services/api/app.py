@@ -1,6 +1,5 @@
 """Build the api: one FastAPI app from one settings object."""
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,11 +7,10 @@ import httpx
 from fastapi import FastAPI
 
 from intima import __version__
-from intima.errors import Conflict
 from services.api.dependencies import open_state
 from services.api.routes import benchmarks, datasets, health, jobs, models, segmentations, slides, verdicts
 from services.api.settings import Settings
-from services.http import BodyLimits, install_problem_handlers
+from services.http import BodyLimits, install_problem_handlers, refuse_open_bind
 
 _DESCRIPTION = (
     "Slides in; 4-class masks, uncertainty and arterial measures out. Benchmarks of segmentation models on a handful "
@@ -26,7 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         Conflict: asked to listen on an address other machines reach, without authentication in front.
     """
-    refuse_open_bind(settings)
+    refuse_open_bind(settings.host, behind_proxy=settings.behind_proxy)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,21 +49,3 @@ def create_app(settings: Settings) -> FastAPI:
     limits = {"/v1/datasets": settings.max_dataset_bytes}
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
     return app
-
-
-def refuse_open_bind(settings: Settings) -> None:
-    """Raise Conflict when the address is not loopback and no trusted proxy stands in front."""
-    loopback = settings.host == "localhost" or _is_loopback(settings.host)
-    if not loopback and not settings.behind_proxy:
-        raise Conflict(
-            f"Refusing to listen on {settings.host}: this version has no authentication.",
-            code="open_bind",
-            hint="Listen on 127.0.0.1, or put an authenticating proxy in front and set INTIMA_BEHIND_PROXY=true.",
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,14 +1,12 @@
 """Build the stats service: one FastAPI app from one settings object."""
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from intima import __version__
-from intima.errors import Conflict
-from services.http import BodyLimits, install_problem_handlers
+from services.http import BodyLimits, install_problem_handlers, refuse_open_bind
 from services.stats.dependencies import open_state
 from services.stats.routes import health, router
 from services.stats.settings import Settings
@@ -25,7 +23,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         Conflict: asked to listen on an address other machines reach, without authentication in front.
     """
-    refuse_open_bind(settings)
+    refuse_open_bind(settings.host, behind_proxy=settings.behind_proxy)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,21 +43,3 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, silence_s=settings.silence_s)
     return app
-
-
-def refuse_open_bind(settings: Settings) -> None:
-    """Raise Conflict when the address is not loopback and no trusted proxy stands in front."""
-    if settings.behind_proxy or settings.host == "localhost" or _is_loopback(settings.host):
-        return
-    raise Conflict(
-        f"Refusing to listen on {settings.host}: this version has no authentication.",
-        code="open_bind",
-        hint="Listen on 127.0.0.1, or put an authenticating proxy in front and set INTIMA_BEHIND_PROXY=true.",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -4,13 +4,15 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from services.api.app import refuse_open_bind
+from intima.errors import Conflict
+from services.api.app import create_app
 from services.api.settings import Settings
 from tests.builders import COLORS, dataset_zip, png, rings
 
@@ -211,14 +213,12 @@ def test_the_stats_service_away_is_a_503(client: TestClient) -> None:
     assert answer.json()["code"] == "stats_unavailable"
 
 
-def test_an_open_bind_is_refused() -> None:
-    from intima.errors import Conflict
-
-    for host in ("0.0.0.0", "192.0.2.7", "::"):
-        with pytest.raises(Conflict):
-            refuse_open_bind(Settings(host=host))
-    refuse_open_bind(Settings(host="::1"))
-    refuse_open_bind(Settings(host="0.0.0.0", behind_proxy=True))
+def test_an_open_bind_is_refused(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "192.0.2.7", "::", "example.org"):
+        with pytest.raises(Conflict, match="no authentication"):
+            create_app(Settings(host=host, data=tmp_path))
+    for fine in (Settings(host="::1", data=tmp_path), Settings(host="0.0.0.0", behind_proxy=True, data=tmp_path)):
+        assert create_app(fine).title
 
 
 def test_health(client: TestClient) -> None:

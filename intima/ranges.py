@@ -1,0 +1,87 @@
+"""The range of each measure over several passes: how much the ensemble and the orientations disagree on it.
+
+Each pass is measured at the model's working resolution and compared with the mean mask there; that difference is added
+to the measure of the native mask. The range always contains the measure. It is not calibrated against truth.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intima.arrays import LabelMask
+from intima.contracts.segmentation import Interval, Measure, RegionSpec, VesselMeasures
+from intima.geometry import MicronsPerPixel
+from intima.labels import LabelSchema
+from intima.morphometry import measure_vessels
+
+INTERVAL_BASIS = (
+    "range over passes: each pass measured at the model's resolution and compared with the mean mask there; "
+    "not calibrated against truth"
+)
+
+_MARGIN_PX = 8
+_POWER_OF_PX = {"px": 1, "px^2": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Masks of several passes at working resolution."""
+
+    mean_mask: LabelMask
+    """Of the mean over passes."""
+    labels: NDArray[np.uint8]
+    """(passes, height, width)."""
+    schema: LabelSchema
+    mpp: MicronsPerPixel | None
+    """Pixel size at working resolution."""
+    scale_x: float
+    """Working pixels per native pixel along x."""
+    scale_y: float
+    """Working pixels per native pixel along y."""
+
+
+def with_ranges(vessel: VesselMeasures, passes: Passes) -> VesselMeasures:
+    """Return a vessel of the native mask with the range of each measure, and with a warning where it is partial."""
+    window = _window(vessel.bounds, passes)
+    reference = _largest(passes.mean_mask[window], passes)
+    each = [_largest(labels[window], passes) for labels in passes.labels]
+    native_px = 1.0 if passes.mpp is not None else 1.0 / passes.scale_x
+    measures = tuple(_ranged(m, reference=reference, each=each, native_px=native_px) for m in vessel.measures)
+    return vessel.model_copy(update={"measures": measures, "warnings": (*vessel.warnings, *_partial(vessel, each))})
+
+
+def _partial(vessel: VesselMeasures, each: Sequence[dict[str, float]]) -> Iterator[str]:
+    """Tell for which measures the range rests on a part of the passes."""
+    defined = {m.name: sum(m.name in e for e in each) for m in vessel.measures if m.value is not None}
+    for count in sorted({n for n in defined.values() if n < len(each)}):
+        names = ", ".join(name for name, n in defined.items() if n == count)
+        basis = f"the range is over the other {count}" if count > 1 else "no range is given"
+        yield f"Undefined in {len(each) - count} of {len(each)} passes, so {basis}: {names}."
+
+
+def _window(bounds: RegionSpec, passes: Passes) -> tuple[slice, slice]:
+    """Return the vessel's surroundings in working pixels."""
+    left, top = int(bounds.x * passes.scale_x) - _MARGIN_PX, int(bounds.y * passes.scale_y) - _MARGIN_PX
+    right = int((bounds.x + bounds.width) * passes.scale_x) + _MARGIN_PX
+    bottom = int((bounds.y + bounds.height) * passes.scale_y) + _MARGIN_PX
+    return slice(max(0, top), max(0, bottom)), slice(max(0, left), max(0, right))
+
+
+def _largest(mask: LabelMask, passes: Passes) -> dict[str, float]:
+    vessels = measure_vessels(mask, schema=passes.schema, mpp=passes.mpp)
+    return {m.name: m.value for m in vessels[0].measures if m.value is not None} if vessels else {}
+
+
+def _ranged(
+    measure: Measure, *, reference: dict[str, float], each: Sequence[dict[str, float]], native_px: float
+) -> Measure:
+    centre = reference.get(measure.name)
+    values = [e[measure.name] for e in each if measure.name in e]
+    if measure.value is None or centre is None or len(values) < 2:
+        return measure
+    factor = native_px ** _POWER_OF_PX.get(measure.unit, 0)
+    low = measure.value + min(0.0, min(values) - centre) * factor
+    high = measure.value + max(0.0, max(values) - centre) * factor
+    return measure.model_copy(update={"interval": Interval(low=low, high=high)})
