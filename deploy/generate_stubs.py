@@ -15,6 +15,8 @@ from grpc_tools import protoc
 ROOT = Path(__file__).resolve().parents[1]
 PROTO = ROOT / "proto"
 STUBS = ROOT / "services" / "wire" / "v1"
+PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+"""Found beside this Python, so that the environment need not be activated."""
 
 
 def generate(out: Path) -> None:
@@ -23,6 +25,7 @@ def generate(out: Path) -> None:
     well_known = str(files("grpc_tools") / "_proto")
     arguments = [
         "protoc",
+        *(f"--plugin={name}={Path(sys.executable).parent / name}" for name in PLUGINS),
         f"--proto_path=services/wire={PROTO}",
         f"--proto_path={well_known}",
         f"--python_out={out}",
