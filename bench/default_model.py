@@ -4,12 +4,13 @@
 """
 
 import argparse
+import io
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SlideInfo
 from intima.inference import LoadedModel, load_model
@@ -22,6 +23,7 @@ from intima.store.storage import Storage, open_storage
 
 UNSEEN_SEED = 987_654
 SIZE_PX, MPP = 768, 1.0
+PANEL_PX = 480
 TRUTHS = {
     "lumen_area": "lumen_um2",
     "neointimal_area": "neointima_um2",
@@ -66,11 +68,21 @@ def main() -> int:
 
 
 def write_images(storage: Storage, phantom: Phantom, result: SegmentationResult, folder: Path) -> None:
-    """Write the overlay and the uncertainty map."""
-    for artefact in result.artefacts:
-        if artefact.name in {"overlay.png", "uncertainty.png"}:
-            (folder / f"default-model-{artefact.name}").write_bytes(storage.blobs.read(artefact.sha256))
-    Image.fromarray(phantom.image).save(folder / "default-model-image.png")
+    """Write image, overlay and uncertainty side by side, each with its caption, as docs/images/segmented.png."""
+    found = {a.name: storage.blobs.read(a.sha256) for a in result.artefacts}
+    panels = [
+        ("synthetic EVG artery, not in training", Image.fromarray(phantom.image)),
+        ("mask of the default model", Image.open(io.BytesIO(found["overlay.png"])).convert("RGB")),
+        ("predictive entropy", Image.open(io.BytesIO(found["uncertainty.png"])).convert("RGB")),
+    ]
+    scaled = [(text, p.resize((round(p.width * PANEL_PX / p.height), PANEL_PX))) for text, p in panels]
+    sheet = Image.new("RGB", (sum(p.width + 8 for _, p in scaled), PANEL_PX + 22), "white")
+    left = 0
+    for text, panel in scaled:
+        sheet.paste(panel, (left, 22))
+        ImageDraw.Draw(sheet).text((left + 4, 4), text, fill="black", font_size=14)
+        left += panel.width + 8
+    sheet.save(folder / "segmented.png", optimize=True)
 
 
 def table(rows: list[tuple[Phantom, SegmentationResult]]) -> list[str]:
