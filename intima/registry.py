@@ -9,8 +9,11 @@ from intima.errors import Conflict, NotFound
 from intima.store import models
 from intima.store.storage import Storage
 
-DEFAULT_MODEL = "phantom-unet"
+SHIPPED_NAME = "phantom-unet"
 """Name of the model that comes with Intima, trained on synthetic arteries."""
+SHIPPED_ALIAS = "shipped"
+DEFAULT_MODEL = f"{SHIPPED_NAME}@{SHIPPED_ALIAS}"
+"""What is used where a request names no model: the shipped version, also when a user publishes under its name."""
 _ASSETS = "assets/default_model"
 
 
@@ -46,7 +49,7 @@ def read_members(storage: Storage, card: ModelCard) -> Iterator[bytes]:
 
 
 def publish_default(storage: Storage) -> ModelVersion:
-    """Publish the model that comes with Intima; does nothing where it is there.
+    """Publish the model that comes with Intima and point the alias "shipped" at it.
 
     Raises:
         NotFound: the package holds no default model.
@@ -58,7 +61,9 @@ def publish_default(storage: Storage) -> ModelVersion:
     card = ModelCard.model_validate_json(folder.joinpath("card.json").read_bytes())
     for position, member in enumerate(card.members):
         _store_member(storage, folder, position=position, sha256=member.onnx_sha256)
-    return publish(storage, card)
+    version = publish(storage, card)
+    with storage.writing() as connection:
+        return models.set_alias(connection, name=version.name, alias=SHIPPED_ALIAS, version=version.version)
 
 
 def _store_member(storage: Storage, folder: Traversable, *, position: int, sha256: str) -> None:

@@ -49,6 +49,9 @@ HANDLERS: Mapping[str, str] = {
 PRELOAD: Mapping[str, Sequence[str]] = {"training": ("intima.benchmark",), "inference": ("intima.segmentation",)}
 """Heavy modules by queue, imported once in the server that children are forked from."""
 
+UNIT_THREADS = 1
+"""Threads of one unit's arithmetic: always the same, so that a benchmark has the same digits on any number of slots."""
+
 _log = logging.getLogger("intima.runner")
 
 
@@ -83,7 +86,7 @@ def execute_claim(
     handlers: Mapping[str, str] = HANDLERS,
     send: Send = send_nothing,
     pace: Pace = PACE,
-    threads: int = 1,
+    threads: int = UNIT_THREADS,
     stop: threading.Event | None = None,
 ) -> Outcome:
     """Run one claimed unit in a child process, heartbeat while it runs, publish its result under the fence.
@@ -216,12 +219,10 @@ def run_local(
 
     Null slots takes one per core. Units that run at the stop are given back untried.
     """
-    cores = usable_cores()
-    parallel = slots or cores
+    parallel = slots or usable_cores()
     heavy = [m for q in queues for m in PRELOAD[q]] if preload is None else list(preload)
     prepare_children(["services.runner", *heavy])
     owner = identity()
-    threads = max(1, cores // parallel)
 
     def run_next() -> bool:
         with storage.reading() as connection:
@@ -232,7 +233,7 @@ def run_local(
             claim = ledger.claim_next(connection, owner=owner, queues=queues, lease_s=pace.lease_s)
         if claim is None:
             return False
-        execute_claim(storage, claim, handlers=handlers, pace=pace, threads=threads, stop=stop)
+        execute_claim(storage, claim, handlers=handlers, pace=pace, stop=stop)
         return True
 
     def sweep() -> bool:

@@ -114,8 +114,7 @@ def run_unit(
             claim = ledger.claim_unit(connection, unit_id, owner=identity(), lease_s=pace.lease_s)
         if claim is None:
             return "refused"
-        threads = max(1, usable_cores() // (settings.slots or usable_cores()))
-        return execute_claim(storage, claim, handlers=handlers, send=send, pace=pace, threads=threads)
+        return execute_claim(storage, claim, handlers=handlers, send=send, pace=pace)
     except MemoryError as error:
         raise OutOfMemory(f"Unit {unit_id} ran out of memory in its worker.") from error
 

@@ -26,7 +26,7 @@ from intima.inference import load_onnx
 from intima.labels import ARTERY
 from intima.metrics import MACRO, score_case
 from intima.phantom import NamedSpec, Phantom, Shift, draw_specs, phantom_cases
-from intima.registry import DEFAULT_MODEL
+from intima.registry import SHIPPED_NAME
 from intima.tiling import resample_image, to_tile_batch
 from intima.training.card import write_card
 from intima.training.data import Resolution, TrainingCase, resample_mask
@@ -176,7 +176,7 @@ def make_card(
 ) -> ModelCard:
     """Write the card."""
     return write_card(
-        DEFAULT_MODEL,
+        SHIPPED_NAME,
         architecture=ARCHITECTURE,
         dataset=described_dataset(),
         resolution=RESOLUTION,

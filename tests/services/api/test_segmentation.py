@@ -238,3 +238,14 @@ def test_work_that_no_request_should_wait_for_is_a_job(client: TestClient, model
     assert answer.status_code == 422
     assert answer.json()["code"] == "image_too_large"
     assert "/segmentations" in answer.json()["errors"][0]["hint"]
+
+
+def test_publishing_under_the_shipped_name_does_not_replace_the_default(
+    client: TestClient, storage: Storage, artery: bytes
+) -> None:
+    before = client.get("/readyz").json()["default_model"]
+    ours = publish_color_model(storage, name="phantom-unet", mpp=2.0)
+    assert client.get("/v1/models/phantom-unet").json()["version"] == ours.partition("@")[2]
+    answer = client.post("/v1/segment", files={"file": ("a.png", artery)}, data={"mpp": "2.0"}).json()
+    assert answer["model"] == before
+    assert client.get("/readyz").json()["default_model"] == before

@@ -13,7 +13,7 @@ from intima.labels import ARTERY
 from intima.metrics import MACRO, score_case
 from intima.morphometry import measure_vessels
 from intima.phantom import draw_specs, render
-from intima.registry import DEFAULT_MODEL
+from intima.registry import SHIPPED_NAME
 from intima.tiling import resample_image
 from intima.training.scoring import Tiling, predict_mask
 from services.trainer import default_model
@@ -39,7 +39,7 @@ def test_files_are_those_of_the_card_and_small(card, members):
 
 
 def test_the_card_says_what_it_is(card):
-    assert card.name == DEFAULT_MODEL
+    assert card.name == SHIPPED_NAME
     assert card.synthetic
     assert "synthetic" in card.dataset
     assert card.parity_max_abs < 1e-3
