@@ -137,7 +137,7 @@ def segment_slide(client: httpx.Client, model: str) -> None:
 
 def slide_lines(view: dict[str, Any]) -> Iterator[str]:
     """Yield timings, class areas, uncertainty and artefacts."""
-    yield f"timings {view['timings_s']}"
+    yield f"timings {view['timings']}"
     yield "areas " + ", ".join(f"{a['name']} {100 * a['fraction']:.1f} %" for a in view["result"]["areas"])
     yield f"uncertainty {view['result']['uncertainty']}"
     yield "artefacts " + ", ".join(f"{a['name']} {a['bytes'] / 1e3:.0f} kB" for a in view["artefacts"])

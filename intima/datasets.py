@@ -51,7 +51,7 @@ def import_dataset(archive: Path, storage: Storage) -> ImportedDataset:
         cases = [
             _store(storage, case, pair, size) for case, pair, size in zip(manifest.cases, files, sizes, strict=True)
         ]
-    _refuse_duplicates(cases)
+    _refuse_duplicates(cases, [report.pixels_sha256 for report in sizes])
     dataset = _dataset(manifest, tuple(cases))
     with storage.writing() as connection:
         stored = catalog.add_dataset(connection, dataset)
@@ -62,8 +62,7 @@ def import_dataset(archive: Path, storage: Storage) -> ImportedDataset:
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(archive) as bundle:
-            if len(bundle.infolist()) > MAX_ENTRIES:
-                raise Invalid(f"Got {len(bundle.infolist())} files in the zip; the limit is {MAX_ENTRIES}.")
+            _check_entries(bundle.infolist())
             yield bundle
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise Invalid(
@@ -72,6 +71,19 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
             hint="Send a plain, unencrypted zip with manifest.json, images and masks.",
             pointer="/file",
         ) from error
+
+
+def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise Invalid(f"Got {len(entries)} files in the zip; the limit is {MAX_ENTRIES}.", code="too_large")
+    strange = next((e for e in entries if e.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}), None)
+    if strange is not None:
+        raise Invalid(
+            f"{strange.filename!r} is compressed in a way other than deflate.",
+            code="bad_zip",
+            hint="Make a plain zip (stored or deflated).",
+            pointer="/file",
+        )
 
 
 def _manifest(bundle: zipfile.ZipFile) -> DatasetManifest:
@@ -170,14 +182,14 @@ def _store(storage: Storage, case: CaseSpec, files: CaseFiles, report: CaseRepor
     )
 
 
-def _refuse_duplicates(cases: Sequence[StoredCase]) -> None:
+def _refuse_duplicates(cases: Sequence[StoredCase], pixels_sha256: Sequence[str]) -> None:
     """The same pixels twice would stand on both sides of a split."""
     first: dict[str, str] = {}
-    for position, case in enumerate(cases):
-        other = first.setdefault(case.image_sha256, case.case)
+    for position, (case, pixels) in enumerate(zip(cases, pixels_sha256, strict=True)):
+        other = first.setdefault(pixels, case.case)
         if other != case.case:
             raise Invalid(
-                f"Images {other!r} and {case.case!r} are the same file.",
+                f"Images {other!r} and {case.case!r} show the same pixels.",
                 code="duplicate_image",
                 hint="Keep one of them: a copy on both sides of a split makes scores too good.",
                 pointer=f"/cases/{position}/image",

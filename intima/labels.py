@@ -9,6 +9,9 @@ LUMEN = "lumen"
 NEOINTIMA = "neointima"
 MEDIA = "media"
 
+MACRO = "macro"
+"""In scores: the mean over foreground classes; no class may have this name."""
+
 _MAX_CLASSES = 64
 
 
@@ -40,6 +43,10 @@ class LabelSchema:
             raise Invalid(f"Got {len(self.classes)} classes; need 2 to {_MAX_CLASSES}.", pointer="/classes")
         if [c.index for c in self.classes] != list(range(len(self.classes))):
             raise Invalid("Class indices must be 0, 1, 2, ... without gaps.", pointer="/classes")
+        if any(c.name.casefold() == MACRO for c in self.classes):
+            raise Invalid(
+                f"A class may not be named {MACRO!r}: scores use it for the mean over classes.", pointer="/classes"
+            )
         if len({c.name for c in self.classes}) != len(self.classes):
             raise Invalid("Class names must be unique.", pointer="/classes")
 

@@ -24,9 +24,8 @@ from scipy import ndimage
 
 from intima.arrays import BinaryMask, FloatVector, LabelMask
 from intima.errors import Invalid
-from intima.labels import LUMEN, MEDIA, NEOINTIMA, LabelSchema
+from intima.labels import LUMEN, MACRO, MEDIA, NEOINTIMA, LabelSchema
 
-MACRO = "macro"
 """Class name of a score that is the mean over foreground classes, or that belongs to the whole case."""
 
 

@@ -22,6 +22,7 @@ INTERVAL_BASIS = (
 )
 
 _MARGIN_PX = 8
+_SAME_VESSEL = 0.3
 _POWER_OF_PX = {"px": 1, "px^2": 2}
 
 
@@ -45,8 +46,8 @@ class Passes:
 def with_ranges(vessel: VesselMeasures, passes: Passes) -> VesselMeasures:
     """Return a vessel of the native mask with the range of each measure, and with a warning where it is partial."""
     window = _window(vessel.bounds, passes)
-    reference = _largest(passes.mean_mask[window], passes)
-    each = [_largest(labels[window], passes) for labels in passes.labels]
+    reference = _same_vessel(passes.mean_mask[window], vessel.bounds, window=window, passes=passes)
+    each = [_same_vessel(m[window], vessel.bounds, window=window, passes=passes) for m in passes.labels]
     native_px = 1.0 if passes.mpp is not None else 1.0 / passes.scale_x
     measures = tuple(_ranged(m, reference=reference, each=each, native_px=native_px) for m in vessel.measures)
     return vessel.model_copy(update={"measures": measures, "warnings": (*vessel.warnings, *_partial(vessel, each))})
@@ -69,9 +70,27 @@ def _window(bounds: RegionSpec, passes: Passes) -> tuple[slice, slice]:
     return slice(max(0, top), max(0, bottom)), slice(max(0, left), max(0, right))
 
 
-def _largest(mask: LabelMask, passes: Passes) -> dict[str, float]:
-    vessels = measure_vessels(mask, schema=passes.schema, mpp=passes.mpp)
-    return {m.name: m.value for m in vessels[0].measures if m.value is not None} if vessels else {}
+def _same_vessel(
+    mask: LabelMask, bounds: RegionSpec, *, window: tuple[slice, slice], passes: Passes
+) -> dict[str, float]:
+    """Measure the vessel of a window whose bounds overlap those of the native vessel most; nothing where none does."""
+    rows, columns = window
+    left, top = bounds.x * passes.scale_x - columns.start, bounds.y * passes.scale_y - rows.start
+    box = (left, top, left + bounds.width * passes.scale_x, top + bounds.height * passes.scale_y)
+    found = measure_vessels(mask, schema=passes.schema, mpp=passes.mpp)
+    best = max(found, key=lambda vessel: _overlap(vessel.bounds, box), default=None)
+    if best is None or _overlap(best.bounds, box) < _SAME_VESSEL:
+        return {}
+    return {m.name: m.value for m in best.measures if m.value is not None}
+
+
+def _overlap(bounds: RegionSpec, box: tuple[float, float, float, float]) -> float:
+    """Return intersection over union of two boxes."""
+    left, top, right, bottom = box
+    width = min(right, bounds.x + bounds.width) - max(left, bounds.x)
+    height = min(bottom, bounds.y + bounds.height) - max(top, bounds.y)
+    shared = max(0.0, width) * max(0.0, height)
+    return shared / (bounds.width * bounds.height + (right - left) * (bottom - top) - shared)
 
 
 def _ranged(

@@ -26,6 +26,8 @@ from intima.contracts.dataset import Dataset
 from intima.errors import Invalid
 from intima.folds import kfold_splits, leave_one_out_splits
 
+MAX_UNITS = 20_000
+MAX_NEEDS = 2_000_000
 TRIALS: dict[Preset, int] = {"quick": 2, "standard": 20, "paper": 200}
 """Search trials per study where the spec names none."""
 
@@ -39,6 +41,7 @@ def plan_benchmark(spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str) -> 
     _refuse_unavailable(spec)
     splits = plan_splits(spec, dataset=dataset)
     _refuse_unsearchable(spec, splits=splits, dataset=dataset)
+    _refuse_huge(spec, splits=len(splits))
     units: list[UnitPlan] = []
     for label, architecture in label_architectures(spec.architectures).items():
         units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
@@ -103,6 +106,21 @@ def _refuse_unsearchable(spec: BenchmarkSpec, *, splits: Sequence[Split], datase
             f"Got {len(dataset.subjects)} subjects; a nested search needs 2 in every outer training set.",
             code="too_few_subjects",
             hint="Add subjects, or set search.trials to 0.",
+            pointer="/search/trials",
+        )
+
+
+def _refuse_huge(spec: BenchmarkSpec, *, splits: int) -> None:
+    """Refuse a plan that the ledger could only write by keeping every worker waiting."""
+    trials, folds = trial_count(spec), splits * len(spec.seeds)
+    studies = folds + 1 if spec.search.nested else 1
+    units = len(spec.architectures) * (studies * trials + folds + spec.members + 1)
+    needs = len(spec.architectures) * studies * (trials + 1) * trials // 2
+    if units > MAX_UNITS or needs > MAX_NEEDS:
+        raise Invalid(
+            f"Got a benchmark of {units} units with {needs} dependences; the limits are {MAX_UNITS} and {MAX_NEEDS}.",
+            code="benchmark_too_large",
+            hint="Take fewer trials, repeats, seeds or architectures, or submit several benchmarks.",
             pointer="/search/trials",
         )
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -54,6 +55,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(IntimaError, _on_intima_error)
     app.add_exception_handler(RequestValidationError, _on_request_validation)
     app.add_exception_handler(ValidationError, _on_contract_validation)
+    app.add_exception_handler(UnicodeEncodeError, _on_bad_text)
+    app.add_exception_handler(PydanticSerializationError, _on_bad_text)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_defect)
     app.middleware("http")(_with_request_id)
@@ -121,6 +124,12 @@ def _on_request_validation(request: Request, exc: Exception) -> Response:
 def _on_contract_validation(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ValidationError)
     return _invalid(request, exc.errors(include_url=False, include_context=False))
+
+
+def _on_bad_text(request: Request, _exc: Exception) -> Response:
+    """A text of the request holds half of a surrogate pair, which no file and no database can keep."""
+    detail = "A text in the request is not valid Unicode (a lone surrogate)."
+    return problem(422, code="bad_text", title="Invalid", detail=detail, request_id=request_id_of(request))
 
 
 def _invalid(request: Request, found: Sequence[Any]) -> Response:

@@ -195,10 +195,11 @@ def sweep_once(storage: Storage, *, send: Send, queued: Mapping[str, int] | None
     and then nothing is announced.
     """
     with storage.writing() as connection:
-        for owner in ledger.running_owners(connection):
-            if is_gone(owner):
-                ledger.expire_owner(connection, owner)
         ledger.expire_leases(connection)
+    with storage.writing() as connection:
+        gone = [owner for owner in ledger.running_owners(connection) if is_gone(owner)]
+        if sum(ledger.expire_owner(connection, owner) for owner in gone):
+            ledger.expire_leases(connection)
     if queued is not None:
         with storage.writing() as connection:
             refs = ledger.sweep(connection, queued=queued)
@@ -275,8 +276,9 @@ def identity() -> str:
 
 def is_gone(owner: str) -> bool:
     """Tell whether an owner is a process of this machine that no longer runs; False where that cannot be known."""
-    here, pid, started = owner.rsplit("/", 2)
-    return here == _pid_space() and pid.isdigit() and _started_at(int(pid)) != started
+    here, _, rest = owner.rpartition("/")
+    here, _, pid = here.rpartition("/")
+    return bool(here) and here == _pid_space() and pid.isdigit() and _started_at(int(pid)) != rest
 
 
 def _pid_space() -> str:

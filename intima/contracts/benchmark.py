@@ -64,7 +64,7 @@ Preset = Literal["quick", "standard", "paper"]
 class BenchmarkSpec(Contract):
     """A benchmark job as submitted."""
 
-    dataset: str
+    dataset: Name
     architectures: tuple[Architecture, ...] = Field(min_length=1, max_length=50)
     protocols: tuple[Protocol, ...] = Field(min_length=1, max_length=10)
     search: SearchSpec = SearchSpec()

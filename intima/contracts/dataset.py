@@ -7,7 +7,9 @@ from pydantic import Field, StringConstraints, model_validator
 from intima.contracts._base import Contract
 from intima.labels import LabelSchema, TissueClass
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 PixelSize = Annotated[float, Field(ge=0.01, le=1000.0)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

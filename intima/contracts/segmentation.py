@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from intima.contracts._base import Contract
-from intima.contracts.dataset import PixelSize, Sha256
+from intima.contracts.dataset import Name, PixelSize, Sha256
 
 
 class RegionSpec(Contract):
@@ -29,7 +29,7 @@ class UncertaintySpec(Contract):
 class SegmentationRequest(Contract):
     """Body of POST /v1/slides/{id}/segmentations."""
 
-    model: str
+    model: Name
     region: RegionSpec | None = None
     uncertainty: UncertaintySpec = UncertaintySpec()
     precision: Literal["auto", "fp32"] = "auto"

@@ -1,5 +1,6 @@
 """What runs inside the decode child: limits first, then one task, answers as JSON."""
 
+import hashlib
 import json
 import logging
 import sys
@@ -109,7 +110,9 @@ def _case(pair: Json) -> Json:
             hint="Export the mask at the image's full resolution.",
         )
     indices, counts = np.unique(mask, return_counts=True)
-    return {"info": info.model_dump(), "pixels": dict(zip(indices.tolist(), counts.tolist(), strict=True))}
+    digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
+    pixels = dict(zip(indices.tolist(), counts.tolist(), strict=True))
+    return {"info": info.model_dump(), "pixels_sha256": digest, "pixels": pixels}
 
 
 TASKS: dict[str, Callable[[Json], Iterator[Json]]] = {

@@ -69,6 +69,8 @@ class CaseReport:
     image: SlideInfo
     size: Size
     """The same for image and mask."""
+    pixels_sha256: str
+    """Of the decoded image, its size included: the same for one picture in two files."""
     pixels: dict[int, int]
     """Pixels of the mask per class index, of the indices that occur."""
 
@@ -124,7 +126,9 @@ def _inspect_until_death(pairs: Sequence[CaseFiles], limits: Limits) -> Iterator
 def _case_report(answer: Json) -> CaseReport:
     info = SlideInfo.model_validate(answer["info"])
     pixels = {int(index): int(count) for index, count in answer["pixels"].items()}
-    return CaseReport(image=info, size=Size(info.width, info.height), pixels=pixels)
+    return CaseReport(
+        image=info, size=Size(info.width, info.height), pixels_sha256=answer["pixels_sha256"], pixels=pixels
+    )
 
 
 def _array(kind: str, path: Path, *, name: str, max_pixels: int, limits: Limits) -> Any:

@@ -55,6 +55,12 @@ def job_payload(conn: Connection, job_id: str) -> Json:
     return payload
 
 
+def last_success(conn: Connection, result_url: str) -> str | None:
+    """Return the newest succeeded job with this result, or null: what a job that runs again still has to show."""
+    done = select(jobs.c.id).where(jobs.c.result_url == result_url, jobs.c.state == "succeeded")
+    return conn.execute(done.order_by(jobs.c.finished_at.desc()).limit(1)).scalar()
+
+
 def queue_depth(conn: Connection) -> dict[str, int]:
     """Return the number of ready units by queue."""
     ready = select(units.c.queue, func.count()).where(units.c.state == "ready").group_by(units.c.queue)

@@ -195,5 +195,5 @@ def _segmentation(row: Row[tuple[object, ...]]) -> StoredSegmentation:
 
 
 def segmentation_parameters(payload: SegmentPayload) -> Json:
-    """Return what decides the pixels of a segmentation besides slide content and model."""
-    return payload.model_dump(mode="json", include={"mpp", "region", "uncertainty"})
+    """Return what decides a segmentation, its provenance included, besides slide content and model."""
+    return payload.model_dump(mode="json", include={"mpp", "region", "uncertainty", "subject", "slide_name"})

@@ -24,7 +24,16 @@ from intima.store._sweep import (
     sweep,
     take_unsent,
 )
-from intima.store._views import job_payload, list_jobs, queue_depth, read_events, read_job, read_units, results_of
+from intima.store._views import (
+    job_payload,
+    last_success,
+    list_jobs,
+    queue_depth,
+    read_events,
+    read_job,
+    read_units,
+    results_of,
+)
 
 __all__ = [
     "RESEND_AFTER_S",
@@ -42,6 +51,7 @@ __all__ = [
     "fail_attempt",
     "heartbeat",
     "job_payload",
+    "last_success",
     "list_jobs",
     "publish",
     "queue_depth",

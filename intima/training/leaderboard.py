@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scipy import stats
 
 from intima.contracts.benchmark import LeaderboardEntry, ScoreRow
-from intima.metrics import MACRO
+from intima.labels import MACRO
 
 METRIC = "dice"
 

@@ -9,7 +9,8 @@ import numpy as np
 from intima.arrays import LabelMask, Predict, RgbImage
 from intima.contracts.dataset import Dataset, StoredCase, label_schema
 from intima.geometry import Size
-from intima.metrics import MACRO, CaseScore, score_case
+from intima.labels import MACRO
+from intima.metrics import CaseScore, score_case
 from intima.store.storage import Storage
 from intima.tiling import predict_image, upsample_logits
 from intima.training.data import Resolution, read_truth, read_working_image

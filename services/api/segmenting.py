@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from intima.arrays import Json
 from intima.contracts.benchmark import UnitPlan
-from intima.contracts.job import JobState
-from intima.contracts.segmentation import SegmentationRequest, SegmentPayload
+from intima.contracts.job import JobState, JobView
+from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SegmentPayload
 from intima.errors import Conflict, IntimaError, Invalid, Unavailable
 from intima.segmentation import plan_frame, plan_segmentation, segment_slide
 from intima.slides.isolation import decode_image_isolated
@@ -17,13 +17,20 @@ from intima.store.catalog import StoredSlide
 from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
 from intima.store.requests import recall_response, remember_response
+from intima.store.storage import Storage
 from intima.store.work import Report
 from intima.uncertainty import plan_passes
 from services.api.dependencies import State, Transaction, send_ready
 from services.api.settings import Settings
+from services.runner import identity
 
 UNIT = "segment"
 _REUSABLE = {"queued", "validating", "running", "succeeded"}
+
+
+def result_url(segmentation_id: str) -> str:
+    """Return where a segmentation is read; its jobs name it as their result."""
+    return f"/v1/segmentations/{segmentation_id}"
 
 
 class Started(BaseModel):
@@ -47,33 +54,47 @@ def start_segmentation(
         Conflict: the idempotency key was used for another body.
     """
     with state.storage.writing() as connection:
-        started = _once(connection, slide_id=slide_id, request=request, key=idempotency_key)
+        started = _once(connection, state.storage, slide_id=slide_id, request=request, key=idempotency_key)
     send_ready(state)
     return started
 
 
-def _once(connection: Transaction, *, slide_id: str, request: SegmentationRequest, key: str | None) -> Started:
+def _once(
+    connection: Transaction, storage: Storage, *, slide_id: str, request: SegmentationRequest, key: str | None
+) -> Started:
     route, body = f"create_segmentation/{slide_id}", contract_sha256(request)
     known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
     if known is not None:
         return started_now(connection, Started.model_validate(known.response))
-    started = find_or_create(connection, slide_id=slide_id, request=request)
+    started = find_or_create(connection, storage, slide_id=slide_id, request=request)
     if key is not None:
         response = started.model_dump(mode="json")
         remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
     return started
 
 
-def find_or_create(connection: Transaction, *, slide_id: str, request: SegmentationRequest) -> Started:
+def find_or_create(
+    connection: Transaction, storage: Storage, *, slide_id: str, request: SegmentationRequest
+) -> Started:
     """Return the running or finished segmentation of this identity, or a new one in the queue."""
     slide = catalog.get_slide(connection, slide_id)
+    if not storage.blobs.exists(slide.sha256):
+        raise Conflict("The bytes of this slide are gone.", code="blob_missing", hint="Upload the file again.")
     payload = plan_segmentation(slide, models.get_model(connection, request.model), request)
     known = catalog.find_segmentation(connection, payload.segmentation)
     if known is not None and not request.force:
         view = ledger.read_job(connection, known.job_id)
-        if view.state in _REUSABLE:
+        if view.state in _REUSABLE and _is_whole(connection, storage, view):
             return Started(id=known.id, job=known.job_id, state=view.state)
     return _create(connection, payload)
+
+
+def _is_whole(connection: Transaction, storage: Storage, job: JobView) -> bool:
+    """Tell whether every file of a finished segmentation is still there; one that is not finished is."""
+    if job.state != "succeeded":
+        return True
+    result = SegmentationResult.model_validate(ledger.results_of(connection, job.id, [UNIT])[UNIT])
+    return all(storage.blobs.exists(a.sha256) for a in result.artefacts)
 
 
 def _create(connection: Transaction, payload: SegmentPayload) -> Started:
@@ -84,7 +105,7 @@ def _create(connection: Transaction, payload: SegmentPayload) -> Started:
         kind="segmentation",
         units=[unit],
         payload=body,
-        result_url=f"/v1/segmentations/{payload.segmentation}",
+        result_url=result_url(payload.segmentation),
     )
     catalog.add_segmentation(
         connection, segmentation_id=payload.segmentation, slide=payload.slide, job_id=job_id, payload=payload
@@ -100,7 +121,7 @@ def started_now(connection: Transaction, started: Started) -> Started:
 LEASE_S = 60.0
 BEAT_S = 2.0
 WAIT_S = 120.0
-OWNER = "api: in the request"
+_FINISHED_POLL_S = 0.2
 _FINAL = {"succeeded", "failed", "canceled"}
 
 
@@ -113,14 +134,15 @@ def segment_in_request(state: State, slide: StoredSlide, request: SegmentationRe
         Invalid: the image or the request cannot be used.
         Unavailable: somebody else works on the same segmentation and is not done in time.
     """
-    with state.storage.writing() as connection:
+    with state.storage.reading() as connection:
         _refuse_large(connection, state.settings, slide=slide, request=request)
-        started = find_or_create(connection, slide_id=slide.id, request=request)
-        claim = _claim(connection, started.job) if started.state == "queued" else None
-    if claim is not None:
-        with state.slots:
+    with state.slots:
+        with state.storage.writing() as connection:
+            started = find_or_create(connection, state.storage, slide_id=slide.id, request=request)
+            claim = _claim(connection, started.job) if started.state == "queued" else None
+        if claim is not None:
             _run(state, slide, claim)
-    elif started.state != "succeeded":
+    if started.state != "succeeded":
         _wait(state, started.job)
     return started.id
 
@@ -144,20 +166,32 @@ def _refuse_large(
 
 def _claim(connection: Transaction, job_id: str) -> Claim | None:
     refs = ledger.take_unsent(connection, job_id)
-    return ledger.claim_unit(connection, refs[0].unit_id, owner=OWNER, lease_s=LEASE_S) if refs else None
+    return ledger.claim_unit(connection, refs[0].unit_id, owner=identity(), lease_s=LEASE_S) if refs else None
 
 
 def _run(state: State, slide: StoredSlide, claim: Claim) -> None:
+    """Do the claimed unit and write how it ended; a unit that was canceled or lost is left to who holds it."""
     try:
         result = _segment(state, slide, claim)
+    except _Stopped:
+        return
     except IntimaError as error:
-        with state.storage.writing() as connection:
-            retry = not isinstance(error, Invalid | Conflict)
-            ledger.fail_attempt(connection, claim, code=error.code, message=error.message, retryable=retry)
+        _fail(state, claim, code=error.code, message=error.message)
+        raise
+    except Exception as error:  # the task wrapper: whatever it was, the unit must not stay running
+        _fail(state, claim, code="defect", message=f"{type(error).__name__}: {error}")
         raise
     with state.storage.writing() as connection:
-        if not ledger.publish(connection, claim, result=result):
-            raise Conflict("The job was canceled while it ran.", code="canceled")
+        ledger.publish(connection, claim, result=result)
+
+
+class _Stopped(Exception):
+    """The claim holds no more, or the job is being canceled."""
+
+
+def _fail(state: State, claim: Claim, *, code: str, message: str) -> None:
+    with state.storage.writing() as connection:
+        ledger.fail_attempt(connection, claim, code=code, message=message, retryable=False)
 
 
 def _segment(state: State, slide: StoredSlide, claim: Claim) -> Json:
@@ -185,8 +219,10 @@ def _beater(state: State, claim: Claim) -> Report:
         last = time.monotonic()
         with state.storage.writing() as connection:
             answer = ledger.heartbeat(connection, claim, lease_s=LEASE_S, fraction=fraction, message=message)
+        if answer == "cancel":
+            _fail(state, claim, code="canceled", message="canceled while it ran")
         if answer != "go_on":
-            raise Conflict("The job was canceled while it ran.", code="canceled")
+            raise _Stopped
 
     return report
 
@@ -195,7 +231,15 @@ def _wait(state: State, job_id: str) -> None:
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         with state.storage.reading() as connection:
-            if ledger.read_job(connection, job_id).state in _FINAL:
-                return
-        time.sleep(0.2)
+            job = ledger.read_job(connection, job_id)
+        if job.state == "succeeded":
+            return
+        if job.state in _FINAL:
+            why = job.error.message if job.error is not None else f"it was {job.state}"
+            raise Conflict(
+                f"The segmentation did not finish: {why}",
+                code="segmentation_failed" if job.state == "failed" else "canceled",
+                hint=f"See /v1/jobs/{job_id}; POST /v1/jobs/{job_id}/retry tries again.",
+            )
+        time.sleep(_FINISHED_POLL_S)
     raise Unavailable("The same segmentation is still running elsewhere.", hint=f"Watch /v1/jobs/{job_id}.")

@@ -23,8 +23,8 @@ from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.model import Member, ModelCard, ProtocolScore
 from intima.geometry import Size
 from intima.inference import load_onnx
-from intima.labels import ARTERY
-from intima.metrics import MACRO, score_case
+from intima.labels import ARTERY, MACRO
+from intima.metrics import score_case
 from intima.phantom import NamedSpec, Phantom, Shift, draw_specs, phantom_cases
 from intima.registry import SHIPPED_NAME
 from intima.tiling import resample_image, to_tile_batch

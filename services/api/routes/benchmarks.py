@@ -27,7 +27,8 @@ class BenchmarkStarted(BaseModel):
     id: str
     """The benchmark: GET /v1/benchmarks/{id}."""
     job: str
-    """The job: GET /v1/jobs/{job}."""
+    """The job, under the same id: GET /v1/jobs/{job}."""
+    state: JobState
     units: int
 
 
@@ -102,9 +103,10 @@ def _create(connection: Transaction, spec: BenchmarkSpec) -> BenchmarkStarted:
         units=units,
         payload=spec.model_dump(mode="json"),
         result_url=f"/v1/benchmarks/{benchmark_id}",
+        job_id=benchmark_id,
     )
     catalog.add_benchmark(connection, benchmark_id=benchmark_id, job_id=job_id, dataset=dataset.id, spec=spec)
-    return BenchmarkStarted(id=benchmark_id, job=job_id, units=len(units))
+    return BenchmarkStarted(id=benchmark_id, job=job_id, state="queued", units=len(units))
 
 
 @router.get("", operation_id="list_benchmarks")

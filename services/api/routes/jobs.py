@@ -7,17 +7,34 @@ from typing import Annotated
 import anyio
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from intima.contracts.job import JobEvent, JobView, UnitView
 from intima.store import ledger
 from services.api.dependencies import ReadDep, State, StateDep, WriteDep
+from services.api.routes.paging import PageSize, PageToken
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_S = 0.5
 KEEP_ALIVE_S = 15.0
+MAX_EVENT = 2**31 - 1
 FINAL = {"succeeded", "failed", "canceled"}
+
+
+class JobPage(BaseModel):
+    """One page of jobs."""
+
+    items: list[JobView]
+    next_page_token: str
+
+
+@router.get("", operation_id="list_jobs")
+def list_jobs(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> JobPage:
+    """List jobs, newest first."""
+    page = ledger.list_jobs(connection, page_size=page_size, page_token=page_token)
+    return JobPage(items=list(page.items), next_page_token=page.next_page_token)
 
 
 @router.get("/{job_id}", operation_id="get_job")
@@ -33,7 +50,7 @@ def list_units(job_id: str, connection: ReadDep) -> list[UnitView]:
 
 
 @router.get("/{job_id}/logs", operation_id="list_job_logs")
-def list_logs(job_id: str, connection: ReadDep, after: Annotated[int, Query(ge=0)] = 0) -> list[JobEvent]:
+def list_logs(job_id: str, connection: ReadDep, after: Annotated[int, Query(ge=0, le=MAX_EVENT)] = 0) -> list[JobEvent]:
     """Return the events after an event id."""
     ledger.read_job(connection, job_id)
     return ledger.read_events(connection, job_id, after)
@@ -63,7 +80,7 @@ async def stream_events(
     job_id: str,
     request: Request,
     state: StateDep,
-    last_event_id: Annotated[int, Header(ge=0)] = 0,
+    last_event_id: Annotated[int, Header(ge=0, le=MAX_EVENT)] = 0,
 ) -> StreamingResponse:
     """Stream a job's events (SSE) until it is final. Continue a broken stream with Last-Event-ID."""
     await run_in_threadpool(_read, state, job_id, last_event_id)

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from intima.contracts.dataset import Name
 from intima.contracts.model import ModelVersion
 from intima.store import models
 from services.api.dependencies import ReadDep, WriteDep
@@ -20,7 +21,7 @@ class ModelList(BaseModel):
 class AliasTarget(BaseModel):
     """The version an alias points at."""
 
-    version: str
+    version: Name
 
 
 @router.get("", operation_id="list_models")

@@ -13,9 +13,12 @@ from intima.contracts.dataset import PixelSize
 from intima.contracts.job import JobError, JobState
 from intima.contracts.segmentation import (
     Artefact,
+    ClassArea,
     SegmentationRequest,
     SegmentationResult,
     UncertaintySpec,
+    UncertaintySummary,
+    VesselMeasures,
 )
 from intima.errors import Conflict, Invalid, NotFound
 from intima.registry import DEFAULT_MODEL
@@ -24,7 +27,7 @@ from intima.store.catalog import StoredSegmentation
 from services.api.dependencies import ReadDep, State, StateDep, Transaction, spool_upload
 from services.api.routes.paging import PageSize, PageToken
 from services.api.routes.slides import store_slide
-from services.api.segmenting import UNIT, segment_in_request
+from services.api.segmenting import UNIT, result_url, segment_in_request
 
 router = APIRouter(prefix="/v1", tags=["segmentations"])
 
@@ -47,10 +50,16 @@ class SegmentationView(BaseModel):
     state: JobState
     error: JobError | None
     created_at: str
-    result: SegmentationResult | None
+    measures: list[VesselMeasures]
+    """Per vessel, largest first; the same as in result."""
+    areas: list[ClassArea]
+    uncertainty: UncertaintySummary | None
     artefacts: list[ArtefactView]
-    timings_s: dict[str, float]
+    timings: dict[str, float]
+    """Seconds by stage."""
     provenance: dict[str, object]
+    result: SegmentationResult | None
+    """Of this job, or of the last one that succeeded while this one runs again; null before the first success."""
 
 
 class SegmentationPage(BaseModel):
@@ -63,7 +72,7 @@ class SegmentationPage(BaseModel):
 def segmentation_view(connection: Transaction, stored: StoredSegmentation) -> SegmentationView:
     """Join a segmentation with its job and result."""
     job = ledger.read_job(connection, stored.job_id)
-    result = _result(connection, stored) if job.state == "succeeded" else None
+    result = _result(connection, stored)
     return SegmentationView(
         id=stored.id,
         slide=stored.slide,
@@ -72,15 +81,21 @@ def segmentation_view(connection: Transaction, stored: StoredSegmentation) -> Se
         state=job.state,
         error=job.error,
         created_at=stored.created_at,
-        result=result,
+        measures=[] if result is None else list(result.vessels),
+        areas=[] if result is None else list(result.areas),
+        uncertainty=None if result is None else result.uncertainty,
         artefacts=[] if result is None else [_artefact_view(stored.id, a) for a in result.artefacts],
-        timings_s={} if result is None else result.timings_s,
+        timings={} if result is None else result.timings_s,
         provenance={} if result is None else result.provenance,
+        result=result,
     )
 
 
-def _result(connection: Transaction, stored: StoredSegmentation) -> SegmentationResult:
-    return SegmentationResult.model_validate(ledger.results_of(connection, stored.job_id, [UNIT])[UNIT])
+def _result(connection: Transaction, stored: StoredSegmentation) -> SegmentationResult | None:
+    job_id = ledger.last_success(connection, result_url(stored.id))
+    if job_id is None:
+        return None
+    return SegmentationResult.model_validate(ledger.results_of(connection, job_id, [UNIT])[UNIT])
 
 
 def _artefact_view(segmentation_id: str, artefact: Artefact) -> ArtefactView:
@@ -111,11 +126,12 @@ def get_segmentation(segmentation_id: str, connection: ReadDep) -> SegmentationV
 def get_artefact(segmentation_id: str, name: str, connection: ReadDep, state: StateDep) -> FileResponse:
     """Return one file of a result; the ETag is its SHA-256."""
     stored = catalog.get_segmentation(connection, segmentation_id)
-    if ledger.read_job(connection, stored.job_id).state != "succeeded":
+    result = _result(connection, stored)
+    if result is None:
         raise Conflict(
             "This segmentation has no result yet.", code="not_ready", hint=f"Watch /v1/jobs/{stored.job_id}."
         )
-    artefacts = {a.name: a for a in _result(connection, stored).artefacts}
+    artefacts = {a.name: a for a in result.artefacts}
     if name not in artefacts:
         raise NotFound(f"There is no artefact {name[:100]!r}.", hint=f"There are: {', '.join(artefacts)}.")
     found = artefacts[name]

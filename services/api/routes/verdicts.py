@@ -1,20 +1,20 @@
 """The stats service, reachable through the api under the same paths."""
 
-from typing import Annotated
-
 import httpx
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from intima.errors import Unavailable
 
 router = APIRouter(prefix="/v1", tags=["stats"])
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+"""The body goes on as it came: the stats service reads and refuses it."""
 
 
-async def _forward(request: Request, path: str, body: dict[str, object]) -> Response:
+async def _forward(request: Request, path: str) -> Response:
     stats: httpx.AsyncClient = request.app.state.stats
     try:
-        answer = await stats.post(path, json=body)
+        answer = await stats.post(path, content=await request.body(), headers={"content-type": "application/json"})
     except httpx.TransportError as error:
         raise Unavailable(
             "The stats service does not answer.",
@@ -24,28 +24,25 @@ async def _forward(request: Request, path: str, body: dict[str, object]) -> Resp
     return Response(answer.content, status_code=answer.status_code, media_type=answer.headers.get("content-type"))
 
 
-Request_ = Annotated[dict[str, object], Body()]
-
-
-@router.post("/comparisons", operation_id="compare_models")
-async def compare_models(request: Request, body: Request_) -> Response:
+@router.post("/comparisons", operation_id="compare_models", openapi_extra=_BODY)
+async def compare_models(request: Request) -> Response:
     """Say whether two models differ, are equivalent, or cannot be told apart (see the stats service)."""
-    return await _forward(request, "/v1/comparisons", body)
+    return await _forward(request, "/v1/comparisons")
 
 
-@router.post("/rankings", operation_id="rank_models")
-async def rank_models(request: Request, body: Request_) -> Response:
+@router.post("/rankings", operation_id="rank_models", openapi_extra=_BODY)
+async def rank_models(request: Request) -> Response:
     """Rank several models with the stability of that ranking (see the stats service)."""
-    return await _forward(request, "/v1/rankings", body)
+    return await _forward(request, "/v1/rankings")
 
 
-@router.post("/intervals", operation_id="compute_intervals")
-async def compute_intervals(request: Request, body: Request_) -> Response:
+@router.post("/intervals", operation_id="compute_intervals", openapi_extra=_BODY)
+async def compute_intervals(request: Request) -> Response:
     """Return intervals of a mean (see the stats service)."""
-    return await _forward(request, "/v1/intervals", body)
+    return await _forward(request, "/v1/intervals")
 
 
-@router.post("/power", operation_id="compute_power")
-async def compute_power(request: Request, body: Request_) -> Response:
+@router.post("/power", operation_id="compute_power", openapi_extra=_BODY)
+async def compute_power(request: Request) -> Response:
     """Return power, subjects needed or the smallest margin (see the stats service)."""
-    return await _forward(request, "/v1/power", body)
+    return await _forward(request, "/v1/power")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from intima.errors import Conflict
 from services.api.app import create_app
@@ -225,3 +226,42 @@ def test_health(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
     ready = client.get("/readyz").json()
     assert ready["provider"] == "CPUExecutionProvider"
+
+
+def test_the_same_pixels_in_two_files_are_refused(client: TestClient) -> None:
+    out = io.BytesIO()
+    image = COLORS[rings(64, radii=(8, 15, 20), center=32)]
+    other = io.BytesIO()
+    Image.fromarray(image).save(other, "png", compress_level=0)
+    with zipfile.ZipFile(io.BytesIO(dataset_zip(masks()))) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, other.getvalue() if name == "images/m3.png" else old.read(name))
+    answer = upload(client, out.getvalue())
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "duplicate_image"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zips_of_other_compressions_are_refused(client: TestClient, method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as bundle:
+        bundle.writestr("manifest.json", "{}" * 100)
+    damaged = bytearray(out.getvalue())
+    damaged[50:60] = b"0123456789"
+    for data in (out.getvalue(), bytes(damaged)):
+        answer = upload(client, data)
+        assert answer.status_code == 422
+        assert answer.json()["code"] == "bad_zip"
+
+
+def test_a_class_named_macro_is_refused(client: TestClient) -> None:
+    answer = upload(client, dataset_zip(masks(), edit=change(["classes", 1, "name"], "Macro")))
+    assert answer.status_code == 422
+    assert "macro" in answer.json()["detail"]
+
+
+def test_a_benchmark_too_large_for_the_ledger_is_refused(client: TestClient) -> None:
+    dataset = upload(client, dataset_zip(masks())).json()["id"]
+    answer = client.post("/v1/benchmarks", json=SPEC | {"dataset": dataset, "search": {"trials": 1000}})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "benchmark_too_large"

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import threading
 import time
 import zipfile
 from typing import Any
@@ -13,7 +14,11 @@ import tifffile
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from intima.store import ledger
+from intima.store.ledger import Claim
 from intima.store.storage import Storage
+from services.messages import send_nothing
+from services.runner import sweep_once
 from tests.builders import COLORS, png, publish_color_model, rings
 
 FILES = {
@@ -249,3 +254,97 @@ def test_publishing_under_the_shipped_name_does_not_replace_the_default(
     answer = client.post("/v1/segment", files={"file": ("a.png", artery)}, data={"mpp": "2.0"}).json()
     assert answer["model"] == before
     assert client.get("/readyz").json()["default_model"] == before
+
+
+def queued(client: TestClient, storage: Storage, model: str, data: bytes, *, subject: str) -> tuple[Claim, str]:
+    """Return a claimed segmentation unit that nobody works on, and its segmentation."""
+    slide = upload(client, data, mpp="2.0", subject=subject)
+    body = {"model": model, "uncertainty": {"sampler": "none"}}
+    started = client.post(f"/v1/slides/{slide['id']}/segmentations", json=body).json()
+    with storage.writing() as connection:
+        claim = ledger.claim_next(connection, owner="a test", queues=["inference"], lease_s=60.0)
+    assert claim is not None
+    assert claim.job_id == started["job"]
+    return claim, started["id"]
+
+
+def test_a_request_that_waits_for_a_job_that_fails_is_a_409(client: TestClient, storage: Storage, model: str) -> None:
+    image = png(COLORS[rings(radii=(50, 80, 110))])
+    claim, _ = queued(client, storage, model, image, subject="waits")
+    threading.Timer(0.5, lambda: fail(storage, claim)).start()
+    form = {"model": model, "mpp": "2.0", "uncertainty": "none", "subject": "waits"}
+    for accept in ("image/png", "application/json", "application/zip"):
+        answer = client.post("/v1/segment", files={"file": ("a.png", image)}, data=form, headers={"Accept": accept})
+        if accept == "image/png":
+            assert answer.status_code == 409
+            assert "spoiled on purpose" in answer.json()["detail"]
+        else:
+            assert answer.status_code == 200, "the failed segmentation is made anew"
+
+
+def fail(storage: Storage, claim: Claim) -> None:
+    with storage.writing() as connection:
+        ledger.fail_attempt(connection, claim, code="x", message="spoiled on purpose", retryable=False)
+
+
+def test_a_defect_in_the_request_ends_its_unit_and_can_be_repeated(
+    client: TestClient, storage: Storage, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = png(COLORS[rings(radii=(40, 70, 100))])
+    form = {"model": model, "mpp": "2.0", "subject": "defect"}
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("not foreseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("services.api.segmenting.segment_slide", broken)
+        assert client.post("/v1/segment", files={"file": ("a.png", image)}, data=form).status_code == 500
+    with storage.reading() as connection:
+        assert not ledger.running_owners(connection)
+    assert client.post("/v1/segment", files={"file": ("a.png", image)}, data=form).status_code == 200
+
+
+def test_a_sweep_goes_on_while_a_request_holds_a_unit(client: TestClient, storage: Storage, model: str) -> None:
+    image = png(COLORS[rings(radii=(30, 60, 90))])
+    claim, _ = queued(client, storage, model, image, subject="swept")
+    with storage.writing() as connection:
+        ledger.expire_owner(connection, "a test")
+    sweep_once(storage, send=send_nothing, queued=None)
+    with storage.reading() as connection:
+        assert not ledger.running_owners(connection)
+        assert ledger.read_job(connection, claim.job_id).state != "failed"
+    client.post(f"/v1/jobs/{claim.job_id}/cancel")
+
+
+def test_a_result_stays_readable_while_it_is_made_again_and_a_lost_file_is_remade(
+    client: TestClient, storage: Storage, model: str
+) -> None:
+    image = png(COLORS[rings(radii=(55, 75, 95))])
+    form = {"model": model, "mpp": "2.0", "subject": "again"}
+    first = client.post("/v1/segment", files={"file": ("a.png", image)}, data=form).json()
+    forced = client.post(f"/v1/slides/{first['slide']}/segmentations", json={"model": model, "force": True}).json()
+    view = client.get(f"/v1/segmentations/{first['id']}").json()
+    assert (view["id"], view["state"]) == (forced["id"], "queued")
+    assert view["measures"] == first["measures"]
+    client.post(f"/v1/jobs/{forced['job']}/cancel")
+    overlay = next(a for a in first["artefacts"] if a["name"] == "overlay.png")
+    assert client.get(overlay["url"]).status_code == 200
+    storage.blobs.path(overlay["sha256"]).unlink()
+    again = client.post("/v1/segment", files={"file": ("a.png", image)}, data=form)
+    assert again.status_code == 200, again.text
+    assert client.get(overlay["url"]).status_code == 200
+
+
+def test_broken_unicode_and_huge_numbers_are_422(client: TestClient, model: str, artery: bytes) -> None:
+    slide = upload(client, artery, mpp="2.0")
+    headers = {"content-type": "application/json"}
+    for path, body in (
+        (f"/v1/slides/{slide['id']}/segmentations", b'{"model": "\\ud800"}'),
+        ("/v1/benchmarks", b'{"dataset": "\\ud800", "architectures": ["unet"], "protocols": [{"kind": "loocv"}]}'),
+    ):
+        assert client.post(path, content=body, headers=headers).status_code == 422, path
+    alias = client.put("/v1/models/color-net/aliases/x", content=b'{"version": "\\ud800"}', headers=headers)
+    assert alias.status_code == 422
+    answer = client.post("/v1/segment", files={"file": ("a.png", artery)}, data={"mpp": "2.0", "model": model}).json()
+    assert client.get(f"/v1/jobs/{answer['job']}/logs?after={10**30}").status_code == 422
+    assert client.get(f"/v1/jobs/{answer['job']}/events", headers={"Last-Event-ID": "9" * 30}).status_code == 422
