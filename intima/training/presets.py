@@ -25,6 +25,10 @@ class LoopSettings:
     trial_share: float = 1.0
     """Share of the steps after which a trial of a search is judged; its schedule is as short."""
 
+    def within(self, input_px: int) -> "LoopSettings":
+        """Return the settings with crops no larger than the typical image: beyond it there is nothing to learn from."""
+        return replace(self, crop_px=min(self.crop_px, input_px))
+
     def for_trial(self) -> "LoopSettings":
         """Return the settings of a trial of a search."""
         return replace(self, steps=max(1, round(self.steps * self.trial_share)))

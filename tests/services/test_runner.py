@@ -286,13 +286,17 @@ def test_owners_are_told_apart() -> None:
     assert is_gone(f"{place}/{ended.pid}/1")
 
 
+def children() -> list[str]:
+    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+
+
 def test_children_leave_nothing_behind(storage: Storage) -> None:
+    before = set(children())
     with local_runner(storage):
         job = submit(storage, [plan("k", kind="fold", how="kill"), *diamond()])
         wait_final(storage, job)
     assert list((storage.data_dir / "blobs" / "aside").glob("*")) == []
     time.sleep(0.2)
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    commands = [Path(f"/proc/{c}/cmdline").read_text() for c in children if is_alive(int(c))]
+    commands = [Path(f"/proc/{c}/cmdline").read_text() for c in set(children()) - before if is_alive(int(c))]
     assert [c for c in commands if "forkserver" not in c and "resource_tracker" not in c] == []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
