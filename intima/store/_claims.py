@@ -38,7 +38,10 @@ class Claim:
 
 
 def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: float) -> Claim | None:
-    """Claim the next ready unit of these queues, oldest job first; null where there is none."""
+    """Claim the next ready unit of these queues, oldest job first; null where there is none.
+
+    A transaction may come to hold several jobs here; all claims take them in this one order.
+    """
     oldest_first = (jobs.c.created_at, jobs.c.id, units.c.position)
     ready = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id)
     ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*oldest_first).limit(CANDIDATES)

@@ -1,4 +1,8 @@
-"""Bring back what was lost: units of workers that fell silent, and messages that never arrived."""
+"""Bring back what was lost: units of workers that fell silent, and messages that never arrived.
+
+Nothing here waits for a job that another transaction holds: such a job is left for the next sweep. A sweep takes
+the locks of many jobs in one transaction, and waiting would let it deadlock with a claim.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select, update
 
-from intima.store._advance import lock_job
 from intima.store._claims import Claim, fail_attempt
 from intima.store.tables import database_now, jobs, units
 
@@ -37,8 +40,10 @@ def sweep(
 
 def expire_leases(conn: Connection) -> int:
     """End every claim whose lease has run out, as a failed attempt; return how many."""
-    silent = select(units).where(units.c.state == "running", units.c.lease_until < database_now())
-    rows = conn.execute(silent.order_by(units.c.job_id, units.c.position).limit(SWEEP_LIMIT)).all()
+    silent = select(units).join(jobs, jobs.c.id == units.c.job_id)
+    silent = silent.where(units.c.state == "running", units.c.lease_until < database_now())
+    silent = silent.order_by(units.c.job_id, units.c.position).limit(SWEEP_LIMIT)
+    rows = conn.execute(_locking_idle_jobs(silent)).all()
     for row in rows:
         claim = Claim(row.id, row.job_id, row.key, row.kind, row.queue, row.attempt, row.fence, row.owner, {}, ())
         message = f"The worker fell silent in attempt {row.attempt} ({row.message or 'no progress told'})."
@@ -47,10 +52,7 @@ def expire_leases(conn: Connection) -> int:
 
 
 def take_unsent(conn: Connection, job_id: str | None = None) -> tuple[UnitRef, ...]:
-    """Mark ready units that no message was sent for as sent, and return them; send after the commit.
-
-    Units of a job that another transaction holds are left for the next sweep.
-    """
+    """Mark ready units that no message was sent for as sent, and return them; send after the commit."""
     condition = (units.c.state == "ready") & units.c.sent_at.is_(None)
     if job_id is not None:
         condition &= units.c.job_id == job_id
@@ -66,11 +68,11 @@ def running_owners(conn: Connection) -> frozenset[str]:
 
 
 def expire_owner(conn: Connection, owner: str) -> int:
-    """End the leases of an owner that is known to be gone; the next sweep takes its units back."""
+    """End the leases of an owner that is known to be gone, so that they expire; return how many."""
     held = (units.c.state == "running") & (units.c.owner == owner)
-    for job_id in sorted(conn.execute(select(units.c.job_id).where(held).distinct()).scalars()):
-        lock_job(conn, job_id)
-    return conn.execute(update(units).where(held).values(lease_until=0.0)).rowcount
+    idle = select(jobs.c.id).where(jobs.c.id.in_(select(units.c.job_id).where(held)))
+    locked = conn.execute(_locking_idle_jobs(idle)).scalars().all()
+    return conn.execute(update(units).where(held, units.c.job_id.in_(locked)).values(lease_until=0.0)).rowcount
 
 
 def _take_overdue(conn: Connection, queued: Mapping[str, int], resend_after_s: float) -> tuple[UnitRef, ...]:
@@ -90,7 +92,7 @@ def _take_overdue(conn: Connection, queued: Mapping[str, int], resend_after_s: f
 
 
 def _locking_idle_jobs(query: Select[Any]) -> Select[Any]:
-    """Lock the jobs of the rows and pass over those another transaction holds: a sweep waits for nobody."""
+    """Lock the jobs of the rows and pass over those another transaction holds."""
     return query.with_for_update(of=jobs, skip_locked=True)
 
 

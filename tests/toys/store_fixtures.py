@@ -41,22 +41,33 @@ def shared_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -
     return url
 
 
+@pytest.fixture
+def empty_shared_database(shared_database: str) -> str:
+    """The shared PostgreSQL database without rows."""
+    with psycopg.connect(shared_database.replace("+psycopg", ""), autocommit=True) as connection:
+        for table in reversed(METADATA.sorted_tables):
+            connection.execute(f"DELETE FROM {table.name}")  # type: ignore[call-overload]
+    return shared_database
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str | None:
     """Null (SQLite in the data folder) or the URL of a migrated PostgreSQL database without rows."""
-    if request.param == "sqlite":
-        return None
-    url: str = request.getfixturevalue("shared_database")
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        for table in reversed(METADATA.sorted_tables):
-            connection.execute(f"DELETE FROM {table.name}")  # type: ignore[call-overload]
-    return url
+    return None if request.param == "sqlite" else request.getfixturevalue("empty_shared_database")
 
 
 @pytest.fixture
 def store(tmp_path: Path, database_url: str | None) -> Iterator[Storage]:
     """A store on SQLite and on PostgreSQL."""
     opened = open_storage(tmp_path / "data", database_url, floor_bytes=0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def postgresql_store(tmp_path: Path, empty_shared_database: str) -> Iterator[Storage]:
+    """A store on PostgreSQL."""
+    opened = open_storage(tmp_path / "data", empty_shared_database, floor_bytes=0)
     yield opened
     opened.close()
 

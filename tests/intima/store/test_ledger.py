@@ -478,3 +478,21 @@ def test_sweeps_claims_beats_and_losses_at_once_never_deadlock(store: Storage) -
     run_all(store)
     assert errors == []
     assert [view(store, job).state for job in jobs] == ["succeeded"] * 3
+
+
+def test_a_sweep_waits_for_no_job_that_another_transaction_holds(postgresql_store: Storage) -> None:
+    store = postgresql_store
+    held_job, free_job = (submit(store, [plan("a")]) for _ in range(2))
+    assert {must_claim(store, owner="gone").job_id, must_claim(store, owner="gone").job_id} == {held_job, free_job}
+    with store.writing() as other:
+        ledger.advance(other, held_job)
+        with store.writing() as conn:
+            conn.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+            assert ledger.expire_owner(conn, "gone") == 1
+            assert ledger.expire_leases(conn) == 1
+            ledger.sweep(conn)
+    assert states(store, free_job) == {"a": "ready"}
+    assert states(store, held_job) == {"a": "running"}
+    with store.writing() as conn:
+        assert ledger.expire_owner(conn, "gone") == 1
+        assert ledger.expire_leases(conn) == 1
