@@ -5,6 +5,7 @@ held-out phantoms are different subjects. Writes card.json and member-N.onnx int
 """
 
 import hashlib
+import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from intima.labels import ARTERY, MACRO
 from intima.metrics import score_case
 from intima.phantom import NamedSpec, Phantom, Shift, draw_specs, phantom_cases
 from intima.registry import SHIPPED_NAME
+from intima.store.keys import json_sha256
 from intima.tiling import resample_image, to_tile_batch
 from intima.training.card import write_card
 from intima.training.data import Resolution, TrainingCase, resample_mask
@@ -203,11 +205,15 @@ def make_card(
 
 
 def described_dataset() -> Dataset:
-    """Describe the training phantoms; the version is the hash of their specs."""
-    specs = repr([asdict(named.spec) for named in training_specs()])
+    """Describe the training phantoms; the version is the hash of their specs to nine digits.
+
+    Further digits depend on the processor: numpy's exponential differs in the last bit from one to the next.
+    """
+    specs = json.dumps([asdict(named.spec) for named in training_specs()])
+    rounded = json.loads(specs, parse_float=lambda digits: f"{float(digits):.9g}")
     return Dataset(
         id="synthetic",
-        version=hashlib.sha256(specs.encode()).hexdigest(),
+        version=json_sha256({"specs": rounded}),
         name="synthetic EVG arteries",
         licence=LICENCE,
         classes=tuple(ClassSpec(index=c.index, name=c.name, color=c.color) for c in ARTERY.classes),
