@@ -16,7 +16,7 @@ from safetensors.torch import save as save_tensors
 from intima import registry
 from intima.architectures.build import build_bare, build_net
 from intima.architectures.net import SegmentationNet
-from intima.architectures.weights import find_weights
+from intima.architectures.sources import find_weights
 from intima.arrays import Json, Predict, TileBatch
 from intima.contracts.benchmark import (
     CollectPayload,
@@ -207,13 +207,19 @@ def _recipe(
 
 def _train(storage: Storage, recipe: Recipe, *, cases: Sequence[str], seed: int, report: Report) -> SegmentationNet:
     classes = len(recipe.dataset.classes)
-    net = build_net(recipe.study.architecture, classes=classes, parameters=recipe.parameters, seed=seed)
+    net = build_net(
+        recipe.study.architecture,
+        classes=classes,
+        parameters=recipe.parameters,
+        seed=seed,
+        weights_folder=storage.weights_folder,
+    )
     report(0.0, f"reading {len(cases)} cases")
     return fit(
         net,
         load_cases(storage, recipe.dataset, cases, resolution=recipe.resolution),
         classes=classes,
-        settings=recipe.settings.within(recipe.study.architecture.input_px),
+        settings=recipe.settings.within(recipe.study.architecture),
         parameters=recipe.parameters,
         seed=seed,
         watch=lambda fraction, message: report(_TRAINING_SHARE * fraction, message),
@@ -230,7 +236,7 @@ def _score(
         cases,
         predict=as_predict(net),
         resolution=recipe.resolution,
-        tiling=Tiling.of(recipe.study.architecture.input_px),
+        tiling=Tiling.of(recipe.study.architecture),
     ):
         scored.append(item)
         done = len(scored) / len(cases)
@@ -280,7 +286,7 @@ def _row_order(row: ScoreRow) -> tuple[str, str, int, int, int, str, str, str]:
 
 def _parity_tiles(storage: Storage, recipe: Recipe) -> list[TileBatch]:
     """Return the middle of the first cases as tiles, one batch each."""
-    side = Tiling.of(recipe.study.architecture.input_px).tile_px
+    side = Tiling.of(recipe.study.architecture).tile_px
     tiles = []
     for case in recipe.dataset.cases[:_PARITY_CASES]:
         image = read_working_image(storage, case, resolution=recipe.resolution)
@@ -324,7 +330,7 @@ def _card(
         resolution=recipe.resolution,
         members=members,
         parameters=recipe.parameters,
-        weights=find_weights(architecture),
+        weights=find_weights(architecture, folder=storage.weights_folder),
         scores=protocol_scores(collected.leaderboard, label=label, biased=biased),
         benchmark=payload.benchmark,
         parity_max_abs=parity,

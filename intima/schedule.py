@@ -7,6 +7,7 @@ the scores table follows the folds, the published ensemble follows a study over 
 
 from collections.abc import Iterator, Sequence
 
+from intima.architectures import complete_architecture
 from intima.contracts._base import Contract
 from intima.contracts.benchmark import (
     ArchitectureSpec,
@@ -43,7 +44,7 @@ def plan_benchmark(spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str) -> 
     _refuse_unsearchable(spec, splits=splits, dataset=dataset)
     _refuse_huge(spec, splits=len(splits))
     units: list[UnitPlan] = []
-    for label, architecture in label_architectures(spec.architectures).items():
+    for label, architecture in label_architectures([complete_architecture(a) for a in spec.architectures]).items():
         units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
     folds = tuple(u.key for u in units if u.kind == "fold")
     collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)

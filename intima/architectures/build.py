@@ -2,35 +2,44 @@
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
 from intima.architectures import ARCHITECTURES, check_architecture
-from intima.architectures.net import Builder, SegmentationNet
+from intima.architectures.net import Builder, Design, SegmentationNet
 from intima.architectures.smp_parts import fix_padding
-from intima.architectures.weights import find_weights, load_encoder
+from intima.architectures.sources import find_weights
+from intima.architectures.weights import load_encoder
 from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
 from intima.errors import Invalid
 
 DEFAULT_DROPOUT = 0.1
+DEFAULT_PROMPT_TOKENS = 8
 
 
 def build_net(
-    spec: ArchitectureSpec, *, classes: int, parameters: Mapping[str, ParameterValue], seed: int
+    spec: ArchitectureSpec,
+    *,
+    classes: int,
+    parameters: Mapping[str, ParameterValue],
+    seed: int,
+    weights_folder: Path | None = None,
 ) -> SegmentationNet:
     """Return a net with encoder weights as the spec says and everything else drawn from ``seed``.
 
     Args:
         spec: architecture, encoder and encoder weights.
         classes: number of output channels, background included.
-        parameters: hyper-parameters; ``dropout`` is read here.
+        parameters: hyper-parameters; ``dropout`` and ``prompt_tokens`` are read here.
         seed: of the random initialisation; the global generator of torch is left as it was.
+        weights_folder: where this deployment keeps pretrained weights.
 
     Raises:
-        Invalid: unknown architecture or encoder, or weights that are not installed.
+        Invalid: unknown architecture or encoder, or weights that are not there.
     """
     net = build_bare(spec, classes=classes, parameters=parameters, seed=seed)
-    load_encoder(net.encoder, find_weights(spec))
+    load_encoder(net.body, find_weights(spec, folder=weights_folder))
     return net
 
 
@@ -39,17 +48,25 @@ def build_bare(
 ) -> SegmentationNet:
     """Return a net without encoder weights, to load trained weights into."""
     check_architecture(spec)
-    dropout = float(parameters.get("dropout", DEFAULT_DROPOUT))
+    design = Design(
+        encoder=spec.encoder,
+        classes=classes,
+        dropout=float(parameters.get("dropout", DEFAULT_DROPOUT)),
+        input_px=spec.input_px,
+        encoder_training=spec.encoder_training,
+        prompt_tokens=int(parameters.get("prompt_tokens", DEFAULT_PROMPT_TOKENS)),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = _build_body(spec, classes=classes, dropout=dropout)
+        body = _build_body(spec, design)
         fix_padding(body)
-    return SegmentationNet(body)
+    fixed_px = spec.input_px if ARCHITECTURES[spec.name].fixed_input else None
+    return SegmentationNet(body, frozen_encoder=spec.encoder_training == "frozen", fixed_px=fixed_px)
 
 
-def _build_body(spec: ArchitectureSpec, *, classes: int, dropout: float) -> torch.nn.Module:
+def _build_body(spec: ArchitectureSpec, design: Design) -> torch.nn.Module:
     try:
-        return load_builder(spec.name)(encoder=spec.encoder, classes=classes, dropout=dropout)
+        return load_builder(spec.name)(design)
     except (KeyError, ValueError, RuntimeError) as error:
         raise Invalid(
             f"{spec.name} cannot be built with encoder {spec.encoder!r}: {error}",
@@ -60,6 +77,6 @@ def _build_body(spec: ArchitectureSpec, *, classes: int, dropout: float) -> torc
 
 def load_builder(name: str) -> Builder:
     """Import the builder of an architecture."""
-    module, function = ARCHITECTURES[name].split(":")
+    module, function = ARCHITECTURES[name].builder.split(":")
     builder: Builder = getattr(importlib.import_module(module), function)
     return builder

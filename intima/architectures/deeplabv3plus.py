@@ -2,23 +2,24 @@
 
 from torch import nn
 
+from intima.architectures.net import Design
 from intima.architectures.smp_parts import encoder_name, smp, with_dropout
 
 
-def build_deeplabv3plus(*, encoder: str, classes: int, dropout: float) -> nn.Module:
+def build_deeplabv3plus(design: Design) -> nn.Module:
     """Return a DeepLabV3+ with any encoder that can be dilated, randomly initialised.
 
     The library's last step, a fourfold upsampling with aligned corners, shifts borders by up to one and a half
     pixels; here it works on half-pixel centres.
     """
     net: nn.Module = smp.DeepLabV3Plus(
-        encoder_name(encoder),
+        encoder_name(design.encoder),
         encoder_weights=None,
-        decoder_aspp_dropout=dropout,
-        classes=classes,
+        decoder_aspp_dropout=design.dropout,
+        classes=design.classes,
         upsampling=1,
     )
     upsample = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=False)
     head = nn.Sequential(net.segmentation_head, upsample)  # type: ignore[arg-type]
-    net.segmentation_head = with_dropout(head, dropout=dropout)
+    net.segmentation_head = with_dropout(head, dropout=design.dropout)
     return net

@@ -10,15 +10,35 @@ from intima.contracts.dataset import Name
 ParameterValue = float | int | str
 
 
+WeightsKind = Literal["imagenet", "pretrained", "random"]
+EncoderTraining = Literal["full", "lora", "frozen"]
+InputPx = Annotated[int, Field(ge=64, le=2048, multiple_of=32)]
+
+
+class ArchitectureWish(Contract):
+    """An architecture as a benchmark names it; what is null takes the architecture's own default."""
+
+    name: Name
+    encoder: Name | None = None
+    weights: WeightsKind | None = None
+    """Encoder weights; null takes the best that the architecture has here, and the choice is recorded on the card."""
+    encoder_training: EncoderTraining | None = None
+    """Train the whole encoder, low-rank additions to its attention, or nothing of it."""
+    input_px: InputPx | None = None
+    label: Name | None = None
+    """Name in tables; null takes the architecture's name (and encoder, where two would collide)."""
+
+
 class ArchitectureSpec(Contract):
-    """An architecture by name, with its encoder and input size."""
+    """An architecture with everything that decides what is built."""
 
     name: Name
     encoder: Name = "tf_efficientnet_lite0"
-    weights: Literal["imagenet", "random"] | None = None
+    weights: WeightsKind | None = None
     """Encoder weights; null takes "imagenet" where the installed packages hold them and "random" elsewhere,
     and the choice is recorded on the model card."""
-    input_px: int = Field(default=256, ge=64, le=2048, multiple_of=32)
+    encoder_training: EncoderTraining = "full"
+    input_px: InputPx = 256
     """Long side in pixels to which the typical image of the dataset is resampled."""
     label: Name | None = None
     """Name in tables; null takes the architecture's name (and encoder, where two would collide)."""
@@ -28,7 +48,7 @@ def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
-Architecture = Annotated[ArchitectureSpec, BeforeValidator(_named)]
+Architecture = Annotated[ArchitectureWish, BeforeValidator(_named)]
 
 
 class LeaveOneOut(Contract):

@@ -29,6 +29,11 @@ class Storage:
     blobs: Blobs
     engine: Engine
 
+    @property
+    def weights_folder(self) -> Path:
+        """Where the owner of this deployment puts pretrained weights, each under its published file name."""
+        return self.data_dir / "weights"
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that may write; commits at the end, rolls back on any error."""

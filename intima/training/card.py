@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from intima import __version__
-from intima.architectures.weights import EncoderWeights
+from intima.architectures.sources import EncoderWeights
 from intima.contracts.benchmark import ArchitectureSpec, LeaderboardEntry, ParameterValue
 from intima.contracts.dataset import Dataset
 from intima.contracts.model import Member, ModelCard, ProtocolScore
@@ -30,7 +30,7 @@ def write_card(
     notes: str = "",
 ) -> ModelCard:
     """Return a card. A dataset whose name says "synthetic" makes a model marked as trained on synthetic images."""
-    tiling = Tiling.of(architecture.input_px)
+    tiling = Tiling.of(architecture)
     return ModelCard(
         name=name,
         architecture=architecture,

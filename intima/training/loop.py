@@ -144,14 +144,18 @@ def _progress(step: int, steps: int, loss: Tensor, elapsed_s: float) -> str:
 def make_optimizer(
     net: SegmentationNet, *, settings: LoopSettings, parameters: Mapping[str, ParameterValue]
 ) -> torch.optim.AdamW:
-    """Return AdamW: the encoder at its own rate, no weight decay on biases and normalisation."""
+    """Return AdamW: the encoder at its own rate, no weight decay on biases and normalisation.
+
+    What is frozen is left out.
+    """
     rate = float(parameters.get("learning_rate", 2e-3))
     decay = float(parameters.get("weight_decay", 1e-3))
     encoder = {id(p) for p in net.encoder.parameters()}
+    trained = [p for p in net.parameters() if p.requires_grad]
     groups = []
     for weights in (True, False):
         for in_encoder, factor in ((True, settings.encoder_rate), (False, 1.0)):
-            members = [p for p in net.parameters() if (id(p) in encoder) == in_encoder and (p.ndim > 1) == weights]
+            members = [p for p in trained if (id(p) in encoder) == in_encoder and (p.ndim > 1) == weights]
             groups.append({"params": members, "lr": rate * factor, "weight_decay": decay if weights else 0.0})
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)
 
@@ -168,7 +172,7 @@ def _settle_norms(
     net: SegmentationNet, source: CropSource, *, settings: LoopSettings, rng: np.random.Generator, precision: Precision
 ) -> None:
     """Replace the running statistics of batch normalisation by plain means under the final weights."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()

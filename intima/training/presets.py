@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from intima.contracts.benchmark import Preset
+from intima.architectures import ARCHITECTURES
+from intima.contracts.benchmark import ArchitectureSpec, Preset
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,13 @@ class LoopSettings:
     trial_share: float = 1.0
     """Share of the steps after which a trial of a search is judged; its schedule is as short."""
 
-    def within(self, input_px: int) -> "LoopSettings":
-        """Return the settings with crops no larger than the typical image: beyond it there is nothing to learn from."""
-        return replace(self, crop_px=min(self.crop_px, input_px))
+    def within(self, architecture: ArchitectureSpec) -> "LoopSettings":
+        """Return the settings with crops no larger than the typical image, or as large as a net of fixed input wants.
+
+        Beyond the image there is nothing to learn from.
+        """
+        fixed = ARCHITECTURES[architecture.name].fixed_input
+        return replace(self, crop_px=architecture.input_px if fixed else min(self.crop_px, architecture.input_px))
 
     def for_trial(self) -> "LoopSettings":
         """Return the settings of a trial of a search."""

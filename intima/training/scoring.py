@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from intima.architectures import ARCHITECTURES
 from intima.arrays import LabelMask, Predict, RgbImage
+from intima.contracts.benchmark import ArchitectureSpec
 from intima.contracts.dataset import Dataset, StoredCase, label_schema
 from intima.geometry import Size
 from intima.labels import MACRO
@@ -24,9 +26,10 @@ class Tiling:
     halo_px: int
 
     @classmethod
-    def of(cls, input_px: int) -> "Tiling":
+    def of(cls, architecture: ArchitectureSpec) -> "Tiling":
         """Return tiles that hold the typical image as a whole, overlapping by an eighth on each side."""
-        tile = min(max(256, input_px), 1024)
+        fixed = ARCHITECTURES[architecture.name].fixed_input
+        tile = architecture.input_px if fixed else min(max(256, architecture.input_px), 1024)
         return cls(tile_px=tile, halo_px=tile // 8)
 
 

@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
+from intima.architectures import ARCHITECTURES
 from intima.contracts.benchmark import ParameterValue, TrialResult
 
 SamplerName = Literal["gp", "tpe", "random"]
@@ -46,14 +47,17 @@ _BASE = (
     Searched("dice_weight", 0.0, 1.0, default=0.5),
     Searched("augmentation", 0.0, 1.5, default=0.7),
 )
+_PROMPT_TOKENS = Searched("prompt_tokens", 2.0, 32.0, default=8.0, log=True)
 
-SPACES: dict[str, tuple[Searched, ...]] = {"unet": _BASE, "unet_small": _BASE, "deeplabv3plus": _BASE}
-"""Search space of each architecture."""
+
+def space_of(architecture: str) -> tuple[Searched, ...]:
+    """Return the search space of an architecture."""
+    return (*_BASE, _PROMPT_TOKENS) if ARCHITECTURES[architecture].has_prompts else _BASE
 
 
 def default_parameters(architecture: str) -> dict[str, ParameterValue]:
     """Return the parameters used without a search, and by trial 0."""
-    return {p.name: p.default for p in SPACES[architecture]}
+    return {p.name: p.default for p in space_of(architecture)}
 
 
 def suggest_parameters(
@@ -70,7 +74,7 @@ def suggest_parameters(
     done = [t for t in earlier if t.value is not None]
     if not done:
         return default_parameters(architecture)
-    space: dict[str, BaseDistribution] = {p.name: p.distribution for p in SPACES[architecture]}
+    space: dict[str, BaseDistribution] = {p.name: p.distribution for p in space_of(architecture)}
     study = _rebuild(done, space=space, sampler=_make_sampler(sampler, seed))
     return dict(study.ask(fixed_distributions=space).params)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from intima.architectures.build import build_net
 from intima.architectures.net import SegmentationNet
-from intima.architectures.weights import find_weights
+from intima.architectures.sources import find_weights
 from intima.arrays import Predict, TileBatch
 from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
 from intima.contracts.dataset import ClassSpec, Dataset
@@ -140,7 +140,7 @@ def held_out_scores(members: Sequence[Predict]) -> tuple[ProtocolScore, ...]:
     for named, phantom in phantom_cases(draw_specs(seed=HELD_OUT_SEED, subjects=HELD_OUT)):
         image = resample_image(phantom.image, working_size(phantom, mpp=named.spec.mpp))
         size = Size(phantom.mask.shape[1], phantom.mask.shape[0])
-        predicted = predict_mask(image, mean_of(members), size=size, tiling=Tiling.of(ARCHITECTURE.input_px))
+        predicted = predict_mask(image, mean_of(members), size=size, tiling=Tiling.of(ARCHITECTURE))
         for score in score_case(phantom.mask, predicted, schema=ARTERY, mpp=named.spec.mpp):
             if score.class_name == MACRO and score.value is not None:
                 values.setdefault(score.metric, []).append(score.value)
@@ -191,7 +191,7 @@ def make_card(
             for number, item in enumerate(exported)
         ],
         parameters=parameters(),
-        weights=find_weights(ARCHITECTURE),
+        weights=find_weights(ARCHITECTURE, folder=None),
         scores=scores,
         benchmark=None,
         parity_max_abs=max(item.parity_max_abs for item in exported),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intima.architectures import complete_architecture
 from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, TrialPayload, UnitPlan
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.errors import Invalid
@@ -143,7 +144,10 @@ def test_two_contenders_of_one_name_are_told_apart() -> None:
             "protocols": [{"kind": "loocv"}],
         }
     )
-    assert list(label_architectures(spec.architectures)) == ["unet-tf_efficientnet_lite0-256", "unet-resnet18-256"]
+    assert list(label_architectures([complete_architecture(a) for a in spec.architectures])) == [
+        "unet-tf_efficientnet_lite0-256",
+        "unet-resnet18-256",
+    ]
     with pytest.raises(Invalid):
         plan(architectures=["unet", "unet"])
 

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response, status
 from pydantic import BaseModel
 
-from intima.architectures import check_architecture
+from intima.architectures import complete_architecture
+from intima.architectures.sources import find_weights
 from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult
 from intima.contracts.job import JobError, JobState, Progress
 from intima.errors import Conflict
@@ -71,8 +72,8 @@ def create_benchmark(
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> BenchmarkStarted:
     """Submit a benchmark; the answer names the job to watch."""
-    for architecture in spec.architectures:
-        check_architecture(architecture)
+    for wish in spec.architectures:
+        find_weights(complete_architecture(wish), folder=state.storage.weights_folder)
     with state.storage.writing() as connection:
         started = _once(connection, spec, key=idempotency_key)
     send_ready(state)

@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load, save
 from torch.nn import functional
 
-from intima.architectures import ARCHITECTURES, ENCODERS, LITE0, check_architecture, weights
+from intima.architectures import ARCHITECTURES, ENCODERS, LITE0, complete_architecture, sources
 from intima.architectures.build import build_bare, build_net
 from intima.architectures.net import SegmentationNet
-from intima.contracts.benchmark import ArchitectureSpec
+from intima.architectures.sources import EncoderWeights, WeightsSource, find_weights
+from intima.architectures.weights import load_encoder
+from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish
 from intima.errors import Invalid
 from intima.inference import load_onnx
 from intima.training.export import export_half, export_net
@@ -115,7 +117,7 @@ def test_every_encoder_fits_every_family(name, encoder):
 def test_imagenet_weights_arrive_and_fit_the_images_they_were_trained_on():
     spec = ArchitectureSpec(name="unet")
     net = build_net(spec, classes=4, parameters={}, seed=0)
-    found = weights.find_weights(spec)
+    found = find_weights(spec, folder=None)
     stem = torch.load(found.file, map_location="cpu", weights_only=True)["_conv_stem.weight"]
     assert torch.equal(net.encoder.state_dict()["model.conv_stem.weight"], stem)
     assert "sha256 5793" in found.origin
@@ -123,23 +125,57 @@ def test_imagenet_weights_arrive_and_fit_the_images_they_were_trained_on():
 
 
 def test_random_weights_are_random_and_said_to_be():
-    assert weights.find_weights(ArchitectureSpec(name="unet", weights="random")) is weights.RANDOM
-    assert weights.find_weights(ArchitectureSpec(name="unet", encoder="resnet18")) is weights.RANDOM
+    assert find_weights(ArchitectureSpec(name="unet", weights="random"), folder=None) is sources.RANDOM
+    assert find_weights(ArchitectureSpec(name="unet", encoder="resnet18"), folder=None) is sources.RANDOM
 
 
-def test_weights_of_another_hash_are_refused(tmp_path):
-    file = tmp_path / "efficientnet-lite0-57934424.pth"
-    file.write_bytes(b"not these")
-    net = build_bare(ArchitectureSpec(name="unet_small"), classes=2, parameters={})
+def test_weights_of_another_hash_are_refused(tmp_path, monkeypatch):
+    file = WeightsSource(kind="imagenet", file="lite0.pth", licence="?", sha256="0" * 64)
+    monkeypatch.setitem(sources.SOURCES, LITE0, (file,))
+    (tmp_path / "lite0.pth").write_bytes(b"not these")
     with pytest.raises(Invalid, match="SHA-256"):
-        weights.load_encoder(net.encoder, weights.EncoderWeights("imagenet", "?", file))
+        find_weights(ArchitectureSpec(name="unet"), folder=tmp_path)
 
 
-def test_missing_package_is_an_error_only_for_who_asked(monkeypatch):
-    monkeypatch.setattr(weights, "_installed", lambda: None)
-    assert weights.find_weights(ArchitectureSpec(name="unet")) is weights.RANDOM
-    with pytest.raises(Invalid, match=r"efficientnet-lite0-57934424\.pth"):
-        weights.find_weights(ArchitectureSpec(name="unet", weights="imagenet"))
+def test_weights_of_another_net_are_refused(tmp_path):
+    net = build_bare(ArchitectureSpec(name="unet_small"), classes=2, parameters={})
+    torch.save({"stem": torch.zeros(3, 3)}, tmp_path / "other.pth")
+    with pytest.raises(Invalid, match="do not fit"):
+        load_encoder(net.body, EncoderWeights("imagenet", "?", tmp_path / "other.pth"))
+
+
+def test_missing_weights_are_an_error_that_names_file_and_place_for_who_asked(tmp_path, monkeypatch):
+    gone = WeightsSource(kind="imagenet", file="models/lite0.pth", licence="?", package="no-such-package")
+    monkeypatch.setitem(sources.SOURCES, LITE0, (gone,))
+    assert find_weights(ArchitectureSpec(name="unet"), folder=tmp_path) is sources.RANDOM
+    with pytest.raises(Invalid, match=r"models/lite0\.pth is not in the package no-such-package"):
+        find_weights(ArchitectureSpec(name="unet", weights="imagenet"), folder=tmp_path)
+    monkeypatch.setitem(sources.SOURCES, LITE0, (WeightsSource(kind="imagenet", file="lite0.pth", licence="?"),))
+    with pytest.raises(Invalid, match=r"lite0\.pth is not in the folder of weights .*" + tmp_path.name):
+        find_weights(ArchitectureSpec(name="unet", weights="imagenet"), folder=tmp_path)
+
+
+def test_weights_are_taken_from_the_folder_and_their_hash_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.SOURCES, "resnet18", (WeightsSource(kind="imagenet", file="r18.pth", licence="BSD"),))
+    spec = ArchitectureSpec(name="unet", encoder="resnet18", weights="imagenet")
+    donor = build_bare(spec, classes=2, parameters={}, seed=5)
+    torch.save(donor.encoder.state_dict(), tmp_path / "r18.pth")
+    found = find_weights(spec, folder=tmp_path)
+    assert found.licence == "BSD"
+    assert "r18.pth, sha256 " in found.origin
+    net = build_net(spec, classes=2, parameters={}, seed=9, weights_folder=tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), donor.encoder.parameters(), strict=True))
+
+
+def test_a_frozen_encoder_stays_as_it_is():
+    net = build_net(ArchitectureSpec(name="unet", encoder_training="frozen"), classes=2, parameters={}, seed=0)
+    images = torch.rand(1, 3, 64, 64)
+    before = [f.clone() for f in net.embed(images)]
+    net.train()
+    functional.cross_entropy(net(images), torch.zeros(1, 64, 64, dtype=torch.long)).backward()
+    assert all(p.grad is None for p in net.encoder.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, net.embed(images), strict=True))
+    assert any(p.grad is not None for p in net.decoder.parameters())
 
 
 @pytest.mark.parametrize(
@@ -148,12 +184,24 @@ def test_missing_package_is_an_error_only_for_who_asked(monkeypatch):
         ({"name": "unett"}, "unet, unet_small"),
         ({"name": "unet", "encoder": "vgg99"}, "resnet18"),
         ({"name": "unet", "encoder": "tu-"}, "resnet18"),
-        ({"name": "unet", "encoder": "resnet18", "weights": "imagenet"}, "efficientnet-lite0-57934424.pth"),
+        ({"name": "unet", "encoder_training": "lora"}, "full, frozen"),
     ],
 )
 def test_bad_specs_are_refused_with_the_choices(spec, says):
     with pytest.raises(Invalid, match=says):
-        check_architecture(ArchitectureSpec(**spec))
+        complete_architecture(ArchitectureWish(**spec))
+
+
+def test_weights_that_exist_for_another_encoder_only_are_refused_with_its_name():
+    with pytest.raises(Invalid, match=LITE0):
+        find_weights(ArchitectureSpec(name="unet", encoder="resnet18", weights="imagenet"), folder=None)
+
+
+def test_a_wish_takes_the_defaults_of_its_architecture():
+    for name, known in ARCHITECTURES.items():
+        spec = complete_architecture(ArchitectureWish(name=name))
+        assert (spec.encoder, spec.input_px) == (known.encoders[0], known.input_px)
+        assert spec.encoder_training == known.encoder_training[0]
 
 
 def test_an_encoder_timm_does_not_know_is_refused():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_jobs import plan, submit
 
-from intima.contracts.benchmark import ArchitectureSpec, BenchmarkSpec, LeaveOneOut
+from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish, BenchmarkSpec, LeaveOneOut
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.contracts.model import Member, ModelCard
 from intima.contracts.segmentation import SegmentPayload, SlideInfo, UncertaintySpec
@@ -89,7 +89,7 @@ def test_a_slide_is_known_by_content_name_pixel_size_and_subject(store: Storage)
 def test_benchmarks_and_segmentations_point_at_their_jobs(store: Storage) -> None:
     job = submit(store, [plan("a")])
     spec = BenchmarkSpec(
-        dataset="ds", architectures=(ArchitectureSpec(name="unet"),), protocols=(LeaveOneOut(kind="loocv"),)
+        dataset="ds", architectures=(ArchitectureWish(name="unet"),), protocols=(LeaveOneOut(kind="loocv"),)
     )
     payload = SegmentPayload(
         segmentation="seg_" + "0" * 32,

@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from intima.architectures.weights import RANDOM
+from intima.architectures.sources import RANDOM
 from intima.contracts.benchmark import ArchitectureSpec, ScoreRow
 from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.model import Member

