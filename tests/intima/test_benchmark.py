@@ -11,6 +11,7 @@ from PIL import Image
 
 from intima import benchmark, registry
 from intima.arrays import Json
+from intima.benchmark.recipe import identity_of, make_recipe
 from intima.contracts.benchmark import BenchmarkSpec, CollectResult, FoldResult, PublishResult, TrialResult
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.errors import Invalid
@@ -243,7 +244,7 @@ def test_contenders_of_one_fold_share_their_seed_and_splits_do_not(dataset):
     two = spec(architectures=[{"name": "unet_small"}, {"name": "deeplabv3plus"}])
     plans = [u for u in plan_benchmark(two, dataset=dataset, benchmark="b") if u.kind == "fold"]
     studies = [benchmark.FoldPayload.model_validate(u.payload).study for u in plans]
-    identities = [benchmark._identity(s) for s in studies]
+    identities = [identity_of(s) for s in studies]
     assert identities[:3] == identities[3:]
     assert len(set(identities)) == 3
 
@@ -255,7 +256,7 @@ def test_nothing_of_a_test_case_decides_the_training(storage, dataset):
     held = set(payload.split.test)
     larger = tuple(c.model_copy(update={"width": 5000, "mpp": 9.0}) if c.case in held else c for c in dataset.cases)
     one, two = (
-        benchmark._recipe(d, payload.study, settings=presets.PRESETS["quick"], parameters={}).resolution
+        make_recipe(d, payload.study, settings=presets.PRESETS["quick"], parameters={}).resolution
         for d in (dataset, dataset.model_copy(update={"cases": larger}))
     )
     assert one == two

@@ -1,0 +1,71 @@
+"""A fold: fit on the outer training set, score on the test set; and the one table of all folds."""
+
+import time
+
+from intima.arrays import Json
+from intima.benchmark.recipe import (
+    chosen_parameters,
+    identity_of,
+    make_recipe,
+    read_dataset,
+    score_net,
+    to_json,
+    train_net,
+)
+from intima.contracts.benchmark import CollectPayload, CollectResult, FoldPayload, FoldResult, ScoreRow
+from intima.formats.tables import scores_csv
+from intima.store.storage import Storage
+from intima.store.work import Report, UnitInput
+from intima.training.leaderboard import rank_contenders
+from intima.training.presets import PRESETS
+from intima.training.scoring import ScoredCase
+from intima.training.seeds import derive_seed
+
+
+def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
+    """Train on the outer training set with the best parameters of the search, score every test case natively."""
+    started = time.monotonic()
+    payload = FoldPayload.model_validate(unit.payload)
+    dataset = read_dataset(storage, payload.dataset)
+    recipe = make_recipe(
+        dataset, payload.study, settings=PRESETS[payload.preset], parameters=chosen_parameters(unit, payload.study)
+    )
+    seed = derive_seed("fold", *identity_of(payload.study))
+    net = train_net(storage, recipe, cases=payload.split.train, seed=seed, report=report)
+    scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
+    rows = tuple(row for item in scored for row in _rows(item, payload))
+    seconds = time.monotonic() - started
+    return to_json(FoldResult(parameters=recipe.parameters, rows=rows, seconds=seconds))
+
+
+def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:
+    """Gather the scores of all folds into one table and one leaderboard."""
+    CollectPayload.model_validate(unit.payload)
+    folds = [FoldResult.model_validate(unit.results[key]) for key in sorted(unit.results)]
+    rows = sorted((row for fold in folds for row in fold.rows), key=_row_order)
+    table = storage.blobs.put(scores_csv(rows))
+    skipped = sum(row.value is None for row in rows)
+    report(1.0, f"{len(rows)} scores of {len(folds)} folds")
+    return to_json(CollectResult(scores_sha256=table, leaderboard=rank_contenders(rows), skipped=skipped))
+
+
+def _rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:
+    shared = {
+        "case": item.case.case,
+        "subject": item.case.subject,
+        "protocol": payload.split.protocol,
+        "repeat": payload.split.repeat,
+        "fold": payload.split.fold,
+        "seed": payload.study.seed,
+        "architecture": payload.study.architecture.name,
+        "model": payload.study.label,
+        "selection_biased": payload.selection_biased,
+    }
+    return [
+        ScoreRow.model_validate({**shared, "class": s.class_name, "metric": s.metric, "value": s.value, "unit": s.unit})
+        for s in item.scores
+    ]
+
+
+def _row_order(row: ScoreRow) -> tuple[str, str, int, int, int, str, str, str]:
+    return (row.model, row.protocol, row.seed, row.repeat, row.fold, row.case, row.metric, row.class_)

@@ -1,0 +1,150 @@
+"""The published ensemble: members trained on all data, exported to ONNX, with a card."""
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from intima import registry
+from intima.architectures.build import build_bare
+from intima.architectures.sources import find_weights
+from intima.arrays import Json, Predict, TileBatch
+from intima.benchmark.recipe import (
+    Recipe,
+    chosen_parameters,
+    make_recipe,
+    read_dataset,
+    to_json,
+    train_net,
+)
+from intima.contracts.benchmark import (
+    CollectResult,
+    FitPayload,
+    FitResult,
+    PublishPayload,
+    PublishResult,
+    StudyRef,
+)
+from intima.contracts.model import Member, ModelCard
+from intima.errors import Invalid
+from intima.inference import load_onnx
+from intima.store.storage import Storage
+from intima.store.work import Report, UnitInput
+from intima.tiling import to_tile_batch
+from intima.training.card import card_name, protocol_scores, write_card
+from intima.training.data import read_working_image
+from intima.training.export import Exported, export_net
+from intima.training.presets import PRESETS
+from intima.training.scoring import Tiling
+from intima.training.seeds import derive_seed
+
+_PARITY_CASES = 3
+
+
+def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
+    """Train one ensemble member on all data and keep its weights as a safetensors blob."""
+    started = time.monotonic()
+    payload = FitPayload.model_validate(unit.payload)
+    dataset = read_dataset(storage, payload.dataset)
+    recipe = make_recipe(
+        dataset, payload.study, settings=PRESETS[payload.preset], parameters=chosen_parameters(unit, payload.study)
+    )
+    seed = _member_seed(payload.study, payload.member)
+    net = train_net(storage, recipe, cases=[c.case for c in dataset.cases], seed=seed, report=report)
+    weights = storage.blobs.put(save_tensors(net.state_dict()))
+    seconds = time.monotonic() - started
+    return to_json(FitResult(parameters=recipe.parameters, weights_sha256=weights, seconds=seconds))
+
+
+def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
+    """Export every member to ONNX, compare it with torch on real tiles, write the card and publish.
+
+    Raises:
+        Invalid: a member's ONNX form differs from its torch form.
+    """
+    payload = PublishPayload.model_validate(unit.payload)
+    dataset = read_dataset(storage, payload.dataset)
+    fits = [FitResult.model_validate(unit.results[key]) for key in _fit_keys(unit)]
+    if not fits:
+        raise Invalid("Got no trained members to publish; need at least one fit unit.")
+    recipe = make_recipe(dataset, payload.study, settings=PRESETS[payload.preset], parameters=dict(fits[0].parameters))
+    tiles = _parity_tiles(storage, recipe)
+    members, worst = [], 0.0
+    for number, fitted in enumerate(fits):
+        exported = _export(storage, recipe, fitted, tiles=tiles)
+        members.append(_member(storage, exported, seed=_member_seed(payload.study, number)))
+        worst = max(worst, exported.parity_max_abs)
+        report((number + 1) / (len(fits) + 1), f"member {number + 1}/{len(fits)} exported")
+    card = _card(unit, storage, recipe, payload=payload, members=members, parity=worst)
+    version = registry.publish(storage, card)
+    return to_json(PublishResult(model=version.ref, parity_max_abs=worst))
+
+
+def _fit_keys(unit: UnitInput) -> list[str]:
+    return sorted((k for k in unit.results if "/member" in k), key=lambda k: int(k.rpartition("/member")[2]))
+
+
+def _member_seed(study: StudyRef, member: int) -> int:
+    return derive_seed("member", study.seed, member)
+
+
+def _parity_tiles(storage: Storage, recipe: Recipe) -> list[TileBatch]:
+    """Return the middle of the first cases as tiles, one batch each."""
+    side = Tiling.of(recipe.study.architecture).tile_px
+    tiles = []
+    for case in recipe.dataset.cases[:_PARITY_CASES]:
+        image = read_working_image(storage, case, resolution=recipe.resolution)
+        top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
+        tiles.append(to_tile_batch([image[top : top + side, left : left + side]]))
+    return tiles
+
+
+def _export(storage: Storage, recipe: Recipe, fitted: FitResult, *, tiles: Sequence[TileBatch]) -> Exported:
+    classes = len(recipe.dataset.classes)
+    net = build_bare(recipe.study.architecture, classes=classes, parameters=fitted.parameters)
+    net.load_state_dict(load_tensors(storage.blobs.read(fitted.weights_sha256)))
+    return export_net(net, tiles=tiles, load=_serve)
+
+
+def _serve(data: bytes) -> Predict:
+    return load_onnx(data).predict
+
+
+def _member(storage: Storage, exported: Exported, *, seed: int) -> Member:
+    return Member(seed=seed, onnx_sha256=storage.blobs.put(exported.onnx), bytes=len(exported.onnx))
+
+
+def _card(
+    unit: UnitInput,
+    storage: Storage,
+    recipe: Recipe,
+    *,
+    payload: PublishPayload,
+    members: Sequence[Member],
+    parity: float,
+) -> ModelCard:
+    architecture, label = recipe.study.architecture, recipe.study.label
+    collected = CollectResult.model_validate(unit.results["collect"])
+    biased = _biased_protocols(storage.blobs.read(collected.scores_sha256), label=label)
+    net = build_bare(architecture, classes=len(recipe.dataset.classes), parameters=recipe.parameters)
+    return write_card(
+        card_name(recipe.dataset.name, label),
+        architecture=architecture,
+        dataset=recipe.dataset,
+        resolution=recipe.resolution,
+        members=members,
+        parameters=recipe.parameters,
+        weights=find_weights(architecture, folder=storage.weights_folder),
+        scores=protocol_scores(collected.leaderboard, label=label, biased=biased),
+        benchmark=payload.benchmark,
+        parity_max_abs=parity,
+        parameter_count=sum(p.numel() for p in net.parameters()),
+    )
+
+
+def _biased_protocols(table: bytes, *, label: str) -> frozenset[str]:
+    rows = csv.DictReader(io.StringIO(table.decode()))
+    return frozenset(r["protocol"] for r in rows if r["model"] == label and r["selection_biased"] == "true")

@@ -1,0 +1,118 @@
+"""What every unit that trains shares: the recipe, made from its payload, and how it is trained and scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from intima.architectures.build import build_net
+from intima.architectures.net import SegmentationNet
+from intima.arrays import Json
+from intima.contracts._base import Contract
+from intima.contracts.benchmark import ParameterValue, StudyRef, TrialResult
+from intima.contracts.dataset import Dataset
+from intima.store import catalog
+from intima.store.storage import Storage
+from intima.store.work import Report, UnitInput
+from intima.training.data import Resolution, load_cases, working_resolution
+from intima.training.loop import as_predict, fit
+from intima.training.presets import LoopSettings
+from intima.training.scoring import ScoredCase, Tiling, score_cases
+from intima.training.search import best_parameters
+
+_TRAINING_SHARE = 0.85
+"""Part of a unit's progress that is training; the rest is scoring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides what is trained, but for the cases."""
+
+    dataset: Dataset
+    study: StudyRef
+    settings: LoopSettings
+    parameters: dict[str, ParameterValue]
+    resolution: Resolution
+
+
+def make_recipe(
+    dataset: Dataset, study: StudyRef, *, settings: LoopSettings, parameters: dict[str, ParameterValue]
+) -> Recipe:
+    """Fix the working resolution from the cases of the study: sizes of test images have no say."""
+    studied = set(studied_cases(dataset, study))
+    cases = [c for c in dataset.cases if c.case in studied]
+    resolution = working_resolution(cases, input_px=study.architecture.input_px)
+    return Recipe(dataset=dataset, study=study, settings=settings, parameters=parameters, resolution=resolution)
+
+
+def studied_cases(dataset: Dataset, study: StudyRef) -> tuple[str, ...]:
+    """Return the cases a study may see: those of its outer training set, or all."""
+    return tuple(c.case for c in dataset.cases) if study.split is None else study.split.train
+
+
+def read_dataset(storage: Storage, dataset_id: str) -> Dataset:
+    """Return a dataset. Raises NotFound."""
+    with storage.reading() as connection:
+        return catalog.get_dataset(connection, dataset_id)
+
+
+def identity_of(study: StudyRef) -> tuple[int | str, ...]:
+    """Return what seeds derive from. The contender is left out: all of them see the same crops in the same order."""
+    if study.split is None:
+        return (study.seed, "final")
+    return (study.seed, study.split.protocol, study.split.repeat, study.split.fold)
+
+
+def trials_behind(unit: UnitInput) -> list[TrialResult]:
+    """Return the results of the search this unit stands behind, in order of their numbers."""
+    keys = sorted((k for k in unit.results if "/trial" in k), key=lambda k: int(k.rpartition("/trial")[2]))
+    return [TrialResult.model_validate(unit.results[key]) for key in keys]
+
+
+def chosen_parameters(unit: UnitInput, study: StudyRef) -> dict[str, ParameterValue]:
+    """Return the best parameters of the search behind a unit; the defaults where there was none."""
+    return best_parameters(study.architecture.name, trials_behind(unit))
+
+
+def train_net(storage: Storage, recipe: Recipe, *, cases: Sequence[str], seed: int, report: Report) -> SegmentationNet:
+    """Return a net trained on these cases; training is the first part of the progress."""
+    classes = len(recipe.dataset.classes)
+    net = build_net(
+        recipe.study.architecture,
+        classes=classes,
+        parameters=recipe.parameters,
+        seed=seed,
+        weights_folder=storage.weights_folder,
+    )
+    report(0.0, f"reading {len(cases)} cases")
+    return fit(
+        net,
+        load_cases(storage, recipe.dataset, cases, resolution=recipe.resolution),
+        classes=classes,
+        settings=recipe.settings.within(recipe.study.architecture),
+        parameters=recipe.parameters,
+        seed=seed,
+        watch=lambda fraction, message: report(_TRAINING_SHARE * fraction, message),
+    )
+
+
+def score_net(
+    storage: Storage, recipe: Recipe, net: SegmentationNet, *, cases: Sequence[str], report: Report
+) -> list[ScoredCase]:
+    """Return the native-resolution scores of a net; scoring is the last part of the progress."""
+    scored: list[ScoredCase] = []
+    for item in score_cases(
+        storage,
+        recipe.dataset,
+        cases,
+        predict=as_predict(net),
+        resolution=recipe.resolution,
+        tiling=Tiling.of(recipe.study.architecture),
+    ):
+        scored.append(item)
+        done = len(scored) / len(cases)
+        report(_TRAINING_SHARE + (1 - _TRAINING_SHARE) * done, f"scored {len(scored)}/{len(cases)} cases")
+    return scored
+
+
+def to_json(result: Contract) -> Json:
+    """Return a result as the JSON the ledger keeps."""
+    return result.model_dump(mode="json", by_alias=True)
