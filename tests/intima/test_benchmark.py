@@ -11,8 +11,9 @@ from PIL import Image
 
 from intima import benchmark, registry
 from intima.arrays import Json
+from intima.benchmark import recipe
 from intima.benchmark.recipe import identity_of, make_recipe
-from intima.contracts.benchmark import BenchmarkSpec, CollectResult, FoldResult, PublishResult, TrialResult
+from intima.contracts.benchmark import BenchmarkSpec, CollectResult, FoldPayload, FoldResult, PublishResult, TrialResult
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.errors import Invalid
 from intima.geometry import Size
@@ -209,7 +210,7 @@ def test_a_diverging_trial_scores_zero(storage, dataset, monkeypatch):
     def diverge(*_args, **_kwargs):
         raise Invalid("The loss became nan at step 1.", code="diverged")
 
-    monkeypatch.setattr(benchmark, "fit", diverge)
+    monkeypatch.setattr(recipe, "fit", diverge)
     result = TrialResult.model_validate(benchmark.run_trial(trial_unit(dataset, 1), storage, lambda *_: None))
     assert result.value == 0.0
 
@@ -218,7 +219,7 @@ def test_other_errors_of_a_trial_are_not_hidden(storage, dataset, monkeypatch):
     def fail(*_args, **_kwargs):
         raise Invalid("Something else.")
 
-    monkeypatch.setattr(benchmark, "fit", fail)
+    monkeypatch.setattr(recipe, "fit", fail)
     with pytest.raises(Invalid, match="Something else"):
         benchmark.run_trial(trial_unit(dataset, 1), storage, lambda *_: None)
 
@@ -243,7 +244,7 @@ def test_publishing_without_members_is_refused(storage, dataset):
 def test_contenders_of_one_fold_share_their_seed_and_splits_do_not(dataset):
     two = spec(architectures=[{"name": "unet_small"}, {"name": "deeplabv3plus"}])
     plans = [u for u in plan_benchmark(two, dataset=dataset, benchmark="b") if u.kind == "fold"]
-    studies = [benchmark.FoldPayload.model_validate(u.payload).study for u in plans]
+    studies = [FoldPayload.model_validate(u.payload).study for u in plans]
     identities = [identity_of(s) for s in studies]
     assert identities[:3] == identities[3:]
     assert len(set(identities)) == 3
@@ -252,7 +253,7 @@ def test_contenders_of_one_fold_share_their_seed_and_splits_do_not(dataset):
 def test_nothing_of_a_test_case_decides_the_training(storage, dataset):
     """The working resolution of a fold comes from its training cases: another test image must not move it."""
     unit = next(u for u in plan_benchmark(spec(), dataset=dataset, benchmark="b") if u.kind == "fold")
-    payload = benchmark.FoldPayload.model_validate(unit.payload)
+    payload = FoldPayload.model_validate(unit.payload)
     held = set(payload.split.test)
     larger = tuple(c.model_copy(update={"width": 5000, "mpp": 9.0}) if c.case in held else c for c in dataset.cases)
     one, two = (
