@@ -98,6 +98,13 @@ class SegmentationNet(nn.Module):
             features: Sequence[Tensor] = self.encoder((padded - centre) / spread)
         return list(features)
 
+    def encoder_state(self) -> dict[str, Tensor]:
+        """Return every tensor that decides the encoder's features: its own, and the normalisation before it."""
+        state = dict(self.encoder.state_dict())
+        for name, value in (("centre", CENTRE), ("spread", SPREAD)):
+            state[f"normalisation.{name}"] = torch.as_tensor(getattr(self.body, name, value))
+        return state
+
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits of the padded size from an encoder's features."""
         with _full_precision(self.decoder_depthwise):

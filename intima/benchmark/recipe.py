@@ -91,6 +91,7 @@ def train_net(storage: Storage, recipe: Recipe, *, cases: Sequence[str], seed: i
         parameters=recipe.parameters,
         seed=seed,
         watch=lambda fraction, message: report(_TRAINING_SHARE * fraction, message),
+        cache=storage.cache,
     )
 
 

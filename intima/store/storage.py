@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from intima.errors import Conflict, Unavailable
 from intima.store.blobs import FLOOR_BYTES, Blobs, LocalBlobs, StorageFull
+from intima.store.cache import Cache
 from intima.store.migrate import migrate
 
 BUSY_TIMEOUT_S = 30.0
@@ -28,6 +29,8 @@ class Storage:
     data_dir: Path
     blobs: Blobs
     engine: Engine
+    cache: Cache
+    """What can be made again: decoded training images, embeddings of frozen encoders."""
 
     @property
     def weights_folder(self) -> Path:
@@ -63,6 +66,7 @@ def open_storage(data_dir: Path, database_url: str | None = None, *, floor_bytes
     storage = attach_storage(data_dir, database_url, floor_bytes=floor_bytes)
     migrate(storage.engine)
     storage.blobs.remove_leftovers()
+    storage.cache.trim()
     return storage
 
 
@@ -72,7 +76,8 @@ def attach_storage(data_dir: Path, database_url: str | None = None, *, floor_byt
     blob_root = folder / "blobs"
     blob_root.mkdir(parents=True, exist_ok=True)
     blobs = LocalBlobs(blob_root, floor_bytes=floor_bytes)
-    return Storage(folder, blobs, _open_engine(database_url or f"sqlite:///{folder / 'intima.db'}"))
+    engine = _open_engine(database_url or f"sqlite:///{folder / 'intima.db'}")
+    return Storage(folder, blobs, engine, Cache(folder / "cache", floor_bytes=floor_bytes))
 
 
 def _open_engine(url: str) -> Engine:

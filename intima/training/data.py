@@ -1,18 +1,24 @@
 """Cases for training and scoring, from blobs to arrays at the working resolution."""
 
+import hashlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from safetensors.numpy import load, save
 
 from intima.arrays import LabelMask, RgbImage
 from intima.contracts.dataset import Dataset, StoredCase
 from intima.errors import Invalid
 from intima.geometry import Region, Size
 from intima.slides import open_slide, read_mask, read_working
+from intima.store.keys import json_sha256
 from intima.store.storage import Storage
 from intima.tiling import resample_planes
+
+_DECODING = 1
+"""Grows when reading or resampling changes, so that the cache holds nothing of the old kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,14 @@ class TrainingCase:
     image: RgbImage
     mask: LabelMask
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the pixels of both."""
+        digest = hashlib.sha256(repr(self.image.shape).encode())
+        digest.update(self.image.tobytes())
+        digest.update(self.mask.tobytes())
+        return digest.hexdigest()
+
 
 def working_resolution(cases: Sequence[StoredCase], *, input_px: int) -> Resolution:
     """Choose the pixel size at which the median long side of the cases is ``input_px``; never finer than native.
@@ -69,10 +83,26 @@ def load_cases(
 
 
 def load_case(storage: Storage, case: StoredCase, *, resolution: Resolution, classes: int) -> TrainingCase:
-    """Read one case, resampled to the working resolution."""
+    """Read one case, resampled to the working resolution; decoded once, then kept in the cache."""
     size = resolution.working_size(case)
+    pixels = {"image": case.image_sha256, "mask": case.mask_sha256, "size": [size.width, size.height]}
+    key = json_sha256({"case": _DECODING, "scale": resolution.scale_of(case), "classes": classes} | pixels)
+    known = storage.cache.read(key)
+    if known is not None:
+        return _unpack(known)
     mask = resample_mask(read_truth(storage, case), size, classes=classes)
-    return TrainingCase(image=read_working_image(storage, case, resolution=resolution), mask=mask)
+    read = TrainingCase(image=read_working_image(storage, case, resolution=resolution), mask=mask)
+    storage.cache.write(key, _pack(read))
+    return read
+
+
+def _pack(case: TrainingCase) -> bytes:
+    return save({"image": np.ascontiguousarray(case.image), "mask": np.ascontiguousarray(case.mask)})
+
+
+def _unpack(data: bytes) -> TrainingCase:
+    arrays = load(data)
+    return TrainingCase(image=arrays["image"], mask=arrays["mask"])
 
 
 def read_working_image(storage: Storage, case: StoredCase, *, resolution: Resolution) -> RgbImage:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,12 +15,20 @@ from intima.arrays import LogitBatch, Predict, TileBatch
 from intima.contracts.benchmark import ParameterValue
 from intima.errors import Invalid
 from intima.losses import LOSSES
+from intima.store.cache import Cache
 from intima.training.augment import CropSource, draw_batch
 from intima.training.data import TrainingCase
+from intima.training.embeddings import Views, embed_views
 from intima.training.presets import LoopSettings
 
 Watch = Callable[[float, str], None]
 """watch(fraction 0..1, message): told after each step."""
+
+Inputs: TypeAlias = Tensor | list[Tensor]
+"""Images for a whole net, or an encoder's features for its decoder."""
+
+Draw: TypeAlias = Callable[[np.random.Generator, float], tuple[Inputs, Tensor]]
+"""draw(rng, strength of the augmentation) -> inputs and (n, h, w) int64 classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,12 @@ def fit(
     parameters: Mapping[str, ParameterValue],
     seed: int,
     watch: Watch,
+    cache: Cache | None = None,
 ) -> SegmentationNet:
     """Train a net in place and return it, on the CPU and in evaluation mode.
+
+    A net with a frozen encoder is trained on embeddings of a fixed set of views (``intima.training.embeddings``), any
+    other on crops drawn anew at every step.
 
     Args:
         net: as built.
@@ -67,6 +80,7 @@ def fit(
         parameters: the searched parameters, by the names of ``intima.training.search``.
         seed: of crops, augmentation and dropout.
         watch: told the progress.
+        cache: of embeddings; null keeps none.
 
     Raises:
         Invalid: no cases, or the loss stops being a finite number.
@@ -75,18 +89,46 @@ def fit(
         raise Invalid("Got no training cases; need at least one.")
     precision = choose_precision()
     net.to(device=precision.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    source = CropSource.of(cases, classes=classes)
+    draw = _make_draw(net, cases, classes=classes, settings=settings, seed=seed, watch=watch, cache=cache)
     rng = np.random.default_rng([seed, 1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _run_steps(net, source, settings=settings, parameters=parameters, rng=rng, precision=precision, watch=watch)
-        _settle_norms(net, source, settings=settings, rng=rng, precision=precision)
+        _run_steps(net, draw, settings=settings, parameters=parameters, rng=rng, precision=precision, watch=watch)
+        _settle_norms(net, draw, settings=settings, rng=rng, precision=precision)
     return net.to(device="cpu").to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _make_draw(
+    net: SegmentationNet,
+    cases: Sequence[TrainingCase],
+    *,
+    classes: int,
+    settings: LoopSettings,
+    seed: int,
+    watch: Watch,
+    cache: Cache | None,
+) -> Draw:
+    """Return what draws batches for a net: views where its encoder is frozen, else crops."""
+    if net.frozen_encoder:
+        views = Views(settings.views, settings.crop_px, settings.view_strength, classes)
+        stored = embed_views(
+            net,
+            cases,
+            views=views,
+            cache=cache,
+            start=seed,
+            tell=lambda done, total: watch(0.0, f"embedding {done}/{total} views"),
+        )
+        return lambda rng, _strength: stored.draw(batch=settings.batch, rng=rng)
+    source = CropSource.of(cases, classes=classes)
+    return lambda rng, strength: draw_batch(
+        source, batch=settings.batch, crop_px=settings.crop_px, strength=strength, rng=rng
+    )
 
 
 def _run_steps(
     net: SegmentationNet,
-    source: CropSource,
+    draw: Draw,
     *,
     settings: LoopSettings,
     parameters: Mapping[str, ParameterValue],
@@ -99,9 +141,10 @@ def _run_steps(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, settings=settings))
     loss_of, started = LOSSES[settings.loss], time.monotonic()
     for step in range(settings.steps):
-        images, target = _next_batch(source, settings=settings, parameters=parameters, rng=rng, precision=precision)
+        strength = float(parameters.get("augmentation", 1.0))
+        inputs, target = _to_device(draw(rng, strength), precision=precision)
         with torch.autocast(precision.device, torch.bfloat16, enabled=precision.bf16):
-            logits = net(images)
+            logits = _logits(net, inputs)
         loss = loss_of(logits, target, parameters)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -111,23 +154,25 @@ def _run_steps(
         watch((step + 1) / settings.steps, _progress(step + 1, settings.steps, loss, time.monotonic() - started))
 
 
-def _next_batch(
-    source: CropSource,
-    *,
-    settings: LoopSettings,
-    parameters: Mapping[str, ParameterValue],
-    rng: np.random.Generator,
-    precision: Precision,
-) -> tuple[Tensor, Tensor]:
-    images, target = draw_batch(
-        source,
-        batch=settings.batch,
-        crop_px=settings.crop_px,
-        strength=float(parameters.get("augmentation", 1.0)),
-        rng=rng,
+def _to_device(batch: tuple[Inputs, Tensor], *, precision: Precision) -> tuple[Inputs, Tensor]:
+    inputs, target = batch
+    if isinstance(inputs, Tensor):
+        return _placed(inputs, precision), target.to(precision.device)
+    return [_placed(feature, precision) for feature in inputs], target.to(precision.device)
+
+
+def _placed(data: Tensor, precision: Precision) -> Tensor:
+    return (
+        data.contiguous(memory_format=torch.channels_last).to(precision.device)
+        if data.ndim == 4
+        else data.to(precision.device)
     )
-    images = images.contiguous(memory_format=torch.channels_last)
-    return images.to(precision.device), target.to(precision.device)
+
+
+def _logits(net: SegmentationNet, inputs: Inputs) -> Tensor:
+    """Return logits of images, or of an encoder's features of them."""
+    logits: Tensor = net(inputs) if isinstance(inputs, Tensor) else net.decode(inputs)
+    return logits
 
 
 def _progress(step: int, steps: int, loss: Tensor, elapsed_s: float) -> str:
@@ -169,7 +214,7 @@ def rate_at(step: int, *, settings: LoopSettings) -> float:
 
 
 def _settle_norms(
-    net: SegmentationNet, source: CropSource, *, settings: LoopSettings, rng: np.random.Generator, precision: Precision
+    net: SegmentationNet, draw: Draw, *, settings: LoopSettings, rng: np.random.Generator, precision: Precision
 ) -> None:
     """Replace the running statistics of batch normalisation by plain means under the final weights."""
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
@@ -179,10 +224,8 @@ def _settle_norms(
         norm.momentum = None
     with torch.no_grad():
         for _ in range(settings.norm_steps):
-            images, _ = _next_batch(
-                source, settings=settings, parameters={"augmentation": 0.0}, rng=rng, precision=precision
-            )
-            net(images)
+            inputs, _ = _to_device(draw(rng, 0.0), precision=precision)
+            _logits(net, inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

@@ -23,6 +23,10 @@ class LoopSettings:
     norm_steps: int = 8
     """Forward passes after training that re-estimate the statistics of batch normalisation."""
     loss: str = "focal_dice"
+    views: int = 8
+    """Augmented views of each case that a net with a frozen encoder is trained on."""
+    view_strength: float = 0.7
+    """Strength of the augmentation of those views."""
     trial_share: float = 1.0
     """Share of the steps after which a trial of a search is judged; its schedule is as short."""
 
@@ -41,7 +45,7 @@ class LoopSettings:
 
 PRESETS: dict[Preset, LoopSettings] = {
     "quick": LoopSettings(steps=32, batch=4, crop_px=128, norm_steps=4),
-    "standard": LoopSettings(steps=300, batch=8, crop_px=192, trial_share=1 / 3),
-    "paper": LoopSettings(steps=2000, batch=16, crop_px=256, trial_share=1 / 3),
+    "standard": LoopSettings(steps=300, batch=8, crop_px=192, views=16, trial_share=1 / 3),
+    "paper": LoopSettings(steps=2000, batch=16, crop_px=256, views=64, trial_share=1 / 3),
 }
 """quick: seconds a fold on one core, to see that everything works. standard: minutes. paper: for a GPU, or a night."""

@@ -1,0 +1,165 @@
+"""Embeddings of a frozen encoder: computed once per image and augmentation view, then only the decoder is trained.
+
+A *view* is one augmented crop of one case; which, follows from the case and the number of the view alone. So trials,
+folds and final fits of one encoder share their embeddings, on disk, whichever worker makes them first. Values are
+rounded to float16 whether they come from the cache or not: a run with a cold cache equals one with a warm cache.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from safetensors.torch import load, save
+from torch import Tensor
+
+from intima.architectures.net import SegmentationNet
+from intima.errors import Invalid
+from intima.store.cache import Cache
+from intima.store.keys import json_sha256
+from intima.training.augment import CropSource, draw_batch
+from intima.training.data import TrainingCase
+from intima.training.seeds import derive_seed
+
+_VERSION = 1
+"""Grows when views or embeddings are made differently."""
+
+Tell: TypeAlias = Callable[[int, int], None]
+"""tell(done, total): progress, in views."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Which views there are of each case."""
+
+    per_case: int
+    crop_px: int
+    strength: float
+    """Of the augmentation, as in ``intima.training.augment``."""
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view as the decoder sees it."""
+
+    features: tuple[Tensor, ...]
+    """(c, h, w) float16 each, as the encoder returns them."""
+    target: Tensor
+    """(crop, crop) uint8 classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSource:
+    """All views of the training cases, to draw batches from."""
+
+    views: tuple[View, ...]
+
+    def draw(self, *, batch: int, rng: Generator) -> tuple[list[Tensor], Tensor]:
+        """Draw views with equal chances: features (batch, c, h, w) float32 and targets (batch, h, w) int64."""
+        drawn = [self.views[i] for i in rng.integers(len(self.views), size=batch)]
+        levels = zip(*(view.features for view in drawn), strict=True)
+        return [torch.stack(level).float() for level in levels], torch.stack([v.target for v in drawn]).long()
+
+
+def embed_views(
+    net: SegmentationNet,
+    cases: Sequence[TrainingCase],
+    *,
+    views: Views,
+    cache: Cache | None,
+    start: int,
+    tell: Tell,
+) -> ViewSource:
+    """Return every view of the cases through the net's frozen encoder, from the cache where it is there.
+
+    Args:
+        net: with a frozen encoder, on the device to compute on.
+        cases: training cases.
+        views: how many, how large, how strongly augmented.
+        cache: of embeddings; null keeps none.
+        start: where to begin the round: workers that begin at different places share the work.
+        tell: told the progress.
+
+    Raises:
+        Invalid: the encoder is not frozen, or its features do not fit float16.
+    """
+    if not net.frozen_encoder:
+        raise Invalid("Got a net whose encoder is trained; embeddings can be kept of a frozen one only.")
+    encoder = _fingerprint(net)
+    wanted = list(_wanted(cases, views=views, encoder=encoder))
+    made: dict[int, View] = {}
+    for step in range(len(wanted)):
+        place = (start + step) % len(wanted)
+        case, number, key = wanted[place]
+        made[place] = _view(net, case, number, views=views, cache=cache, key=key)
+        tell(step + 1, len(wanted))
+    return ViewSource(tuple(made[place] for place in range(len(wanted))))
+
+
+def _wanted(
+    cases: Sequence[TrainingCase], *, views: Views, encoder: str
+) -> Iterator[tuple[tuple[TrainingCase, str], int, str]]:
+    """Yield (case with identity, number of the view, key in the cache)."""
+    for case in cases:
+        identity = case.identity
+        for number in range(views.per_case):
+            made_of = {"embedding": _VERSION, "encoder": encoder, "case": identity, "view": number}
+            how = {"crop_px": views.crop_px, "strength": views.strength, "classes": views.classes}
+            yield (case, identity), number, json_sha256(made_of | how)
+
+
+def _view(
+    net: SegmentationNet,
+    case: tuple[TrainingCase, str],
+    number: int,
+    *,
+    views: Views,
+    cache: Cache | None,
+    key: str,
+) -> View:
+    known = None if cache is None else cache.read(key)
+    if known is not None:
+        return _unpack(known)
+    made = _make_view(net, case, number, views=views)
+    if cache is not None:
+        cache.write(key, _pack(made))
+    return made
+
+
+def _make_view(net: SegmentationNet, case: tuple[TrainingCase, str], number: int, *, views: Views) -> View:
+    pixels, identity = case
+    source = CropSource.of([pixels], classes=views.classes)
+    rng = np.random.default_rng(derive_seed("view", identity, number))
+    image, target = draw_batch(source, batch=1, crop_px=views.crop_px, strength=views.strength, rng=rng)
+    device = next(net.parameters()).device
+    with torch.no_grad():
+        features = [f[0].to(device="cpu", dtype=torch.float16).contiguous() for f in net.embed(image.to(device))]
+    if not all(bool(torch.isfinite(f).all()) for f in features):
+        raise Invalid("The encoder's features are beyond float16's range.", code="embedding_overflow")
+    return View(features=tuple(features), target=target[0].to(torch.uint8))
+
+
+def _pack(view: View) -> bytes:
+    levels = {f"level{i}": feature for i, feature in enumerate(view.features)}
+    return save({**levels, "target": view.target})
+
+
+def _unpack(data: bytes) -> View:
+    tensors = load(data)
+    return View(
+        features=tuple(tensors[f"level{i}"] for i in range(len(tensors) - 1)),
+        target=tensors["target"],
+    )
+
+
+def _fingerprint(net: SegmentationNet) -> str:
+    """Return a hash of everything that decides what the encoder makes of an image."""
+    digest = hashlib.sha256(f"{type(net.encoder).__qualname__} {net.fixed_px}".encode())
+    for name, tensor in sorted(net.encoder_state().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
