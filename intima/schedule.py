@@ -5,7 +5,7 @@ of those before it, so a search gives the same answer on one worker and on four)
 the scores table follows the folds, the published ensemble follows a study over all data.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from intima.architectures import complete_architecture
 from intima.contracts._base import Contract
@@ -15,7 +15,6 @@ from intima.contracts.benchmark import (
     CollectPayload,
     FitPayload,
     FoldPayload,
-    KFold,
     Preset,
     PublishPayload,
     Split,
@@ -24,25 +23,31 @@ from intima.contracts.benchmark import (
     UnitPlan,
 )
 from intima.contracts.dataset import Dataset
+from intima.contracts.splits import StoredSplits
 from intima.errors import Invalid
-from intima.folds import kfold_splits, leave_one_out_splits
+from intima.folds import outer_splits, seeds_of
 
 MAX_UNITS = 20_000
 MAX_NEEDS = 2_000_000
+NO_SPLITS: Mapping[str, StoredSplits] = {}
 TRIALS: dict[Preset, int] = {"quick": 2, "standard": 20, "paper": 200}
 """Search trials per study where the spec names none."""
 
 
-def plan_benchmark(spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str) -> tuple[UnitPlan, ...]:
+def plan_benchmark(
+    spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str, imported: Mapping[str, StoredSplits] = NO_SPLITS
+) -> tuple[UnitPlan, ...]:
     """Return every unit of a benchmark in an order in which each stands behind its needs.
+
+    ``imported`` holds the imported splits that the spec names, by id.
 
     Raises:
         Invalid: the dataset has too few subjects for a protocol, or a field is not available yet.
     """
     _refuse_unavailable(spec)
-    splits = plan_splits(spec, dataset=dataset)
-    _refuse_unsearchable(spec, splits=splits, dataset=dataset)
-    _refuse_huge(spec, splits=len(splits))
+    splits = outer_splits(spec, dataset=dataset, imported=imported)
+    _refuse_unsearchable(spec, splits=[s for drawn in splits.values() for s in drawn], dataset=dataset)
+    _refuse_huge(spec, folds=sum(map(len, splits.values())))
     units: list[UnitPlan] = []
     for label, architecture in label_architectures([complete_architecture(a) for a in spec.architectures]).items():
         units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
@@ -50,22 +55,6 @@ def plan_benchmark(spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str) -> 
     collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
     units.append(_unit("collect", "collect", needs=folds, payload=collect))
     return tuple(sorted(units, key=lambda unit: unit.kind == "publish"))
-
-
-def plan_splits(spec: BenchmarkSpec, *, dataset: Dataset) -> tuple[Split, ...]:
-    """Return the outer splits of all protocols; the split seed is the first of the spec's seeds.
-
-    Raises:
-        Invalid: fewer subjects than a protocol needs.
-    """
-    groups = {c.case: c.subject for c in dataset.cases}
-    splits: list[Split] = []
-    for protocol in spec.protocols:
-        if isinstance(protocol, KFold):
-            splits += kfold_splits(groups, k=protocol.k, repeats=protocol.repeats, seed=spec.seeds[0])
-        else:
-            splits += leave_one_out_splits(groups)
-    return tuple(splits)
 
 
 def label_architectures(architectures: Sequence[ArchitectureSpec]) -> dict[str, ArchitectureSpec]:
@@ -111,9 +100,9 @@ def _refuse_unsearchable(spec: BenchmarkSpec, *, splits: Sequence[Split], datase
         )
 
 
-def _refuse_huge(spec: BenchmarkSpec, *, splits: int) -> None:
+def _refuse_huge(spec: BenchmarkSpec, *, folds: int) -> None:
     """Refuse a plan that the ledger could only write by keeping every worker waiting."""
-    trials, folds = trial_count(spec), splits * len(spec.seeds)
+    trials = trial_count(spec)
     studies = folds + 1 if spec.search.nested else 1
     units = len(spec.architectures) * (studies * trials + folds + spec.members + 1)
     needs = len(spec.architectures) * studies * (trials + 1) * trials // 2
@@ -132,21 +121,32 @@ def trial_count(spec: BenchmarkSpec) -> int:
 
 
 def _contender_units(
-    spec: BenchmarkSpec, *, label: str, architecture: ArchitectureSpec, splits: Sequence[Split], benchmark: str
+    spec: BenchmarkSpec,
+    *,
+    label: str,
+    architecture: ArchitectureSpec,
+    splits: Mapping[int, Sequence[Split]],
+    benchmark: str,
 ) -> Iterator[UnitPlan]:
-    final = StudyRef(architecture=architecture, label=label, seed=spec.seeds[0], split=None)
+    final = _study(spec, label=label, architecture=architecture, split=None, seed=spec.seeds[0])
     final_trials: tuple[str, ...] = ()
     if spec.publish or not spec.search.nested:
         chain = list(_trial_units(spec, study=final, prefix=f"{label}/final"))
         final_trials = tuple(u.key for u in chain)
         yield from chain
-    for seed in spec.seeds:
-        for split in splits:
+    for seed, drawn in splits.items():
+        for split in drawn:
             yield from _fold_units(
                 spec, label=label, architecture=architecture, split=split, seed=seed, flat=final_trials
             )
     if spec.publish:
         yield from _publish_units(spec, study=final, trials=final_trials, benchmark=benchmark)
+
+
+def _study(
+    spec: BenchmarkSpec, *, label: str, architecture: ArchitectureSpec, split: Split | None, seed: int
+) -> StudyRef:
+    return StudyRef(architecture=architecture, label=label, seed=seed, seeds=seeds_of(spec, seed), split=split)
 
 
 def _trial_units(spec: BenchmarkSpec, *, study: StudyRef, prefix: str) -> Iterator[UnitPlan]:
@@ -174,7 +174,7 @@ def _fold_units(
     flat: tuple[str, ...],
 ) -> Iterator[UnitPlan]:
     prefix = f"{label}/{split.protocol}/r{split.repeat}/f{split.fold}/s{seed}"
-    study = StudyRef(architecture=architecture, label=label, seed=seed, split=split)
+    study = _study(spec, label=label, architecture=architecture, split=split, seed=seed)
     trials = flat
     if spec.search.nested:
         chain = list(_trial_units(spec, study=study, prefix=prefix))

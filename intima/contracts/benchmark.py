@@ -65,7 +65,18 @@ class KFold(Contract):
     repeats: int = Field(default=1, ge=1, le=100)
 
 
-Protocol = Annotated[LeaveOneOut | KFold, Field(discriminator="kind")]
+class ImportedSplit(Contract):
+    """Splits that were imported before: POST /v1/datasets/{id}/splits."""
+
+    kind: Literal["split"]
+    split: Name
+
+
+Protocol = Annotated[LeaveOneOut | KFold | ImportedSplit, Field(discriminator="kind")]
+
+Varied = Literal["split", "init", "augmentation"]
+EVERYTHING: tuple[Varied, ...] = ("split", "init", "augmentation")
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class SearchSpec(Contract):
@@ -88,7 +99,10 @@ class BenchmarkSpec(Contract):
     architectures: tuple[Architecture, ...] = Field(min_length=1, max_length=50)
     protocols: tuple[Protocol, ...] = Field(min_length=1, max_length=10)
     search: SearchSpec = SearchSpec()
-    seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(default=(0,), min_length=1, max_length=100)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, max_length=100)
+    """Everything is run once per seed."""
+    seeds_vary: tuple[Varied, ...] = EVERYTHING
+    """What a seed stands for; what is not named keeps the first seed throughout. Leave-one-out has no random split."""
     members: int = Field(default=2, ge=1, le=20)
     """Seeds of the published ensemble, trained on all data."""
     preset: Preset = "quick"
@@ -100,11 +114,24 @@ class Split(Contract):
     """One train/test split by case name."""
 
     protocol: str
-    """"loocv" or "kfold3", ..."""
+    """"loocv", "kfold3", "kfold3x5" (5 repeats), "split3-name" (imported), ..."""
     repeat: int
     fold: int
     train: tuple[str, ...]
     test: tuple[str, ...]
+    seed: int | None = None
+    """The seed it was drawn with; null where nothing was drawn."""
+
+
+class Seeds(Contract):
+    """What the seed of a study stands for, part by part."""
+
+    split: int
+    """Draws the outer folds and the inner split."""
+    init: int
+    """Draws the initial weights of what has none from pretraining."""
+    augmentation: int
+    """Draws the order of the crops, their augmentation, and dropout."""
 
 
 class UnitPlan(Contract):
@@ -126,6 +153,8 @@ class StudyRef(Contract):
     architecture: ArchitectureSpec
     label: str
     seed: int
+    """The seed of the spec it belongs to; the sampler of the search follows it too."""
+    seeds: Seeds
     split: Split | None
     """The outer split whose training part is searched; null: all cases."""
 
@@ -197,6 +226,10 @@ class ScoreRow(Contract):
     repeat: int
     fold: int
     seed: int
+    split_seed: int | None
+    """Null where the split was not drawn (leave-one-out, most imported splits)."""
+    init_seed: int
+    augmentation_seed: int
     architecture: str
     model: str
     """Label of the contender: the same as architecture unless two share one."""

@@ -1,4 +1,4 @@
-"""Rows of the catalog: datasets, slides, benchmarks, segmentations. All functions work in the caller's transaction."""
+"""Rows of the catalog: datasets, splits, slides, benchmarks, segmentations. All functions work in the caller's transaction."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from intima.arrays import Json
 from intima.contracts.benchmark import BenchmarkSpec
 from intima.contracts.dataset import Dataset
 from intima.contracts.segmentation import SegmentPayload, SlideInfo
+from intima.contracts.splits import StoredSplits
 from intima.errors import NotFound
 from intima.store import tables as t
 from intima.store.keys import json_sha256, new_id
@@ -80,6 +81,21 @@ def list_datasets(conn: Connection, *, page_size: int = 50, page_token: str = ""
     """Return datasets, newest first. Raises Invalid for a bad page."""
     page = page_of(conn, t.datasets, page_size=page_size, page_token=page_token)
     return page.map(lambda row: Dataset.model_validate(row.body))
+
+
+def add_splits(conn: Connection, splits: StoredSplits) -> StoredSplits:
+    """Store imported splits, or return the stored ones of the same content."""
+    known = conn.execute(select(t.splits.c.body).where(t.splits.c.sha256 == splits.sha256)).scalar()
+    if known is not None:
+        return StoredSplits.model_validate(known)
+    row = {"id": splits.id, "dataset": splits.dataset, "sha256": splits.sha256, "body": splits.model_dump(mode="json")}
+    conn.execute(insert(t.splits).values(**row, created_at=t.database_now()))
+    return splits
+
+
+def get_splits(conn: Connection, splits_id: str) -> StoredSplits:
+    """Return imported splits. Raises NotFound."""
+    return StoredSplits.model_validate(_get(conn, t.splits, splits_id, "split").body)
 
 
 def add_slide(

@@ -56,6 +56,16 @@ datasets = Table(
     Column("created_at", Double, nullable=False),
 )
 
+splits = Table(
+    "splits",
+    METADATA,
+    Column("id", String(48), primary_key=True),
+    Column("dataset", String(48), nullable=False, index=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("body", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
 slides = Table(
     "slides",
     METADATA,
