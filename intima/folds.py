@@ -53,7 +53,9 @@ def seeds_of(spec: BenchmarkSpec, seed: int) -> Seeds:
 def _protocol_name(protocol: Protocol, imported: Mapping[str, StoredSplits]) -> str:
     if isinstance(protocol, LeaveOneOut):
         return "loocv"
-    return kfold_name(protocol.k, protocol.repeats) if isinstance(protocol, KFold) else imported[protocol.split].protocol
+    return (
+        kfold_name(protocol.k, protocol.repeats) if isinstance(protocol, KFold) else imported[protocol.split].protocol
+    )
 
 
 def kfold_name(k: int, repeats: int) -> str:

@@ -59,7 +59,9 @@ def _placed(upload: SplitUpload, dataset: Dataset) -> list[_Placed]:
     if upload.splits is not None:
         return [_Placed(row, f"/splits/{i}") for i, row in enumerate(upload.splits)]
     if upload.folds is not None:
-        return [_Placed(_against_the_rest(f, dataset, f"/folds/{i}"), f"/folds/{i}") for i, f in enumerate(upload.folds)]
+        return [
+            _Placed(_against_the_rest(f, dataset, f"/folds/{i}"), f"/folds/{i}") for i, f in enumerate(upload.folds)
+        ]
     if upload.subjects is not None:
         return list(_by_subject(upload.subjects, dataset))
     return [_Placed(SplitRow(train=upload.train or (), test=upload.test or ()), "")]

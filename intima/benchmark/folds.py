@@ -5,10 +5,10 @@ import time
 from intima.arrays import Json
 from intima.benchmark.recipe import (
     chosen_parameters,
-    identity_of,
     make_recipe,
     read_dataset,
     score_net,
+    seeds_for,
     to_json,
     train_net,
 )
@@ -19,7 +19,6 @@ from intima.store.work import Report, UnitInput
 from intima.training.leaderboard import rank_contenders
 from intima.training.presets import PRESETS
 from intima.training.scoring import ScoredCase
-from intima.training.seeds import derive_seed
 
 
 def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
@@ -30,8 +29,8 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     recipe = make_recipe(
         dataset, payload.study, settings=PRESETS[payload.preset], parameters=chosen_parameters(unit, payload.study)
     )
-    seed = derive_seed("fold", *identity_of(payload.study))
-    net = train_net(storage, recipe, cases=payload.split.train, seed=seed, report=report)
+    seeds = seeds_for("fold", payload.study)
+    net = train_net(storage, recipe, cases=payload.split.train, seeds=seeds, report=report)
     scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
     rows = tuple(row for item in scored for row in _rows(item, payload))
     seconds = time.monotonic() - started
@@ -57,6 +56,9 @@ def _rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:
         "repeat": payload.split.repeat,
         "fold": payload.split.fold,
         "seed": payload.study.seed,
+        "split_seed": payload.split.seed,
+        "init_seed": payload.study.seeds.init,
+        "augmentation_seed": payload.study.seeds.augmentation,
         "architecture": payload.study.architecture.name,
         "model": payload.study.label,
         "selection_biased": payload.selection_biased,

@@ -14,6 +14,7 @@ from intima.architectures.sources import find_weights
 from intima.arrays import Json, Predict, TileBatch
 from intima.benchmark.recipe import (
     Recipe,
+    TrainingSeeds,
     chosen_parameters,
     make_recipe,
     read_dataset,
@@ -53,7 +54,8 @@ def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
         dataset, payload.study, settings=PRESETS[payload.preset], parameters=chosen_parameters(unit, payload.study)
     )
     seed = _member_seed(payload.study, payload.member)
-    net = train_net(storage, recipe, cases=[c.case for c in dataset.cases], seed=seed, report=report)
+    seeds = TrainingSeeds(init=seed, augmentation=seed)
+    net = train_net(storage, recipe, cases=[c.case for c in dataset.cases], seeds=seeds, report=report)
     weights = storage.blobs.put(save_tensors(net.state_dict()))
     seconds = time.monotonic() - started
     return to_json(FitResult(parameters=recipe.parameters, weights_sha256=weights, seconds=seconds))

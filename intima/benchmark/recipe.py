@@ -17,6 +17,7 @@ from intima.training.loop import as_predict, fit
 from intima.training.presets import LoopSettings
 from intima.training.scoring import ScoredCase, Tiling, score_cases
 from intima.training.search import best_parameters
+from intima.training.seeds import derive_seed
 
 _TRAINING_SHARE = 0.85
 """Part of a unit's progress that is training; the rest is scoring."""
@@ -54,11 +55,29 @@ def read_dataset(storage: Storage, dataset_id: str) -> Dataset:
         return catalog.get_dataset(connection, dataset_id)
 
 
-def identity_of(study: StudyRef) -> tuple[int | str, ...]:
+@dataclass(frozen=True, slots=True)
+class TrainingSeeds:
+    """What a training draws from."""
+
+    init: int
+    """Initial weights."""
+    augmentation: int
+    """Crops, their augmentation, dropout."""
+
+
+def seeds_for(what: str, study: StudyRef, *more: int) -> TrainingSeeds:
+    """Return the seeds of one training of a study; equal where the study's own two are equal."""
+    return TrainingSeeds(
+        init=derive_seed(what, *identity_of(study, study.seeds.init), *more),
+        augmentation=derive_seed(what, *identity_of(study, study.seeds.augmentation), *more),
+    )
+
+
+def identity_of(study: StudyRef, seed: int) -> tuple[int | str, ...]:
     """Return what seeds derive from. The contender is left out: all of them see the same crops in the same order."""
     if study.split is None:
-        return (study.seed, "final")
-    return (study.seed, study.split.protocol, study.split.repeat, study.split.fold)
+        return (seed, "final")
+    return (seed, study.split.protocol, study.split.repeat, study.split.fold)
 
 
 def trials_behind(unit: UnitInput) -> list[TrialResult]:
@@ -72,14 +91,16 @@ def chosen_parameters(unit: UnitInput, study: StudyRef) -> dict[str, ParameterVa
     return best_parameters(study.architecture.name, trials_behind(unit))
 
 
-def train_net(storage: Storage, recipe: Recipe, *, cases: Sequence[str], seed: int, report: Report) -> SegmentationNet:
+def train_net(
+    storage: Storage, recipe: Recipe, *, cases: Sequence[str], seeds: TrainingSeeds, report: Report
+) -> SegmentationNet:
     """Return a net trained on these cases; training is the first part of the progress."""
     classes = len(recipe.dataset.classes)
     net = build_net(
         recipe.study.architecture,
         classes=classes,
         parameters=recipe.parameters,
-        seed=seed,
+        seed=seeds.init,
         weights_folder=storage.weights_folder,
     )
     report(0.0, f"reading {len(cases)} cases")
@@ -89,7 +110,7 @@ def train_net(storage: Storage, recipe: Recipe, *, cases: Sequence[str], seed: i
         classes=classes,
         settings=recipe.settings.within(recipe.study.architecture),
         parameters=recipe.parameters,
-        seed=seed,
+        seed=seeds.augmentation,
         watch=lambda fraction, message: report(_TRAINING_SHARE * fraction, message),
         cache=storage.cache,
     )

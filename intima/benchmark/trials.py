@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from intima.arrays import Json
 from intima.benchmark.recipe import (
     Recipe,
+    TrainingSeeds,
     identity_of,
     make_recipe,
     read_dataset,
     score_net,
+    seeds_for,
     studied_cases,
     to_json,
     train_net,
@@ -44,14 +46,16 @@ def run_trial(unit: UnitInput, storage: Storage, report: Report) -> Json:
     settings = PRESETS[payload.preset].for_trial()
     recipe = make_recipe(dataset, payload.study, settings=settings, parameters=parameters)
     subjects = {c.case: c.subject for c in dataset.cases}
-    fit_on, validate_on = inner_split(subjects, cases=studied_cases(dataset, payload.study), seed=payload.study.seed)
-    seed = derive_seed("trial", *identity_of(payload.study), payload.number)
-    value = _trial_value(storage, recipe, fit_on=fit_on, validate_on=validate_on, seed=seed, report=report)
+    fit_on, validate_on = inner_split(
+        subjects, cases=studied_cases(dataset, payload.study), seed=payload.study.seeds.split
+    )
+    seeds = seeds_for("trial", payload.study, payload.number)
+    value = _trial_value(storage, recipe, fit_on=fit_on, validate_on=validate_on, seeds=seeds, report=report)
     return to_json(TrialResult(parameters=parameters, value=value, seconds=time.monotonic() - started))
 
 
 def _suggest(payload: TrialPayload, earlier: Sequence[TrialResult]) -> dict[str, ParameterValue]:
-    seed = derive_seed("suggest", payload.study.label, *identity_of(payload.study), payload.number)
+    seed = derive_seed("suggest", payload.study.label, *identity_of(payload.study, payload.study.seed), payload.number)
     name = payload.study.architecture.name
     return suggest_parameters(name, earlier=earlier, sampler=payload.sampler, seed=seed)
 
@@ -62,11 +66,11 @@ def _trial_value(
     *,
     fit_on: Sequence[str],
     validate_on: Sequence[str],
-    seed: int,
+    seeds: TrainingSeeds,
     report: Report,
 ) -> float:
     try:
-        net = train_net(storage, recipe, cases=fit_on, seed=seed, report=report)
+        net = train_net(storage, recipe, cases=fit_on, seeds=seeds, report=report)
     except Invalid as error:
         if error.code != "diverged":
             raise

@@ -14,7 +14,8 @@ from intima.metrics import METRICS
 from intima.statistics.equivalence import TrainingOverlap
 from intima.statistics.samples import as_scores
 
-_KFOLD = re.compile(r"kfold([2-9]|[1-9][0-9]{1,2})")
+_COUNT = "([2-9]|[1-9][0-9]{1,2})"
+_FOLDS = re.compile(rf"kfold{_COUNT}(?:x[1-9][0-9]*)?|split{_COUNT}-.+")
 _OF_THE_REQUEST = {"/protocol", "/metric", "/class"}
 """Pointers to fields that both sides of a comparison share."""
 
@@ -89,14 +90,16 @@ def mean_by_subject(rows: Iterable[tuple[str, float]]) -> dict[str, float]:
 
 
 def overlap_of_protocol(protocol: str, subjects: int) -> TrainingOverlap | None:
-    """Return how training sets overlap under a protocol name; None for names other than loocv and kfoldK.
+    """Return how training sets overlap under a protocol name; None for other names than those below.
+
+    loocv; kfoldK and kfoldKxR (R repeats); splitK-NAME (imported, every case tested once in K folds).
 
     Repeats are averaged within subjects first, so they do not add splits.
     """
     if protocol == "loocv" and subjects >= 2:
         return TrainingOverlap(subjects, 1 / (subjects - 1))
-    if match := _KFOLD.fullmatch(protocol):
-        k = int(match[1])
+    if match := _FOLDS.fullmatch(protocol):
+        k = int(match[1] or match[2])
         return TrainingOverlap(k, 1 / (k - 1))
     return None
 

@@ -179,6 +179,7 @@ class FoldPayload(Contract):
     split: Split
     selection_biased: bool
     """True when the search has seen the test cases (flat search)."""
+    leakage_override: bool = False
     preset: Preset
 
 
@@ -226,10 +227,10 @@ class ScoreRow(Contract):
     repeat: int
     fold: int
     seed: int
-    split_seed: int | None
+    split_seed: int | None = None
     """Null where the split was not drawn (leave-one-out, most imported splits)."""
-    init_seed: int
-    augmentation_seed: int
+    init_seed: int | None = None
+    augmentation_seed: int | None = None
     architecture: str
     model: str
     """Label of the contender: the same as architecture unless two share one."""
@@ -240,6 +241,8 @@ class ScoreRow(Contract):
     """Null where the rule of the metric skips the case (both masks empty, or no pixel size for a length)."""
     unit: str
     selection_biased: bool
+    leakage_override: bool = False
+    """True where the leakage guard was overridden for the benchmark."""
 
 
 class FoldResult(Contract):

@@ -29,8 +29,12 @@ SCORE_COLUMNS = (
     "value",
     "unit",
     "selection_biased",
+    "split_seed",
+    "init_seed",
+    "augmentation_seed",
+    "leakage_override",
 )
-"""Columns of scores.csv, as fixed by the wire contract."""
+"""Columns of scores.csv: those fixed by the wire contract, then what was added."""
 
 MEASURE_COLUMNS = {
     "scope": "image: over the whole analysed area; vessel: of one cross-section",

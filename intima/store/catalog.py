@@ -1,4 +1,4 @@
-"""Rows of the catalog: datasets, splits, slides, benchmarks, segmentations. All functions work in the caller's transaction."""
+"""Rows of the catalog: datasets, splits, slides, benchmarks, segmentations; all in the caller's transaction."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from intima.arrays import Json
-from intima.contracts.benchmark import BenchmarkSpec
+from intima.contracts.benchmark import BenchmarkSpec, ImportedSplit
 from intima.contracts.dataset import Dataset
 from intima.contracts.segmentation import SegmentPayload, SlideInfo
 from intima.contracts.splits import StoredSplits
@@ -96,6 +96,11 @@ def add_splits(conn: Connection, splits: StoredSplits) -> StoredSplits:
 def get_splits(conn: Connection, splits_id: str) -> StoredSplits:
     """Return imported splits. Raises NotFound."""
     return StoredSplits.model_validate(_get(conn, t.splits, splits_id, "split").body)
+
+
+def named_splits(conn: Connection, spec: BenchmarkSpec) -> dict[str, StoredSplits]:
+    """Return the imported splits that a benchmark names, by id. Raises NotFound."""
+    return {p.split: get_splits(conn, p.split) for p in spec.protocols if isinstance(p, ImportedSplit)}
 
 
 def add_slide(

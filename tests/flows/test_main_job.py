@@ -30,7 +30,10 @@ SPEC: dict[str, Any] = {
     "members": 1,
     "preset": "quick",
 }
-COLUMNS = "case,subject,protocol,repeat,fold,seed,architecture,model,class,metric,value,unit,selection_biased"
+COLUMNS = (
+    "case,subject,protocol,repeat,fold,seed,architecture,model,class,metric,value,unit,selection_biased,"
+    "split_seed,init_seed,augmentation_seed,leakage_override"
+)
 
 
 @pytest.fixture(scope="module")

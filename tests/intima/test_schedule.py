@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intima.architectures import complete_architecture
-from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, TrialPayload, UnitPlan
+from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, Seeds, TrialPayload, UnitPlan
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.errors import Invalid
 from intima.folds import inner_split, kfold_splits, leave_one_out_splits
@@ -102,6 +102,46 @@ def test_every_need_stands_before_its_unit(trials: int, nested: bool, publish: b
     assert len(folds) == 2 * 12 * len(seeds)
     assert set(next(u for u in units if u.kind == "collect").needs) == {u.key for u in folds}
     assert sum(u.kind == "publish" for u in units) == (2 if publish else 0)
+
+
+def test_every_seed_draws_its_own_folds_and_all_seeds_are_kept() -> None:
+    units = [
+        u for u in plan(protocols=[{"kind": "kfold", "k": 3}], seeds=[0, 4], search={"trials": 0}) if u.kind == "fold"
+    ]
+    folds = [FoldPayload.model_validate(u.payload) for u in units]
+    drawn = {seed: {f.split.test for f in folds if f.study.seed == seed} for seed in (0, 4)}
+    assert drawn[0] != drawn[4]
+    assert all(f.split.seed == f.study.seed for f in folds)
+    assert {f.study.seeds for f in folds} == {Seeds(split=s, init=s, augmentation=s) for s in (0, 4)}
+
+
+def test_what_does_not_vary_keeps_the_first_seed() -> None:
+    fixed = plan(protocols=[{"kind": "kfold", "k": 3}], seeds=[7, 4], seeds_vary=["init"], search={"trials": 0})
+    folds = [FoldPayload.model_validate(u.payload) for u in fixed if u.kind == "fold"]
+    assert len(folds) == 6
+    assert len({f.split for f in folds}) == 3
+    assert {f.study.seeds for f in folds} == {Seeds(split=7, init=s, augmentation=7) for s in (7, 4)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "pointer"),
+    [
+        ({"seeds": [1, 1]}, "seed_twice", "/seeds"),
+        ({"protocols": [{"kind": "loocv"}, {"kind": "loocv"}]}, "protocol_twice", "/protocols/1"),
+        ({"protocols": [{"kind": "kfold", "k": 3}, {"kind": "kfold", "k": 3}]}, "protocol_twice", "/protocols/1"),
+    ],
+)
+def test_what_tables_could_not_tell_apart_is_refused(fields: dict[str, Any], code: str, pointer: str) -> None:
+    with pytest.raises(Invalid) as error:
+        plan(**fields)
+    assert (error.value.code, error.value.pointer) == (code, pointer)
+
+
+def test_protocol_names_tell_folds_and_repeats_apart() -> None:
+    protocols = [{"kind": "kfold", "k": 3, "repeats": r} for r in (1, 2)] + [{"kind": "kfold", "k": 2}]
+    keys = [u.key for u in plan(protocols=protocols, search={"trials": 0}) if u.kind == "fold"]
+    assert len(keys) == len(set(keys)) == 3 + 6 + 2
+    assert {k.split("/")[1] for k in keys} == {"kfold3", "kfold3x2", "kfold2"}
 
 
 def test_a_nested_search_never_sees_the_test_subjects() -> None:

@@ -97,7 +97,8 @@ def _once(connection: Transaction, spec: BenchmarkSpec, *, key: str | None) -> B
 def _create(connection: Transaction, spec: BenchmarkSpec) -> BenchmarkStarted:
     dataset = catalog.get_dataset(connection, spec.dataset)
     benchmark_id = new_id("bmk")
-    units = plan_benchmark(spec, dataset=dataset, benchmark=benchmark_id)
+    imported = catalog.named_splits(connection, spec)
+    units = plan_benchmark(spec, dataset=dataset, benchmark=benchmark_id, imported=imported)
     job_id = ledger.create_job(
         connection,
         kind="benchmark",

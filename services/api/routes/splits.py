@@ -58,7 +58,7 @@ def get_benchmark_splits(
     """Export the exact outer splits of one protocol of a benchmark, in the form in which they can be imported."""
     stored = catalog.get_benchmark(connection, benchmark_id)
     dataset = catalog.get_dataset(connection, stored.dataset)
-    imported = named_splits(connection, stored.spec)
+    imported = catalog.named_splits(connection, stored.spec)
     drawn = outer_splits(stored.spec, dataset=dataset, imported=imported)
     splits = list(dict.fromkeys(split for seed in drawn.values() for split in seed))
     names = sorted({s.protocol for s in splits})

@@ -162,6 +162,43 @@ def test_a_benchmark_is_planned_and_can_be_canceled(client: TestClient) -> None:
     client.post(f"{started.headers['location']}/cancel")
 
 
+def test_splits_are_imported_used_and_exported(client: TestClient) -> None:
+    dataset = upload(client, dataset_zip(masks())).json()["id"]
+    body = {"name": "clinic", "subjects": {"m0": 0, "m1": 0, "m2": 1, "m3": 1}}
+    made = client.post(f"/v1/datasets/{dataset}/splits", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["protocol"] == "split2-clinic"
+    assert client.post(f"/v1/datasets/{dataset}/splits", json=body).json() == made.json()
+    stored = client.get(f"/v1/splits/{made.json()['id']}").json()
+    assert [s["test"] for s in stored["splits"]] == [
+        ["images/m0.png", "images/m1.png"],
+        ["images/m2.png", "images/m3.png"],
+    ]
+    protocols = [{"kind": "split", "split": made.json()["id"]}, {"kind": "kfold", "k": 2}]
+    spec = SPEC | {"dataset": dataset, "protocols": protocols, "search": {"trials": 0}, "seeds": [0, 1]}
+    started = client.post("/v1/benchmarks", json=spec)
+    assert started.status_code == 202, started.text
+    url = f"/v1/benchmarks/{started.json()['id']}/splits"
+    assert client.get(url).json()["code"] == "protocol_needed"
+    exported = client.get(url, params={"protocol": "kfold2"}).json()
+    assert {s["seed"] for s in exported["splits"]} == {0, 1}
+    again = client.post(f"/v1/datasets/{dataset}/splits", json=exported)
+    assert again.status_code == 201, again.text
+    same = client.get(url, params={"protocol": "split2-clinic"}).json()
+    assert (same["name"], len(same["splits"])) == ("clinic", 2)
+    client.post(f"/v1/jobs/{started.json()['job']}/cancel")
+
+
+def test_splits_that_leak_or_do_not_exist_are_refused(client: TestClient) -> None:
+    dataset = upload(client, dataset_zip(masks(), edit=change(["cases", 1, "subject"], "m0"))).json()["id"]
+    leaky = client.post(f"/v1/datasets/{dataset}/splits", json={"name": "s", "folds": [["images/m0.png"]]})
+    assert (leaky.status_code, leaky.json()["code"]) == (422, "leakage")
+    assert client.post("/v1/datasets/dst_none/splits", json={"name": "s", "subjects": {"a": 0}}).status_code == 404
+    assert client.get("/v1/splits/spl_none").status_code == 404
+    spec = SPEC | {"dataset": dataset, "protocols": [{"kind": "split", "split": "spl_none"}]}
+    assert client.post("/v1/benchmarks", json=spec).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "pointer"),
     [
