@@ -12,7 +12,7 @@ from PIL import Image
 from intima import benchmark, registry
 from intima.arrays import Json
 from intima.benchmark import recipe
-from intima.benchmark.recipe import identity_of, make_recipe
+from intima.benchmark.recipe import make_recipe, seeds_for
 from intima.contracts.benchmark import BenchmarkSpec, CollectResult, FoldPayload, FoldResult, PublishResult, TrialResult
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.errors import Invalid
@@ -245,9 +245,18 @@ def test_contenders_of_one_fold_share_their_seed_and_splits_do_not(dataset):
     two = spec(architectures=[{"name": "unet_small"}, {"name": "deeplabv3plus"}])
     plans = [u for u in plan_benchmark(two, dataset=dataset, benchmark="b") if u.kind == "fold"]
     studies = [FoldPayload.model_validate(u.payload).study for u in plans]
-    identities = [identity_of(s) for s in studies]
-    assert identities[:3] == identities[3:]
-    assert len(set(identities)) == 3
+    drawn = [seeds_for("fold", s) for s in studies]
+    assert drawn[:3] == drawn[3:]
+    assert len(set(drawn)) == 3
+    assert all(d.init == d.augmentation for d in drawn)
+
+
+def test_what_does_not_vary_keeps_its_seed_in_training(dataset):
+    fixed = spec(seeds=[0, 1], seeds_vary=["init"])
+    plans = [u for u in plan_benchmark(fixed, dataset=dataset, benchmark="b") if u.kind == "fold"]
+    first, second = (seeds_for("fold", FoldPayload.model_validate(u.payload).study) for u in plans if "/f0/" in u.key)
+    assert first.augmentation == second.augmentation
+    assert first.init != second.init
 
 
 def test_nothing_of_a_test_case_decides_the_training(storage, dataset):
