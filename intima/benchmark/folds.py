@@ -19,10 +19,14 @@ from intima.store.work import Report, UnitInput
 from intima.training.leaderboard import rank_contenders
 from intima.training.presets import PRESETS
 from intima.training.scoring import ScoredCase
+from intima.training.weights import pack_weights
 
 
 def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
-    """Train on the outer training set with the best parameters of the search, score every test case natively."""
+    """Train on the outer training set with the best parameters of the search, score every test case natively.
+
+    The trained net is kept, so that it can be explained.
+    """
     started = time.monotonic()
     payload = FoldPayload.model_validate(unit.payload)
     dataset = read_dataset(storage, payload.dataset)
@@ -33,8 +37,9 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     net = train_net(storage, recipe, cases=payload.split.train, seeds=seeds, report=report)
     scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
     rows = tuple(row for item in scored for row in _rows(item, payload))
+    weights = storage.blobs.put(pack_weights(net, seed=seeds.init))
     seconds = time.monotonic() - started
-    return to_json(FoldResult(parameters=recipe.parameters, rows=rows, seconds=seconds))
+    return to_json(FoldResult(parameters=recipe.parameters, rows=rows, seconds=seconds, weights_sha256=weights))
 
 
 def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:

@@ -251,6 +251,8 @@ class FoldResult(Contract):
     parameters: dict[str, ParameterValue]
     rows: tuple[ScoreRow, ...]
     seconds: float
+    weights_sha256: str | None = None
+    """Blob: the trained net (``intima.training.weights``); null in benchmarks of versions that kept none."""
 
 
 class FitResult(Contract):
