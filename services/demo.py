@@ -180,9 +180,10 @@ _SHOWN = _Shown()
 def show_progress(job: dict[str, Any]) -> None:
     """Draw a progress bar on a terminal, or print a line at every twelfth part."""
     done, total = job["progress"]["done"], max(1, job["progress"]["total"])
-    left = job["running_s"] / done * (total - done) if done else 0.0
+    eta_s = job["progress"]["eta_s"]
+    left = "" if eta_s is None else f", about {eta_s:3.0f} s left"
     bar = "#" * (_BAR * done // total)
-    text = f"   [{bar:<{_BAR}}] {done}/{total}  {job['running_s']:4.0f} s, about {left:3.0f} s left"
+    text = f"   [{bar:<{_BAR}}] {done}/{total}  {job['running_s']:4.0f} s{left}"
     if sys.stdout.isatty():
         sys.stdout.write(f"\r{text}  {job['progress']['message'][:40]:<40}")
         sys.stdout.flush()

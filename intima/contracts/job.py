@@ -15,6 +15,10 @@ class Progress(Contract):
     total: int
     unit: str = "units"
     message: str = ""
+    eta_s: float | None = None
+    """Rough time to the end: units left times the mean time of finished units of their kind, over the units that run
+    at once now. Chains of units that wait for each other take longer. Null before the first unit is done and when
+    nothing runs."""
 
 
 class JobError(Contract):

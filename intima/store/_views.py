@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, func, select
 from intima.arrays import Json
 from intima.contracts.job import JobError, JobEvent, JobView, Progress, UnitView
 from intima.errors import NotFound
+from intima.store._advance import ACTIVE
 from intima.store.catalog import rfc3339
 from intima.store.paging import Page, page_of
 from intima.store.tables import database_now, events, jobs, units
@@ -68,8 +69,6 @@ def queue_depth(conn: Connection) -> dict[str, int]:
 
 
 def _job_view(conn: Connection, row: Row[Any]) -> JobView:
-    count = select(units.c.state, func.count()).where(units.c.job_id == row.id).group_by(units.c.state)
-    by_state: dict[str, int] = dict(conn.execute(count).all())
     now = conn.execute(select(database_now())).scalar_one()
     end = row.finished_at or now
     error = None
@@ -80,7 +79,7 @@ def _job_view(conn: Connection, row: Row[Any]) -> JobView:
         kind=row.kind,
         state=row.state,
         attempt=row.attempt,
-        progress=Progress(done=by_state.get("done", 0), total=sum(by_state.values()), message=row.message),
+        progress=_progress(conn, row),
         queued_s=max(0.0, (row.started_at or end) - row.queued_at),
         running_s=max(0.0, end - row.started_at) if row.started_at else 0.0,
         created_at=rfc3339(row.created_at),
@@ -88,6 +87,29 @@ def _job_view(conn: Connection, row: Row[Any]) -> JobView:
         error=error,
         result=row.result_url if row.state == "succeeded" else None,
     )
+
+
+def _progress(conn: Connection, job: Row[Any]) -> Progress:
+    took = func.avg(units.c.finished_at - units.c.started_at).label("took_s")
+    query = select(units.c.kind, units.c.state, func.count().label("n"), took, func.avg(units.c.fraction).label("at"))
+    rows = conn.execute(query.where(units.c.job_id == job.id).group_by(units.c.kind, units.c.state)).all()
+    done = sum(row.n for row in rows if row.state == "done")
+    return Progress(done=done, total=sum(row.n for row in rows), message=job.message, eta_s=_eta_s(rows))
+
+
+def _eta_s(rows: Sequence[Row[Any]]) -> float | None:
+    """Return the rough time left of a job from the counts and mean times of its units by kind and state."""
+    finished = {row.kind: (row.n, float(row.took_s)) for row in rows if row.state == "done"}
+    running = sum(row.n for row in rows if row.state == "running")
+    if not finished or not running:
+        return None
+    overall = sum(n * took for n, took in finished.values()) / sum(n for n, _ in finished.values())
+    left_s = 0.0
+    for row in rows:
+        if row.state in ACTIVE:
+            undone = row.n * (1.0 - float(row.at)) if row.state == "running" else row.n
+            left_s += undone * finished.get(row.kind, (0, overall))[1]
+    return left_s / running
 
 
 def _unit_view(row: Row[Any]) -> UnitView:

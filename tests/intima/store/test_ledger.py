@@ -480,6 +480,21 @@ def test_sweeps_claims_beats_and_losses_at_once_never_deadlock(store: Storage) -
     assert [view(store, job).state for job in jobs] == ["succeeded"] * 3
 
 
+def test_the_time_left_follows_from_finished_units_of_the_kind(store: Storage) -> None:
+    job = submit(store, [plan("a"), plan("b"), plan("c"), plan("end", kind="fold")])
+    assert view(store, job).progress.eta_s is None
+    first = must_claim(store)
+    assert view(store, job).progress.eta_s is None
+    publish(store, first)
+    second = must_claim(store)
+    beat(store, second, 0.75)
+    with store.writing() as conn:
+        conn.execute(update(units).where(units.c.key == "a").values(started_at=units.c.finished_at - 8.0))
+    assert view(store, job).progress.eta_s == pytest.approx(8.0 * (0.25 + 1 + 1))
+    must_claim(store)
+    assert view(store, job).progress.eta_s == pytest.approx(8.0 * (0.25 + 1 + 1) / 2)
+
+
 def test_a_sweep_waits_for_no_job_that_another_transaction_holds(postgresql_store: Storage) -> None:
     store = postgresql_store
     held_job, free_job = (submit(store, [plan("a")]) for _ in range(2))
