@@ -40,6 +40,8 @@ class ChildWork:
     data_dir: Path
     database_url: str
     threads: int
+    gpu: str
+    """UUID of the GPU the unit may use, or "" for none: every other is hidden from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,22 @@ class Child:
 def prepare_children(modules: Sequence[str]) -> None:
     """Start the server that children are forked from and have it import these modules once.
 
-    Call it before the first child of a process; where the platform has no such server, children import
-    everything themselves.
+    Call it before the first child of a process, and before a unit is claimed: it returns once the server has imported
+    them, which may take longer than a lease. Where the platform has no such server, children import everything
+    themselves.
     """
-    if _has_forkserver():
-        multiprocessing.set_forkserver_preload([__name__, *modules])
-        with _process_lock:
-            forkserver.ensure_running()
+    if not _has_forkserver():
+        return
+    multiprocessing.set_forkserver_preload([__name__, *modules])
+    with _process_lock:
+        forkserver.ensure_running()
+        probe = multiprocessing.get_context("forkserver").Process(target=_do_nothing)
+        probe.start()
+        probe.join()
+
+
+def _do_nothing() -> None:
+    """Stand in for a unit, to see that the server forks."""
 
 
 class ChildNotStarted(Unavailable):
@@ -168,6 +179,7 @@ def run_child(connection: Connection, work: ChildWork) -> None:
         os.setpgid(0, 0)
     threading.Thread(target=_end_with_runner, args=(connection,), daemon=True).start()
     _limit_threads(work.threads)
+    os.environ["CUDA_VISIBLE_DEVICES"] = work.gpu
     with suppress(BrokenPipeError, ConnectionResetError):
         connection.send(_attempt(work, _report_over(connection)))
 
@@ -177,6 +189,7 @@ def _attempt(work: ChildWork, report: Report) -> Result | Failure:
     try:
         storage = attach_storage(work.data_dir, work.database_url)
         handler = _load(work.handler)
+        _check_gpu(work.gpu)
         return Result(json.dumps(handler(work.unit, storage, report), allow_nan=False))
     except IntimaError as error:
         return Failure(error.code, f"{error.message} {error.hint}".strip(), retryable=not isinstance(error, Invalid))
@@ -191,6 +204,17 @@ def _load(handler: str) -> Handler:
     module, _, function = handler.partition(":")
     loaded: Handler = getattr(importlib.import_module(module), function)
     return loaded
+
+
+def _check_gpu(gpu: str) -> None:
+    """Refuse to run on the CPU where a GPU was given: nobody would notice but by the time it takes."""
+    torch = sys.modules.get("torch")
+    if gpu and torch is not None and not torch.cuda.is_available():
+        raise Invalid(
+            f"The unit was given the GPU {gpu}, but this build of torch cannot use it.",
+            code="no_cuda",
+            hint="Install a CUDA build of torch, or set INTIMA_DEVICE to cpu.",
+        )
 
 
 def _report_over(connection: Connection) -> Report:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
@@ -34,6 +35,7 @@ from services.child import (
     prepare_children,
     start_child,
 )
+from services.devices import NO_GPU, Device, choose_gpus, hold_gpu
 from services.messages import QUEUES, Send, send_nothing
 
 HANDLERS: Mapping[str, str] = {
@@ -71,6 +73,15 @@ class Pace:
 
 PACE = Pace()
 
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one thread of the local runner takes: units of these queues, on one of these GPUs or on the CPU."""
+
+    queues: tuple[str, ...]
+    gpus: tuple[str, ...]
+
+
 Outcome: TypeAlias = Literal["done", "failed", "ready", "canceled", "lost"]
 """The unit's state afterwards; ``ready`` is to be tried again, ``lost`` belongs to another worker by now."""
 
@@ -88,6 +99,7 @@ def execute_claim(
     pace: Pace = PACE,
     threads: int = UNIT_THREADS,
     stop: threading.Event | None = None,
+    gpu: str = NO_GPU,
 ) -> Outcome:
     """Run one claimed unit in a child process, heartbeat while it runs, publish its result under the fence.
 
@@ -99,7 +111,7 @@ def execute_claim(
     with storage.reading() as connection:
         results = ledger.results_of(connection, claim.job_id, claim.needs)
     unit = UnitInput(claim.job_id, claim.key, claim.attempt, claim.payload, results)
-    work = ChildWork(handlers[claim.kind], unit, storage.data_dir, database_url_of(storage), threads)
+    work = ChildWork(handlers[claim.kind], unit, storage.data_dir, database_url_of(storage), threads, gpu)
     try:
         with start_child(work, grace_s=pace.grace_s) as child:
             ending = _watch(storage, claim, child, pace=pace, stop=stop or threading.Event())
@@ -215,38 +227,55 @@ def run_local(
     handlers: Mapping[str, str] = HANDLERS,
     preload: Sequence[str] | None = None,
     pace: Pace = PACE,
+    device: Device = "cpu",
 ) -> None:
     """Claim units of these queues from the ledger and run ``slots`` of them at a time until ``stop`` is set.
 
-    Null slots takes one per core. Units that run at the stop are given back untried.
+    Null slots takes one per core. With GPUs, each trains one unit at a time and the slots do the other queues. Units
+    that run at the stop are given back untried.
+
+    Raises:
+        Unavailable: GPUs are wanted and there are none.
     """
-    parallel = slots or usable_cores()
+    lanes = _lanes(queues, gpus=choose_gpus(device), slots=slots or usable_cores())
     heavy = [m for q in queues for m in PRELOAD[q]] if preload is None else list(preload)
     prepare_children(["services.runner", *heavy])
     owner = identity()
 
-    def run_next() -> bool:
+    def run_next(lane: Lane) -> bool:
         with storage.reading() as connection:
             depth = ledger.queue_depth(connection)
-        if not any(depth.get(q) for q in queues):
+        if not any(depth.get(q) for q in lane.queues):
             return False
-        with storage.writing() as connection:
-            claim = ledger.claim_next(connection, owner=owner, queues=queues, lease_s=pace.lease_s)
-        if claim is None:
-            return False
-        execute_claim(storage, claim, handlers=handlers, pace=pace, stop=stop)
-        return True
+        with hold_gpu(lane.gpus, stop=stop) as gpu:
+            if gpu is None:
+                return False
+            with storage.writing() as connection:
+                claim = ledger.claim_next(connection, owner=owner, queues=lane.queues, lease_s=pace.lease_s)
+            if claim is None:
+                return False
+            execute_claim(storage, claim, handlers=handlers, pace=pace, stop=stop, gpu=gpu)
+            return True
 
     def sweep() -> bool:
         sweep_once(storage, send=send_nothing, queued=None)
         return False
 
-    loops = [(run_next, pace.poll_s)] * parallel + [(sweep, pace.sweep_s)]
+    steps: list[tuple[Callable[[], bool], float]] = [(partial(run_next, lane), pace.poll_s) for lane in lanes]
+    loops = [*steps, (sweep, pace.sweep_s)]
     running = [threading.Thread(target=_loop, args=(step, rest_s, stop)) for step, rest_s in loops]
     for thread in running:
         thread.start()
     for thread in running:
         thread.join()
+
+
+def _lanes(queues: Sequence[str], *, gpus: Sequence[str], slots: int) -> list[Lane]:
+    """Return a lane per GPU for training, and the slots for what is left."""
+    trains = bool(gpus) and "training" in queues
+    on_gpu = [Lane(("training",), (gpu,)) for gpu in gpus] if trains else []
+    rest = tuple(q for q in queues if not (trains and q == "training"))
+    return on_gpu + [Lane(rest, ())] * (slots if rest else 0)
 
 
 def _loop(step: Callable[[], bool], rest_s: float, stop: threading.Event) -> None:
@@ -305,6 +334,8 @@ class RunnerSettings(BaseSettings):
     database_url: str | None = None
     slots: int | None = Field(default=None, ge=1)
     """Units at a time; null: one per core."""
+    device: Device = "auto"
+    """auto: train on GPUs where there are any; cpu; cuda: GPUs, or refuse to start."""
 
 
 def main() -> None:
@@ -321,7 +352,7 @@ def main() -> None:
     if arguments.with_parent:
         threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), daemon=True).start()
     storage = open_storage(settings.data, settings.database_url)
-    run_local(storage, queues=arguments.queues.split(","), slots=settings.slots, stop=stop)
+    run_local(storage, queues=arguments.queues.split(","), slots=settings.slots, stop=stop, device=settings.device)
     storage.close()
 
 

@@ -17,9 +17,12 @@ from intima.errors import Unavailable
 from intima.store import ledger
 from intima.store.storage import Storage, attach_storage, open_storage
 from services.child import prepare_children
+from services.devices import hold_gpu
 from services.messages import QUEUES, Send, celery_send, make_celery
 from services.runner import HANDLERS, PACE, Pace, execute_claim, identity, sweep_once, usable_cores
 
+_NEVER = threading.Event()
+"""A pool process waits until its worker ends it."""
 BEAT_S = 15.0
 SWEEP_S = 5.0
 
@@ -86,10 +89,13 @@ def refresh_unacked(consumer: Any) -> None:
             redis.zadd(channel.unacked_index_key, dict.fromkeys(tags, time.time()), xx=True)
 
 
-def make_worker(settings: WorkerSettings, *, include: Sequence[str]) -> Celery:
-    """Return a Celery app whose worker keeps its messages and sweeps the ledger; tasks are in ``include``."""
+def make_worker(settings: WorkerSettings, *, include: Sequence[str], gpus: Sequence[str] = ()) -> Celery:
+    """Return a Celery app whose worker keeps its messages and sweeps the ledger; tasks are in ``include``.
+
+    With GPUs it runs one unit per GPU at a time.
+    """
     app = make_celery(redis_url=settings.redis_url, include=include)
-    app.conf.update(worker_concurrency=settings.slots or usable_cores(), worker_hijack_root_logger=False)
+    app.conf.update(worker_concurrency=settings.slots or len(gpus) or usable_cores(), worker_hijack_root_logger=False)
     app.steps["consumer"].add(UnackedHeartbeat)
     app.steps["worker"].add(_sweeper(settings, app))
     return app
@@ -102,19 +108,24 @@ def run_unit(
     handlers: Mapping[str, str] = HANDLERS,
     preload: Sequence[str],
     pace: Pace = PACE,
+    gpus: Sequence[str] = (),
 ) -> str:
     """Claim a unit and run it; the body of a task. A unit that is not ready returns at once as "refused".
+
+    With GPUs it waits for a free one before it claims.
 
     Raises:
         OutOfMemory: in place of MemoryError.
     """
     try:
         storage, send = _open(settings, tuple(preload))
-        with storage.writing() as connection:
-            claim = ledger.claim_unit(connection, unit_id, owner=identity(), lease_s=pace.lease_s)
-        if claim is None:
-            return "refused"
-        return execute_claim(storage, claim, handlers=handlers, send=send, pace=pace)
+        with hold_gpu(gpus, stop=_NEVER) as gpu:
+            assert gpu is not None
+            with storage.writing() as connection:
+                claim = ledger.claim_unit(connection, unit_id, owner=identity(), lease_s=pace.lease_s)
+            if claim is None:
+                return "refused"
+            return execute_claim(storage, claim, handlers=handlers, send=send, pace=pace, gpu=gpu)
     except MemoryError as error:
         raise OutOfMemory(f"Unit {unit_id} ran out of memory in its worker.") from error
 

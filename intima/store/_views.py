@@ -99,15 +99,15 @@ def _progress(conn: Connection, job: Row[Any]) -> Progress:
 
 def _eta_s(rows: Sequence[Row[Any]]) -> float | None:
     """Return the rough time left of a job from the counts and mean times of its units by kind and state."""
-    finished = {row.kind: (row.n, float(row.took_s)) for row in rows if row.state == "done"}
-    running = sum(row.n for row in rows if row.state == "running")
+    finished = {str(row.kind): (int(row.n), float(row.took_s)) for row in rows if row.state == "done"}
+    running = sum(int(row.n) for row in rows if row.state == "running")
     if not finished or not running:
         return None
     overall = sum(n * took for n, took in finished.values()) / sum(n for n, _ in finished.values())
-    left_s = 0.0
+    left_s: float = 0.0
     for row in rows:
         if row.state in ACTIVE:
-            undone = row.n * (1.0 - float(row.at)) if row.state == "running" else row.n
+            undone = int(row.n) * (1.0 - float(row.at) if row.state == "running" else 1.0)
             left_s += undone * finished.get(row.kind, (0, overall))[1]
     return left_s / running
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.devices import Device
+
 
 class Settings(BaseSettings):
     """Every field is an environment variable with the prefix INTIMA_, e.g. INTIMA_DATA."""
@@ -17,4 +19,6 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; null takes SQLite inside the data folder."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     slots: int | None = Field(default=None, ge=1)
-    """Units at a time; null: one per core. One per GPU where there are GPUs."""
+    """Units at a time; null: one per GPU, or one per core where there is none."""
+    device: Device = "auto"
+    """auto: train on GPUs where there are any; cpu; cuda: GPUs, or refuse to start."""

@@ -57,3 +57,10 @@ def _note(unit: UnitInput, text: str) -> None:
     if notes:
         with Path(str(notes)).open("a") as file:
             file.write(f"{unit.key} {text}\n")
+
+
+def note_gpu(unit: UnitInput, storage: Storage, report: Report) -> Json:
+    """Note which GPUs this process may see."""
+    with Path(str(unit.payload["notes"])).open("a") as notes:
+        notes.write(f"gpu={os.environ['CUDA_VISIBLE_DEVICES']}\n")
+    return {"total": 1}
