@@ -2,105 +2,156 @@
 
 The Optuna study is rebuilt in memory from the results of the earlier trials and asked once. Nothing is stored by
 Optuna, nothing is left running when a worker dies, and the answer is the same on any number of workers. See
-docs/decisions/0003-search-as-units.md.
+docs/decisions/0003-search-as-units.md and 0008-parallel-pruned-search.md.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from intima.architectures import ARCHITECTURES
-from intima.contracts.benchmark import ParameterValue, TrialResult
+from intima.contracts.benchmark import TrialResult
+from intima.contracts.search import Choices, Dimension, ParameterValue, Space
+from intima.spaces import default_space, defaults_of
 
 SamplerName = Literal["gp", "tpe", "random"]
+Parameters: TypeAlias = dict[str, ParameterValue]
 
 _STARTUP_TRIALS = 6
 """Random trials before the model of the sampler takes over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """One searched parameter."""
-
-    name: str
-    low: float
-    high: float
-    default: float
-    log: bool = False
-
-    @property
-    def distribution(self) -> FloatDistribution:
-        """The range in Optuna's terms."""
-        return FloatDistribution(self.low, self.high, log=self.log)
+def default_parameters(architecture: str) -> Parameters:
+    """Return the parameters of an architecture's default space that are used without a search."""
+    return defaults_of(default_space(architecture))
 
 
-_BASE = (
-    Searched("learning_rate", 5e-4, 1e-2, default=4e-3, log=True),
-    Searched("weight_decay", 1e-5, 1e-1, default=1e-3, log=True),
-    Searched("dropout", 0.0, 0.5, default=0.1),
-    Searched("focal_gamma", 0.0, 3.0, default=1.0),
-    Searched("dice_weight", 0.0, 1.0, default=0.5),
-    Searched("augmentation", 0.0, 1.5, default=0.7),
-)
-_PROMPT_TOKENS = Searched("prompt_tokens", 2.0, 32.0, default=8.0, log=True)
+def propose_parameters(
+    space: Space,
+    *,
+    number: int,
+    parallel: int,
+    earlier: Sequence[TrialResult],
+    sampler: SamplerName,
+    seed_of: Callable[[int], int],
+) -> Parameters:
+    """Return the parameters of trial ``number`` of a study that runs ``parallel`` trials at a time.
 
+    Trial k sees the results of trials 0..k - parallel, however many more are there by now. The trials between are
+    pending: what they try is worked out again from what they saw, so that every worker knows it.
 
-def space_of(architecture: str) -> tuple[Searched, ...]:
-    """Return the search space of an architecture."""
-    return (*_BASE, _PROMPT_TOKENS) if ARCHITECTURES[architecture].has_prompts else _BASE
-
-
-def default_parameters(architecture: str) -> dict[str, ParameterValue]:
-    """Return the parameters used without a search, and by trial 0."""
-    return {p.name: p.default for p in space_of(architecture)}
+    Args:
+        space: searched parameters.
+        number: of the trial, from 0.
+        parallel: trials at a time.
+        earlier: results of trials 0..number - parallel, in order.
+        sampler: names the sampler.
+        seed_of: seed of the suggestion of a trial by its number.
+    """
+    tried = [dict(t.parameters) for t in earlier]
+    for trial in range(len(earlier), number + 1):
+        seen = max(0, trial - parallel + 1)
+        tried.append(
+            suggest_parameters(
+                space, earlier=earlier[:seen], pending=tried[seen:], sampler=sampler, seed=seed_of(trial)
+            )
+        )
+    return tried[number]
 
 
 def suggest_parameters(
-    architecture: str, *, earlier: Sequence[TrialResult], sampler: SamplerName, seed: int
-) -> dict[str, ParameterValue]:
-    """Return the parameters of the next trial.
+    space: Space,
+    *,
+    earlier: Sequence[TrialResult],
+    pending: Sequence[Mapping[str, ParameterValue]] = (),
+    sampler: SamplerName,
+    seed: int,
+) -> Parameters:
+    """Return the parameters of the next trial; the defaults where it is the first.
 
     Args:
-        architecture: names the search space.
+        space: searched parameters.
         earlier: results of the trials before this one, in order; skipped ones are left out of the model.
-        sampler: Gaussian process with expected improvement, tree-structured Parzen estimator, or uniform.
+        pending: parameters of trials that run at the same time. The Gaussian process takes its expected improvement
+            jointly with them (qLogEI), the Parzen estimator counts them as poor (constant liar).
+        sampler: Gaussian process with the logarithm of the expected improvement (Ament et al. 2023, the acquisition
+            of Optuna's GPSampler), tree-structured Parzen estimator, or uniform.
         seed: of this one suggestion.
     """
-    done = [t for t in earlier if t.value is not None]
-    if not done:
-        return default_parameters(architecture)
-    space: dict[str, BaseDistribution] = {p.name: p.distribution for p in space_of(architecture)}
-    study = _rebuild(done, space=space, sampler=_make_sampler(sampler, seed))
-    return dict(study.ask(fixed_distributions=space).params)
+    done = [t for t in earlier if t.value is not None or t.pruned]
+    if not done and not pending:
+        return defaults_of(space)
+    distributions = distributions_of(space)
+    trials = [_told(t, sampler, distributions) for t in done]
+    trials += [
+        create_trial(state=TrialState.RUNNING, params=dict(p), distributions=dict(distributions)) for p in pending
+    ]
+    study = rebuild_study(trials, sampler=_make_sampler(sampler, seed))
+    return dict(study.ask(fixed_distributions=distributions).params)
 
 
-def best_parameters(architecture: str, results: Sequence[TrialResult]) -> dict[str, ParameterValue]:
-    """Return the parameters of the best trial, the first where two are equal; the defaults where none has a value."""
-    best: TrialResult | None = None
-    for result in results:
-        if result.value is not None and (best is None or best.value is None or result.value > best.value):
-            best = result
-    return default_parameters(architecture) if best is None else dict(best.parameters)
-
-
-def _rebuild(
-    done: Sequence[TrialResult], *, space: Mapping[str, BaseDistribution], sampler: BaseSampler
-) -> optuna.Study:
+def rebuild_study(trials: Sequence[FrozenTrial], *, sampler: BaseSampler | None = None) -> optuna.Study:
+    """Return a study in memory that larger values win."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(sampler=sampler, direction="maximize")
     finally:
         optuna.logging.set_verbosity(verbosity)
-    for result in done:
-        params = {name: result.parameters[name] for name in space}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(space), value=result.value))
+    for trial in trials:
+        study.add_trial(trial)
     return study
+
+
+def freeze_trial(result: TrialResult, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """Return a trial that was run to the end or pruned in Optuna's terms, without parameters outside the space."""
+    return create_trial(
+        state=TrialState.PRUNED if result.pruned else TrialState.COMPLETE,
+        value=result.value,
+        params={name: result.parameters[name] for name in distributions},
+        distributions=dict(distributions),
+        intermediate_values={p.step: p.value for p in result.curve},
+    )
+
+
+def distributions_of(space: Space) -> dict[str, BaseDistribution]:
+    """Return a space in Optuna's terms."""
+    return {name: _distribution(d) for name, d in space.items()}
+
+
+def best_trial(results: Sequence[TrialResult]) -> int | None:
+    """Return the number of the best trial, the first where two are equal; null where none was run to the end."""
+    scored = [(-t.value, number) for number, t in enumerate(results) if t.value is not None and not t.pruned]
+    return min(scored)[1] if scored else None
+
+
+def best_parameters(space: Space, results: Sequence[TrialResult]) -> Parameters:
+    """Return the parameters of the best trial; the defaults where none was run to the end."""
+    best = best_trial(results)
+    return defaults_of(space) if best is None else dict(results[best].parameters)
+
+
+def _told(result: TrialResult, sampler: SamplerName, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """Return what a sampler is told of a trial.
+
+    GPSampler reads completed trials only. Without the pruned ones it would try their neighbourhood again and again,
+    so it is told their last value, which is the lower for having been taken early.
+    """
+    if sampler == "gp" and result.pruned:
+        result = result.model_copy(update={"pruned": False, "value": result.curve[-1].value})
+    return freeze_trial(result, distributions)
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    if isinstance(dimension, Choices):
+        return CategoricalDistribution(dimension.choices)
+    if dimension.integer:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 
 def _make_sampler(name: SamplerName, seed: int) -> BaseSampler:
