@@ -7,7 +7,7 @@ the scores table follows the folds, the published ensemble follows a study over 
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from intima.architectures import complete_architecture
+from intima.architectures import ARCHITECTURES, complete_architecture
 from intima.contracts._base import Contract
 from intima.contracts.benchmark import (
     ArchitectureSpec,
@@ -17,6 +17,7 @@ from intima.contracts.benchmark import (
     FoldPayload,
     Preset,
     PublishPayload,
+    Series,
     Split,
     StudyRef,
     TrialPayload,
@@ -26,12 +27,15 @@ from intima.contracts.dataset import Dataset
 from intima.contracts.splits import StoredSplits
 from intima.errors import Invalid
 from intima.folds import outer_splits, seeds_of
+from intima.spaces import PROMPT_TOKENS, complete_space
 
 MAX_UNITS = 20_000
 MAX_NEEDS = 2_000_000
 NO_SPLITS: Mapping[str, StoredSplits] = {}
 TRIALS: dict[Preset, int] = {"quick": 2, "standard": 20, "paper": 200}
 """Search trials per study where the spec names none."""
+PRUNED_FROM = 6
+"""Studies of at most this many trials are not pruned, nor judged on the way: the first five always run to the end."""
 
 
 def plan_benchmark(
@@ -48,6 +52,7 @@ def plan_benchmark(
     splits = outer_splits(spec, dataset=dataset, imported=imported)
     _refuse_unsearchable(spec, splits=[s for drawn in splits.values() for s in drawn], dataset=dataset)
     _refuse_huge(spec, folds=sum(map(len, splits.values())))
+    _refuse_unused_prompts(spec)
     units: list[UnitPlan] = []
     for label, architecture in label_architectures([complete_architecture(a) for a in spec.architectures]).items():
         units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
@@ -100,12 +105,22 @@ def _refuse_unsearchable(spec: BenchmarkSpec, *, splits: Sequence[Split], datase
         )
 
 
+def _refuse_unused_prompts(spec: BenchmarkSpec) -> None:
+    """Refuse to search prompt tokens where no contender has prompts; one that has none leaves them out."""
+    if PROMPT_TOKENS in spec.search.space and not any(ARCHITECTURES[a.name].has_prompts for a in spec.architectures):
+        raise Invalid(
+            "Got a search of prompt_tokens, but no architecture of this benchmark has prompts.",
+            code="bad_search_space",
+            pointer=f"/search/space/{PROMPT_TOKENS}",
+        )
+
+
 def _refuse_huge(spec: BenchmarkSpec, *, folds: int) -> None:
     """Refuse a plan that the ledger could only write by keeping every worker waiting."""
     trials = trial_count(spec)
     studies = folds + 1 if spec.search.nested else 1
     units = len(spec.architectures) * (studies * trials + folds + spec.members + 1)
-    needs = len(spec.architectures) * studies * (trials + 1) * trials // 2
+    needs = len(spec.architectures) * studies * trials * (spec.search.parallel + 1)
     if units > MAX_UNITS or needs > MAX_NEEDS:
         raise Invalid(
             f"Got a benchmark of {units} units with {needs} dependences; the limits are {MAX_UNITS} and {MAX_NEEDS}.",
@@ -128,75 +143,69 @@ def _contender_units(
     splits: Mapping[int, Sequence[Split]],
     benchmark: str,
 ) -> Iterator[UnitPlan]:
-    final = _study(spec, label=label, architecture=architecture, split=None, seed=spec.seeds[0])
-    final_trials: tuple[str, ...] = ()
+    space = complete_space(architecture, spec.search.space)
+    final = StudyRef(
+        architecture=architecture,
+        label=label,
+        seed=spec.seeds[0],
+        seeds=seeds_of(spec, spec.seeds[0]),
+        split=None,
+        space=space,
+    )
+    searched = Series(prefix=f"{label}/final/trial", count=0)
     if spec.publish or not spec.search.nested:
-        chain = list(_trial_units(spec, study=final, prefix=f"{label}/final"))
-        final_trials = tuple(u.key for u in chain)
-        yield from chain
+        searched = Series(prefix=searched.prefix, count=trial_count(spec))
+        yield from _trial_units(spec, study=final, series=searched)
     for seed, drawn in splits.items():
         for split in drawn:
-            yield from _fold_units(
-                spec, label=label, architecture=architecture, split=split, seed=seed, flat=final_trials
-            )
+            yield from _fold_units(spec, final=final, split=split, seed=seed, flat=searched)
     if spec.publish:
-        yield from _publish_units(spec, study=final, trials=final_trials, benchmark=benchmark)
+        yield from _publish_units(spec, study=final, trials=searched, benchmark=benchmark)
 
 
-def _study(
-    spec: BenchmarkSpec, *, label: str, architecture: ArchitectureSpec, split: Split | None, seed: int
-) -> StudyRef:
-    return StudyRef(architecture=architecture, label=label, seed=seed, seeds=seeds_of(spec, seed), split=split)
-
-
-def _trial_units(spec: BenchmarkSpec, *, study: StudyRef, prefix: str) -> Iterator[UnitPlan]:
-    keys = [f"{prefix}/trial{number}" for number in range(trial_count(spec))]
+def _trial_units(spec: BenchmarkSpec, *, study: StudyRef, series: Series) -> Iterator[UnitPlan]:
+    """Plan a study. Trial k sees trials 0..k - parallel; it needs the last of them, which stand behind the others."""
+    parallel = spec.search.parallel
     budget_s = None if spec.search.minutes is None else spec.search.minutes * 60.0
-    for number, key in enumerate(keys):
+    for number, key in enumerate(series.keys):
+        seen = Series(prefix=series.prefix, count=max(0, number - parallel + 1))
         payload = TrialPayload(
             dataset=spec.dataset,
             study=study,
+            reads=seen,
             number=number,
+            parallel=parallel,
             sampler=spec.search.sampler,
+            pruner=spec.search.pruner if series.count > PRUNED_FROM else "none",
             budget_s=budget_s,
             preset=spec.preset,
         )
-        yield _unit(key, "trial", needs=tuple(keys[:number]), payload=payload)
+        yield _unit(key, "trial", needs=seen.keys[-parallel:], payload=payload)
 
 
-def _fold_units(
-    spec: BenchmarkSpec,
-    *,
-    label: str,
-    architecture: ArchitectureSpec,
-    split: Split,
-    seed: int,
-    flat: tuple[str, ...],
-) -> Iterator[UnitPlan]:
-    prefix = f"{label}/{split.protocol}/r{split.repeat}/f{split.fold}/s{seed}"
-    study = _study(spec, label=label, architecture=architecture, split=split, seed=seed)
+def _fold_units(spec: BenchmarkSpec, *, final: StudyRef, split: Split, seed: int, flat: Series) -> Iterator[UnitPlan]:
+    prefix = f"{final.label}/{split.protocol}/r{split.repeat}/f{split.fold}/s{seed}"
+    study = final.model_copy(update={"seed": seed, "seeds": seeds_of(spec, seed), "split": split})
     trials = flat
     if spec.search.nested:
-        chain = list(_trial_units(spec, study=study, prefix=prefix))
-        trials = tuple(u.key for u in chain)
-        yield from chain
+        trials = Series(prefix=f"{prefix}/trial", count=trial_count(spec))
+        yield from _trial_units(spec, study=study, series=trials)
     payload = FoldPayload(
         dataset=spec.dataset,
         study=study,
+        reads=trials,
         split=split,
-        selection_biased=bool(flat) and not spec.search.nested,
+        selection_biased=bool(flat.count) and not spec.search.nested,
         preset=spec.preset,
     )
-    yield _unit(f"{prefix}/fold", "fold", needs=trials, payload=payload)
+    yield _unit(f"{prefix}/fold", "fold", needs=trials.keys[-spec.search.parallel :], payload=payload)
 
 
-def _publish_units(
-    spec: BenchmarkSpec, *, study: StudyRef, trials: tuple[str, ...], benchmark: str
-) -> Iterator[UnitPlan]:
+def _publish_units(spec: BenchmarkSpec, *, study: StudyRef, trials: Series, benchmark: str) -> Iterator[UnitPlan]:
     fits = tuple(f"{study.label}/final/member{m}" for m in range(spec.members))
     for member, key in enumerate(fits):
-        payload = FitPayload(dataset=spec.dataset, study=study, member=member, preset=spec.preset)
-        yield _unit(key, "fit", needs=trials, payload=payload)
+        payload = FitPayload(dataset=spec.dataset, study=study, reads=trials, member=member, preset=spec.preset)
+        yield _unit(key, "fit", needs=trials.keys[-spec.search.parallel :], payload=payload)
     publish = PublishPayload(dataset=spec.dataset, benchmark=benchmark, study=study, preset=spec.preset)
     yield _unit(f"{study.label}/final/publish", "publish", needs=(*fits, "collect"), payload=publish)
 

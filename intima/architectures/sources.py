@@ -81,6 +81,11 @@ def find_weights(spec: ArchitectureSpec, *, folder: Path | None) -> EncoderWeigh
     raise _missing(spec, fitting, folder)
 
 
+def is_there(source: WeightsSource, *, folder: Path | None) -> bool:
+    """Tell whether a source's file is in its package or in the folder; its hash is checked where it is used."""
+    return _locate(source, folder) is not None
+
+
 def _locate(source: WeightsSource, folder: Path | None) -> Path | None:
     path = None if folder is None else folder / source.file
     if source.package is not None:

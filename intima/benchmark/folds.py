@@ -11,11 +11,14 @@ from intima.benchmark.recipe import (
     seeds_for,
     to_json,
     train_net,
+    trials_behind,
 )
 from intima.contracts.benchmark import CollectPayload, CollectResult, FoldPayload, FoldResult, ScoreRow
 from intima.formats.tables import scores_csv
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
+from intima.training.audit import hpo_noise
+from intima.training.importance import summarise_study
 from intima.training.leaderboard import rank_contenders
 from intima.training.presets import PRESETS
 from intima.training.scoring import ScoredCase
@@ -39,7 +42,15 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     rows = tuple(row for item in scored for row in _rows(item, payload))
     weights = storage.blobs.put(pack_weights(net, seed=seeds.init))
     seconds = time.monotonic() - started
-    return to_json(FoldResult(parameters=recipe.parameters, rows=rows, seconds=seconds, weights_sha256=weights))
+    result = FoldResult(
+        parameters=recipe.parameters,
+        rows=rows,
+        seconds=seconds,
+        weights_sha256=weights,
+        search=summarise_study(payload.study.space, trials_behind(unit)),
+        train_subjects=len({c.subject for c in dataset.cases if c.case in payload.split.train}),
+    )
+    return to_json(result)
 
 
 def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:
@@ -50,7 +61,10 @@ def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:
     table = storage.blobs.put(scores_csv(rows))
     skipped = sum(row.value is None for row in rows)
     report(1.0, f"{len(rows)} scores of {len(folds)} folds")
-    return to_json(CollectResult(scores_sha256=table, leaderboard=rank_contenders(rows), skipped=skipped))
+    result = CollectResult(
+        scores_sha256=table, leaderboard=rank_contenders(rows), hpo_noise=hpo_noise(folds), skipped=skipped
+    )
+    return to_json(result)
 
 
 def _rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:

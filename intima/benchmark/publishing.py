@@ -20,6 +20,7 @@ from intima.benchmark.recipe import (
     read_dataset,
     to_json,
     train_net,
+    trials_behind,
 )
 from intima.contracts.benchmark import (
     CollectResult,
@@ -38,6 +39,7 @@ from intima.tiling import to_tile_batch
 from intima.training.card import card_name, protocol_scores, write_card
 from intima.training.data import read_working_image
 from intima.training.export import Exported, export_net
+from intima.training.importance import summarise_study
 from intima.training.presets import PRESETS
 from intima.training.scoring import Tiling
 from intima.training.seeds import derive_seed
@@ -58,7 +60,9 @@ def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
     net = train_net(storage, recipe, cases=[c.case for c in dataset.cases], seeds=seeds, report=report)
     weights = storage.blobs.put(save_tensors(net.state_dict()))
     seconds = time.monotonic() - started
-    return to_json(FitResult(parameters=recipe.parameters, weights_sha256=weights, seconds=seconds))
+    search = summarise_study(payload.study.space, trials_behind(unit))
+    result = FitResult(parameters=recipe.parameters, weights_sha256=weights, search=search, seconds=seconds)
+    return to_json(result)
 
 
 def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:

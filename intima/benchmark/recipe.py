@@ -9,11 +9,12 @@ from intima.arrays import Json
 from intima.contracts._base import Contract
 from intima.contracts.benchmark import ParameterValue, StudyRef, TrialResult
 from intima.contracts.dataset import Dataset
+from intima.spaces import apply_parameters
 from intima.store import catalog
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.training.data import Resolution, load_cases, working_resolution
-from intima.training.loop import as_predict, fit
+from intima.training.loop import NO_RUNGS, Rungs, as_predict, fit
 from intima.training.presets import LoopSettings
 from intima.training.scoring import ScoredCase, Tiling, score_cases
 from intima.training.search import best_parameters
@@ -37,11 +38,19 @@ class Recipe:
 def make_recipe(
     dataset: Dataset, study: StudyRef, *, settings: LoopSettings, parameters: dict[str, ParameterValue]
 ) -> Recipe:
-    """Fix the working resolution from the cases of the study: sizes of test images have no say."""
+    """Apply the parameters to architecture and settings, and fix the working resolution from the cases of the study:
+    sizes of test images have no say."""
+    architecture = apply_parameters(study.architecture, parameters)
     studied = set(studied_cases(dataset, study))
     cases = [c for c in dataset.cases if c.case in studied]
-    resolution = working_resolution(cases, input_px=study.architecture.input_px)
-    return Recipe(dataset=dataset, study=study, settings=settings, parameters=parameters, resolution=resolution)
+    resolution = working_resolution(cases, input_px=architecture.input_px)
+    return Recipe(
+        dataset=dataset,
+        study=study.model_copy(update={"architecture": architecture}),
+        settings=settings.chosen(parameters),
+        parameters=parameters,
+        resolution=resolution,
+    )
 
 
 def studied_cases(dataset: Dataset, study: StudyRef) -> tuple[str, ...]:
@@ -88,11 +97,17 @@ def trials_behind(unit: UnitInput) -> list[TrialResult]:
 
 def chosen_parameters(unit: UnitInput, study: StudyRef) -> dict[str, ParameterValue]:
     """Return the best parameters of the search behind a unit; the defaults where there was none."""
-    return best_parameters(study.architecture.name, trials_behind(unit))
+    return best_parameters(study.space, trials_behind(unit))
 
 
 def train_net(
-    storage: Storage, recipe: Recipe, *, cases: Sequence[str], seeds: TrainingSeeds, report: Report
+    storage: Storage,
+    recipe: Recipe,
+    *,
+    cases: Sequence[str],
+    seeds: TrainingSeeds,
+    report: Report,
+    rungs: Rungs = NO_RUNGS,
 ) -> SegmentationNet:
     """Return a net trained on these cases; training is the first part of the progress."""
     classes = len(recipe.dataset.classes)
@@ -113,6 +128,7 @@ def train_net(
         seed=seeds.augmentation,
         watch=lambda fraction, message: report(_TRAINING_SHARE * fraction, message),
         cache=storage.cache,
+        rungs=rungs,
     )
 
 

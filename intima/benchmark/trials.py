@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from intima.architectures.net import SegmentationNet
 from intima.arrays import Json
 from intima.benchmark.recipe import (
-    Recipe,
-    TrainingSeeds,
     identity_of,
     make_recipe,
     read_dataset,
@@ -17,21 +17,34 @@ from intima.benchmark.recipe import (
     train_net,
     trials_behind,
 )
-from intima.contracts.benchmark import ParameterValue, TrialPayload, TrialResult
+from intima.contracts.benchmark import TrialPayload, TrialResult
+from intima.contracts.search import CurvePoint, ParameterValue
 from intima.errors import Invalid
 from intima.folds import inner_split
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
+from intima.training.loop import NO_RUNGS, Rungs
 from intima.training.presets import PRESETS
+from intima.training.pruning import TrialStopped, is_hopeless, rung_steps
 from intima.training.scoring import mean_macro_dice
-from intima.training.search import suggest_parameters
+from intima.training.search import propose_parameters
 from intima.training.seeds import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended."""
+
+    value: float | None
+    curve: tuple[CurvePoint, ...]
+    pruned: bool = False
 
 
 def run_trial(unit: UnitInput, storage: Storage, report: Report) -> Json:
     """Train one configuration on the inner fit set and score it on the inner validation set.
 
-    Skipped once earlier trials have used up the time budget. A configuration that diverges scores 0.
+    Skipped once earlier trials have used up the time budget. A configuration that diverges scores 0. One that is worse
+    than the median of the earlier ones at a rung is stopped there.
 
     Raises:
         Invalid: the training cases are of one subject, so there is no inner split.
@@ -41,38 +54,62 @@ def run_trial(unit: UnitInput, storage: Storage, report: Report) -> Json:
     earlier = trials_behind(unit)
     if payload.budget_s is not None and sum(t.seconds for t in earlier) >= payload.budget_s:
         return to_json(TrialResult(parameters={}, value=None, seconds=0.0))
+    parameters = _propose(payload, earlier)
+    outcome = _try(storage, payload, parameters=parameters, earlier=earlier, report=report)
+    seconds = time.monotonic() - started
+    return to_json(
+        TrialResult(
+            parameters=parameters, value=outcome.value, curve=outcome.curve, pruned=outcome.pruned, seconds=seconds
+        )
+    )
+
+
+def _propose(payload: TrialPayload, earlier: Sequence[TrialResult]) -> dict[str, ParameterValue]:
+    return propose_parameters(
+        payload.study.space,
+        number=payload.number,
+        parallel=payload.parallel,
+        earlier=earlier,
+        sampler=payload.sampler,
+        seed_of=lambda number: derive_seed("suggest", payload.study.label, *identity_of(payload.study, payload.study.seed), number),
+    )
+
+
+def _try(
+    storage: Storage,
+    payload: TrialPayload,
+    *,
+    parameters: dict[str, ParameterValue],
+    earlier: Sequence[TrialResult],
+    report: Report,
+) -> Outcome:
     dataset = read_dataset(storage, payload.dataset)
-    parameters = _suggest(payload, earlier)
-    settings = PRESETS[payload.preset].for_trial()
-    recipe = make_recipe(dataset, payload.study, settings=settings, parameters=parameters)
+    recipe = make_recipe(dataset, payload.study, settings=PRESETS[payload.preset].for_trial(), parameters=parameters)
     subjects = {c.case: c.subject for c in dataset.cases}
     fit_on, validate_on = inner_split(
         subjects, cases=studied_cases(dataset, payload.study), seed=payload.study.seeds.split
     )
     seeds = seeds_for("trial", payload.study, payload.number)
-    value = _trial_value(storage, recipe, fit_on=fit_on, validate_on=validate_on, seeds=seeds, report=report)
-    return to_json(TrialResult(parameters=parameters, value=value, seconds=time.monotonic() - started))
+    curve: list[CurvePoint] = []
 
+    def judge(net: SegmentationNet, step: int) -> None:
+        scored = score_net(storage, recipe, net, cases=validate_on, report=_tell_nobody)
+        curve.append(CurvePoint(step=step, value=mean_macro_dice(scored)))
+        if is_hopeless(curve, earlier=earlier):
+            raise TrialStopped
 
-def _suggest(payload: TrialPayload, earlier: Sequence[TrialResult]) -> dict[str, ParameterValue]:
-    seed = derive_seed("suggest", payload.study.label, *identity_of(payload.study, payload.study.seed), payload.number)
-    name = payload.study.architecture.name
-    return suggest_parameters(name, earlier=earlier, sampler=payload.sampler, seed=seed)
-
-
-def _trial_value(
-    storage: Storage,
-    recipe: Recipe,
-    *,
-    fit_on: Sequence[str],
-    validate_on: Sequence[str],
-    seeds: TrainingSeeds,
-    report: Report,
-) -> float:
+    rungs = NO_RUNGS if payload.pruner == "none" else Rungs(rung_steps(recipe.settings.steps), judge)
     try:
-        net = train_net(storage, recipe, cases=fit_on, seeds=seeds, report=report)
+        net = train_net(storage, recipe, cases=fit_on, seeds=seeds, report=report, rungs=rungs)
+    except TrialStopped:
+        return Outcome(value=None, curve=tuple(curve), pruned=True)
     except Invalid as error:
         if error.code != "diverged":
             raise
-        return 0.0
-    return mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report))
+        return Outcome(value=0.0, curve=tuple(curve))
+    value = mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report))
+    return Outcome(value=value, curve=(*curve, CurvePoint(step=recipe.settings.steps, value=value)))
+
+
+def _tell_nobody(_fraction: float, _message: str) -> None:
+    """Keep the progress of a trial going one way while it is judged."""

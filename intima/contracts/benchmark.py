@@ -1,14 +1,16 @@
 """A benchmark: what to train, how to split, how to search, and the units it is cut into."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from intima.contracts import search
 from intima.contracts._base import Contract
 from intima.contracts.dataset import Name
+from intima.contracts.search import CurvePoint, Dimension, HpoNoise, Space, StudySummary
 
-ParameterValue = float | int | str
-
+ParameterValue: TypeAlias = search.ParameterValue
 
 WeightsKind = Literal["imagenet", "pretrained", "random"]
 EncoderTraining = Literal["full", "lora", "frozen"]
@@ -79,6 +81,9 @@ EVERYTHING: tuple[Varied, ...] = ("split", "init", "augmentation")
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
+Pruner = Literal["median", "none"]
+
+
 class SearchSpec(Contract):
     """Hyper-parameter search. The default is nested: the search sees the inner split only."""
 
@@ -86,7 +91,14 @@ class SearchSpec(Contract):
     trials: int | None = Field(default=None, ge=0, le=1000)
     """Null takes the preset's number; 0 trains with the default parameters."""
     minutes: float | None = Field(default=None, gt=0)
+    """Training time of one study, summed over its trials; no trial starts beyond it."""
     nested: bool = True
+    pruner: Pruner = "median"
+    """Stop a trial that is worse than the median of the finished earlier ones after as many steps."""
+    parallel: int = Field(default=1, ge=1, le=16)
+    """Trials of one study at a time. It decides what a trial sees, and so the result; workers do not."""
+    space: dict[Name, Dimension] = Field(default={}, max_length=50)
+    """Changes to the default search space of each architecture, see GET /v1/architectures."""
 
 
 Preset = Literal["quick", "standard", "paper"]
@@ -134,6 +146,19 @@ class Seeds(Contract):
     """Draws the order of the crops, their augmentation, and dropout."""
 
 
+class Series(Contract):
+    """Units that are numbered from 0 under one prefix: the trials of a study."""
+
+    prefix: str
+    """"unet/loocv/r0/f3/s0/trial"."""
+    count: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Their keys, in order."""
+        return tuple(f"{self.prefix}{number}" for number in range(self.count))
+
+
 class UnitPlan(Contract):
     """One unit of work of a job: a row of the ledger."""
 
@@ -144,7 +169,13 @@ class UnitPlan(Contract):
     needs: tuple[str, ...] = ()
     """Keys of the units whose results must exist first."""
     payload: dict[str, object]
-    """JSON; everything the unit's function needs besides the results of ``needs``."""
+    """JSON; everything the unit's function needs besides the results of ``needs`` and of the ``Series`` "reads"."""
+
+
+def keys_read(payload: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the keys of the units a payload reads beside those it needs; all of these must stand behind its needs."""
+    reads = payload.get("reads")
+    return () if reads is None else Series.model_validate(reads).keys
 
 
 class StudyRef(Contract):
@@ -157,6 +188,8 @@ class StudyRef(Contract):
     seeds: Seeds
     split: Split | None
     """The outer split whose training part is searched; null: all cases."""
+    space: Space = Field(default={})
+    """What is searched, with the default of each parameter."""
 
 
 class TrialPayload(Contract):
@@ -164,8 +197,12 @@ class TrialPayload(Contract):
 
     dataset: str
     study: StudyRef
+    reads: Series
+    """The trials whose results it sees."""
     number: int
+    parallel: int = 1
     sampler: Literal["gp", "tpe", "random"]
+    pruner: Pruner = "none"
     budget_s: float | None
     """The trial is skipped once the trials before it have used this many seconds."""
     preset: Preset
@@ -176,6 +213,8 @@ class FoldPayload(Contract):
 
     dataset: str
     study: StudyRef
+    reads: Series
+    """The trials of its study."""
     split: Split
     selection_biased: bool
     """True when the search has seen the test cases (flat search)."""
@@ -188,6 +227,8 @@ class FitPayload(Contract):
 
     dataset: str
     study: StudyRef
+    reads: Series
+    """The trials of its study."""
     member: int
     preset: Preset
 
@@ -214,7 +255,10 @@ class TrialResult(Contract):
     parameters: dict[str, ParameterValue]
     value: float | None
     """Inner-split score, larger is better (macro Dice over foreground at native resolution);
-    null when the trial was skipped because the time budget was used up."""
+    null when the trial was pruned, or skipped because the time budget was used up."""
+    curve: tuple[CurvePoint, ...] = ()
+    """Scores at the rungs; the last is the value, unless the trial was pruned."""
+    pruned: bool = False
     seconds: float
 
 
@@ -253,6 +297,9 @@ class FoldResult(Contract):
     seconds: float
     weights_sha256: str | None = None
     """Blob: the trained net (``intima.training.weights``); null in benchmarks of versions that kept none."""
+    search: StudySummary | None = None
+    """The search behind it; null where there was none."""
+    train_subjects: int = 1
 
 
 class FitResult(Contract):
@@ -261,6 +308,8 @@ class FitResult(Contract):
     parameters: dict[str, ParameterValue]
     weights_sha256: str
     seconds: float
+    search: StudySummary | None = None
+    """The search behind it; null where there was none."""
 
 
 class PublishResult(Contract):
@@ -289,5 +338,6 @@ class CollectResult(Contract):
     scores_sha256: str
     """Blob: scores.csv."""
     leaderboard: tuple[LeaderboardEntry, ...]
+    hpo_noise: tuple[HpoNoise, ...] = ()
     skipped: int
     """Rows without a value."""

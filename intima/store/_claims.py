@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from intima.arrays import Json
+from intima.contracts.benchmark import keys_read
 from intima.contracts.job import UnitState
 from intima.store._advance import add_event, advance, lock_job, set_job_state
 from intima.store.tables import database_now, jobs, unit_needs, units
@@ -34,7 +35,7 @@ class Claim:
     owner: str
     payload: Json
     needs: tuple[str, ...]
-    """Keys of the units whose results this one reads."""
+    """Keys of the units whose results this one reads: its needs, and what its payload reads of those behind them."""
 
 
 def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: float) -> Claim | None:
@@ -167,7 +168,7 @@ def _claim_of(conn: Connection, row: Row[Any]) -> Claim:
     need = units.alias("need")
     edge = unit_needs.join(need, need.c.id == unit_needs.c.need_id)
     keys = select(need.c.key).select_from(edge).where(unit_needs.c.unit_id == row.id).order_by(need.c.position)
-    needs = tuple(conn.execute(keys).scalars())
+    needs = tuple(dict.fromkeys((*conn.execute(keys).scalars(), *keys_read(row.payload))))
     return Claim(
         unit_id=row.id,
         job_id=row.job_id,

@@ -6,7 +6,8 @@ from optuna.importance import PedAnovaImportanceEvaluator
 
 from intima.contracts.benchmark import TrialResult
 from intima.contracts.search import Choices, Dimension, Space, StudySummary
-from intima.training.search import best_trial, distributions_of, freeze_trial, rebuild_study
+from intima.studies import best_trial
+from intima.training.search import distributions_of, freeze_trial, rebuild_study
 
 ENOUGH_TRIALS = 20
 """PED-ANOVA compares the best tenth with the rest: below this the tenth is one trial."""
@@ -15,11 +16,10 @@ ENOUGH_TRIALS = 20
 def summarise_study(space: Space, results: Sequence[TrialResult]) -> StudySummary | None:
     """Return the summary of a search; null where no trial was run to the end."""
     best = best_trial(results)
-    if best is None:
+    value = None if best is None else results[best].value
+    if best is None or value is None:
         return None
     importances, reason = _importances(space, results)
-    value = results[best].value
-    assert value is not None
     ran = sum(t.value is not None or t.pruned for t in results)
     return StudySummary(trials=ran, best=best, value=value, importances=importances, reason=reason)
 

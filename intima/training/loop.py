@@ -32,6 +32,19 @@ Draw: TypeAlias = Callable[[np.random.Generator, float], tuple[Inputs, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
+class Rungs:
+    """When a net is judged before its training ends, and by whom."""
+
+    steps: frozenset[int]
+    """After how many steps."""
+    judge: Callable[[SegmentationNet, int], None]
+    """judge(net in evaluation mode on the CPU, steps done); what it raises ends the training."""
+
+
+NO_RUNGS = Rungs(frozenset(), lambda _net, _step: None)
+
+
+@dataclass(frozen=True, slots=True)
 class Precision:
     """Where and in which number format a net is trained."""
 
@@ -66,6 +79,7 @@ def fit(
     seed: int,
     watch: Watch,
     cache: Cache | None = None,
+    rungs: Rungs = NO_RUNGS,
 ) -> SegmentationNet:
     """Train a net in place and return it, on the CPU and in evaluation mode.
 
@@ -81,6 +95,7 @@ def fit(
         seed: of crops, augmentation and dropout.
         watch: told the progress.
         cache: of embeddings; null keeps none.
+        rungs: when the net is judged before the end.
 
     Raises:
         Invalid: no cases, or the loss stops being a finite number.
@@ -93,7 +108,16 @@ def fit(
     rng = np.random.default_rng([seed, 1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _run_steps(net, draw, settings=settings, parameters=parameters, rng=rng, precision=precision, watch=watch)
+        _run_steps(
+            net,
+            draw,
+            settings=settings,
+            parameters=parameters,
+            rng=rng,
+            precision=precision,
+            watch=watch,
+            rungs=rungs,
+        )
         _settle_norms(net, draw, settings=settings, rng=rng, precision=precision)
     return net.to(device="cpu").to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
 
@@ -135,6 +159,7 @@ def _run_steps(
     rng: np.random.Generator,
     precision: Precision,
     watch: Watch,
+    rungs: Rungs,
 ) -> None:
     net.train()
     optimizer = make_optimizer(net, settings=settings, parameters=parameters)
@@ -152,6 +177,14 @@ def _run_steps(
         optimizer.step()
         schedule.step()
         watch((step + 1) / settings.steps, _progress(step + 1, settings.steps, loss, time.monotonic() - started))
+        if step + 1 in rungs.steps:
+            _judge(net, step + 1, rungs=rungs, precision=precision)
+
+
+def _judge(net: SegmentationNet, step: int, *, rungs: Rungs, precision: Precision) -> None:
+    """Judge a net in the midst of its training, which goes on as if nothing had been."""
+    rungs.judge(net.to(device="cpu").eval(), step)
+    net.to(device=precision.device).train()
 
 
 def _to_device(batch: tuple[Inputs, Tensor], *, precision: Precision) -> tuple[Inputs, Tensor]:
@@ -186,11 +219,20 @@ def _progress(step: int, steps: int, loss: Tensor, elapsed_s: float) -> str:
     return f"step {step}/{steps}, loss {value:.3f}, {elapsed_s / step * (steps - step):.0f} s left"
 
 
+OPTIMISERS: Mapping[str, Callable[[list[dict[str, object]], float], torch.optim.Optimizer]] = {
+    "adamw": lambda groups, rate: torch.optim.AdamW(groups, lr=rate),
+    "adam": lambda groups, rate: torch.optim.Adam(groups, lr=rate),
+    "sgd": lambda groups, rate: torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True),
+}
+"""Every optimiser by name: (groups of parameters, learning rate)."""
+
+
 def make_optimizer(
     net: SegmentationNet, *, settings: LoopSettings, parameters: Mapping[str, ParameterValue]
-) -> torch.optim.AdamW:
-    """Return AdamW: the encoder at its own rate, no weight decay on biases and normalisation.
+) -> torch.optim.Optimizer:
+    """Return the chosen optimiser, AdamW where none is.
 
+    The encoder has its own rate; there is no weight decay on biases and normalisation.
     What is frozen is left out.
     """
     rate = float(parameters.get("learning_rate", 2e-3))
@@ -202,7 +244,7 @@ def make_optimizer(
         for in_encoder, factor in ((True, settings.encoder_rate), (False, 1.0)):
             members = [p for p in trained if (id(p) in encoder) == in_encoder and (p.ndim > 1) == weights]
             groups.append({"params": members, "lr": rate * factor, "weight_decay": decay if weights else 0.0})
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)
+    return OPTIMISERS[str(parameters.get("optimiser", "adamw"))]([g for g in groups if g["params"]], rate)
 
 
 def rate_at(step: int, *, settings: LoopSettings) -> float:

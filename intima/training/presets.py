@@ -1,9 +1,10 @@
 """How long and how large to train, as one table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from intima.architectures import ARCHITECTURES
-from intima.contracts.benchmark import ArchitectureSpec, Preset
+from intima.contracts.benchmark import ArchitectureSpec, ParameterValue, Preset
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class LoopSettings:
         """
         fixed = ARCHITECTURES[architecture.name].fixed_input
         return replace(self, crop_px=architecture.input_px if fixed else min(self.crop_px, architecture.input_px))
+
+    def chosen(self, parameters: Mapping[str, ParameterValue]) -> "LoopSettings":
+        """Return the settings with the batch and the loss of a search, where it decides them."""
+        batch, loss = int(parameters.get("batch", self.batch)), str(parameters.get("loss", self.loss))
+        return replace(self, batch=batch, loss=loss)
 
     def for_trial(self) -> "LoopSettings":
         """Return the settings of a trial of a search."""

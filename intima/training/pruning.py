@@ -15,7 +15,7 @@ FINISHED_FIRST = 5
 """Trials that must have been run to the end before one is stopped."""
 
 
-class TrialStopped(Exception):  # noqa: N818 - not an error: the end of a trial that has no prospect
+class TrialStopped(Exception):
     """Raised at a rung to end the training of a trial."""
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from intima.contracts.benchmark import TrialResult
 from intima.contracts.search import Choices, Dimension, ParameterValue, Space
 from intima.spaces import default_space, defaults_of
+from intima.studies import best_trial
 
 SamplerName = Literal["gp", "tpe", "random"]
 Parameters: TypeAlias = dict[str, ParameterValue]
@@ -121,12 +122,6 @@ def freeze_trial(result: TrialResult, distributions: Mapping[str, BaseDistributi
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
     """Return a space in Optuna's terms."""
     return {name: _distribution(d) for name, d in space.items()}
-
-
-def best_trial(results: Sequence[TrialResult]) -> int | None:
-    """Return the number of the best trial, the first where two are equal; null where none was run to the end."""
-    scored = [(-t.value, number) for number, t in enumerate(results) if t.value is not None and not t.pruned]
-    return min(scored)[1] if scored else None
 
 
 def best_parameters(space: Space, results: Sequence[TrialResult]) -> Parameters:

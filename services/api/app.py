@@ -8,13 +8,39 @@ from fastapi import FastAPI
 
 from intima import __version__
 from services.api.dependencies import open_state
-from services.api.routes import benchmarks, datasets, health, jobs, models, segmentations, slides, splits, verdicts
+from services.api.routes import (
+    architectures,
+    benchmarks,
+    datasets,
+    health,
+    jobs,
+    models,
+    segmentations,
+    slides,
+    splits,
+    studies,
+    verdicts,
+)
 from services.api.settings import Settings
 from services.http import BodyLimits, install_problem_handlers, refuse_open_bind
 
 _DESCRIPTION = (
     "Slides in; 4-class masks, uncertainty and arterial measures out. Benchmarks of segmentation models on a handful "
     "of annotated sections, and verdicts on any two of them. Errors are RFC 9457 problems."
+)
+
+_ROUTES = (
+    health,
+    architectures,
+    datasets,
+    splits,
+    benchmarks,
+    studies,
+    jobs,
+    models,
+    slides,
+    segmentations,
+    verdicts,
 )
 
 
@@ -44,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses={422: {"description": "Problem (RFC 9457)"}},
     )
     install_problem_handlers(app)
-    for module in (health, datasets, splits, benchmarks, jobs, models, slides, segmentations, verdicts):
+    for module in _ROUTES:
         app.include_router(module.router)
     limits = {"/v1/datasets": settings.max_dataset_bytes}
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)

@@ -13,7 +13,16 @@ from intima import benchmark, registry
 from intima.arrays import Json
 from intima.benchmark import recipe
 from intima.benchmark.recipe import make_recipe, seeds_for
-from intima.contracts.benchmark import BenchmarkSpec, CollectResult, FoldPayload, FoldResult, PublishResult, TrialResult
+from intima.contracts.benchmark import (
+    BenchmarkSpec,
+    CollectResult,
+    FoldPayload,
+    FoldResult,
+    PublishResult,
+    TrialResult,
+    UnitPlan,
+    keys_read,
+)
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.errors import Invalid
 from intima.geometry import Size
@@ -109,9 +118,14 @@ def spec(**changes) -> BenchmarkSpec:
 def run_units(storage: Storage, dataset: Dataset, wanted: BenchmarkSpec) -> dict[str, Json]:
     results: dict[str, Json] = {}
     for unit in plan_benchmark(wanted, dataset=dataset, benchmark="bm_1"):
-        work = UnitInput("job_1", unit.key, 1, dict(unit.payload), {k: results[k] for k in unit.needs})
+        work = UnitInput("job_1", unit.key, 1, dict(unit.payload), inputs(unit, results))
         results[unit.key] = through_json(HANDLERS[unit.kind](work, storage, lambda *_: None))
     return results
+
+
+def inputs(unit: UnitPlan, results: dict[str, Json]) -> dict[str, Json]:
+    """Return what the ledger gives a unit: the results of its needs, and of what it reads behind them."""
+    return {key: results[key] for key in (*unit.needs, *keys_read(unit.payload))}
 
 
 def through_json(result: Json) -> Json:
@@ -170,7 +184,7 @@ def test_a_second_attempt_gives_the_same_result(finished, storage, dataset):
     for key in ("small/kfold3/r0/f1/s0/fold", "small/final/member0"):
         unit = units[key]
         torch.manual_seed(99)
-        work = UnitInput("job_2", key, 3, dict(unit.payload), {k: finished[k] for k in unit.needs})
+        work = UnitInput("job_2", key, 3, dict(unit.payload), inputs(unit, finished))
         again = through_json(HANDLERS[unit.kind](work, storage, lambda *_: None))
         assert {**again, "seconds": 0} == {**finished[key], "seconds": 0}
 
@@ -188,7 +202,7 @@ def test_progress_goes_up_to_the_end_and_says_what_is_done(storage, dataset):
 def trial_unit(dataset: Dataset, number: int, **changes) -> UnitInput:
     wanted = spec(search={"trials": 3, **changes})
     unit = [u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b") if u.kind == "trial"][number]
-    earlier = {k: trial_result(0.1 * i, seconds=30.0) for i, k in enumerate(unit.needs)}
+    earlier = {k: trial_result(0.1 * i, seconds=30.0) for i, k in enumerate(keys_read(unit.payload))}
     return UnitInput("j", unit.key, 1, dict(unit.payload), earlier)
 
 
@@ -215,6 +229,44 @@ def test_a_diverging_trial_scores_zero(storage, dataset, monkeypatch):
     assert result.value == 0.0
 
 
+def test_a_trial_is_judged_at_its_rungs_and_stopped_where_it_is_hopeless(storage, dataset):
+    wanted = spec(search={"trials": 7})
+    unit = [u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b") if u.kind == "trial"][5]
+    for others, fate in ((0.99, True), (0.0, False)):
+        curve = [{"step": s, "value": others} for s in (4, 8, 12)]
+        earlier = {k: {**trial_result(others, seconds=1.0), "curve": curve} for k in keys_read(unit.payload)}
+        work = UnitInput("j", unit.key, 1, dict(unit.payload), earlier)
+        told: list[float] = []
+        result = TrialResult.model_validate(benchmark.run_trial(work, storage, lambda f, _m, told=told: told.append(f)))
+        assert result.pruned is fate
+        assert [p.step for p in result.curve] == ([4] if fate else [4, 8, 12])
+        assert result.value == (None if fate else result.curve[-1].value)
+        assert told == sorted(told)
+
+
+def test_a_searched_encoder_and_input_are_what_is_trained_and_what_the_card_says(storage, dataset):
+    space = {"encoder": {"choices": ["resnet18"]}, "input_px": {"choices": [64]}, "batch": {"choices": [2]}}
+    contender = {"name": "unet", "input_px": 96, "weights": "random", "label": "small"}
+    wanted = spec(architectures=[contender], search={"trials": 0, "space": space}, members=1)
+    results = run_units(storage, dataset, wanted)
+    card = registry.resolve(storage, PublishResult.model_validate(results["small/final/publish"]).model).card
+    assert (card.architecture.encoder, card.architecture.input_px) == ("resnet18", 64)
+    assert card.parameters["encoder"] == "resnet18"
+    assert card.mpp == pytest.approx(0.5 * 150 / 64)
+    payload = FoldPayload.model_validate(plan_benchmark(wanted, dataset=dataset, benchmark="b")[0].payload)
+    made = make_recipe(dataset, payload.study, settings=presets.PRESETS["quick"], parameters={"batch": 2})
+    assert made.settings.batch == 2
+
+
+def test_the_audit_compares_the_winner_inside_with_the_scores_outside(finished):
+    collected = CollectResult.model_validate(finished["collect"])
+    (noise,) = collected.hpo_noise
+    assert (noise.model, noise.protocol, noise.splits, noise.optimistic) == ("small", "kfold3", 3, False)
+    folds = [FoldResult.model_validate(r) for k, r in finished.items() if k.endswith("/fold")]
+    assert all(f.search.trials == 1 and "need 20" in f.search.reason for f in folds)
+    assert noise.ci95_corrected[0] < noise.ci95[0] < noise.mean < noise.ci95[1] < noise.ci95_corrected[1]
+
+
 def test_other_errors_of_a_trial_are_not_hidden(storage, dataset, monkeypatch):
     def fail(*_args, **_kwargs):
         raise Invalid("Something else.")
@@ -229,7 +281,9 @@ def test_a_fold_takes_the_best_parameters_and_a_flat_search_is_marked(storage, d
     unit = next(u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b") if u.kind == "fold")
     best = {**default_parameters("unet_small"), "dropout": 0.25}
     poor, good = trial_result(0.2, seconds=1), {**trial_result(0.9, seconds=1), "parameters": best}
-    work = UnitInput("j", unit.key, 1, dict(unit.payload), dict(zip(unit.needs, (poor, good), strict=True)))
+    work = UnitInput(
+        "j", unit.key, 1, dict(unit.payload), dict(zip(keys_read(unit.payload), (poor, good), strict=True))
+    )
     result = FoldResult.model_validate(benchmark.run_fold(work, storage, lambda *_: None))
     assert result.parameters == best
     assert all(row.selection_biased for row in result.rows)

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intima.architectures import complete_architecture
-from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, Seeds, TrialPayload, UnitPlan
+from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, Seeds, TrialPayload, UnitPlan, keys_read
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.contracts.search import Choices
 from intima.errors import Invalid
 from intima.folds import inner_split, kfold_splits, leave_one_out_splits
-from intima.schedule import label_architectures, plan_benchmark
+from intima.schedule import TRIALS, label_architectures, plan_benchmark
 
 
 def dataset(subjects: int = 9, sections: int = 2) -> Dataset:
@@ -154,7 +155,7 @@ def test_a_nested_search_never_sees_the_test_subjects() -> None:
         fold = FoldPayload.model_validate(unit.payload)
         assert not fold.selection_biased
         held = {subject_of[c] for c in fold.split.test}
-        for need in unit.needs:
+        for need in keys_read(unit.payload):
             trial = TrialPayload.model_validate(units[need].payload)
             assert trial.study.split is not None
             assert not held & {subject_of[c] for c in trial.study.split.train}
@@ -196,3 +197,61 @@ def test_an_external_dataset_is_refused_and_not_ignored() -> None:
     with pytest.raises(Invalid) as error:
         plan(external_dataset="ds_2")
     assert error.value.pointer == "/external_dataset"
+
+
+def behind(units: dict[str, UnitPlan], key: str) -> set[str]:
+    """Return every unit that must be done before this one may start."""
+    found: set[str] = set()
+    waiting = [key]
+    while waiting:
+        fresh = set(units[waiting.pop()].needs) - found
+        found |= fresh
+        waiting += fresh
+    return found
+
+
+@pytest.mark.parametrize("parallel", [1, 3, 4, 16])
+@pytest.mark.parametrize("nested", [True, False])
+def test_what_a_unit_reads_stands_behind_its_needs(parallel: int, nested: bool) -> None:
+    search = {"trials": 9, "parallel": parallel, "nested": nested}
+    units = {u.key: u for u in plan(dataset(subjects=3), search=search)}
+    for unit in units.values():
+        assert set(keys_read(unit.payload)) <= behind(units, unit.key), unit.key
+        assert len(unit.needs) <= max(parallel, 3) or unit.kind in {"collect", "publish"}
+    folds = [u for u in units.values() if u.kind == "fold"]
+    assert all(len(keys_read(u.payload)) == 9 for u in folds)
+
+
+def test_trials_that_run_at_once_do_not_see_each_other() -> None:
+    trials = [u for u in plan(search={"trials": 8, "parallel": 3}, publish=False) if u.kind == "trial"][:8]
+    assert [len(keys_read(u.payload)) for u in trials] == [0, 0, 0, 1, 2, 3, 4, 5]
+    assert [u.needs for u in trials[:3]] == [(), (), ()]
+
+
+def test_the_paper_preset_fits_on_six_architectures_and_nine_folds() -> None:
+    """Dependences grow with the number of trials and not with its square."""
+    contenders = [{"name": "unet", "label": f"u{n}"} for n in range(6)]
+    units = plan(architectures=contenders, preset="paper", search={"trials": 300})
+    assert sum(u.kind == "trial" for u in units) == 6 * 10 * 300
+    assert sum(len(u.needs) for u in units) < 2 * len(units)
+    assert TRIALS["paper"] == 200
+
+
+def test_short_searches_are_not_judged_on_the_way() -> None:
+    for trials, pruner in ((6, "none"), (7, "median")):
+        first = next(u for u in plan(search={"trials": trials}) if u.kind == "trial")
+        assert TrialPayload.model_validate(first.payload).pruner == pruner
+
+
+def test_the_space_is_checked_and_completed_at_submission() -> None:
+    space = {"encoder": {"choices": ["resnet18", "resnet34"]}}
+    unit = next(u for u in plan(search={"space": space, "trials": 1}) if u.kind == "fold")
+    study = FoldPayload.model_validate(unit.payload).study
+    assert study.space["encoder"] == Choices(choices=("resnet18", "resnet34"), default="resnet18")
+    for bad, pointer in (
+        ({"nonsense": {"low": 0, "high": 1}}, "nonsense"),
+        ({"prompt_tokens": {"low": 2, "high": 4}}, "prompt_tokens"),
+    ):
+        with pytest.raises(Invalid) as error:
+            plan(search={"space": bad})
+        assert error.value.pointer == f"/search/space/{pointer}"

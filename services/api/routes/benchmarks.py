@@ -9,8 +9,10 @@ from intima.architectures import complete_architecture
 from intima.architectures.sources import find_weights
 from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult
 from intima.contracts.job import JobError, JobState, Progress
+from intima.contracts.search import HpoNoise
 from intima.errors import Conflict
 from intima.schedule import plan_benchmark
+from intima.spaces import complete_space, variants
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
 from intima.store.keys import contract_sha256, new_id
@@ -54,6 +56,8 @@ class BenchmarkView(BaseModel):
     studies: list[StudyView]
     models: list[PublishResult]
     leaderboard: list[LeaderboardEntry]
+    hpo_noise: list[HpoNoise]
+    """By how much the inner score of each search flatters its contender."""
     created_at: str
 
 
@@ -73,7 +77,9 @@ def create_benchmark(
 ) -> BenchmarkStarted:
     """Submit a benchmark; the answer names the job to watch."""
     for wish in spec.architectures:
-        find_weights(complete_architecture(wish), folder=state.storage.weights_folder)
+        contender = complete_architecture(wish)
+        for variant in variants(contender, complete_space(contender, spec.search.space)):
+            find_weights(variant, folder=state.storage.weights_folder)
     with state.storage.writing() as connection:
         started = _once(connection, spec, key=idempotency_key)
     send_ready(state)
@@ -163,6 +169,7 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         studies=[StudyView(study=s, trials=len(t), done=t.count("done")) for s, t in studies.items()],
         models=[PublishResult.model_validate(results[key]) for key in published],
         leaderboard=[] if collected is None else list(collected.leaderboard),
+        hpo_noise=[] if collected is None else list(collected.hpo_noise),
         created_at=stored.created_at,
     )
 

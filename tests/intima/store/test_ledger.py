@@ -66,6 +66,33 @@ def run_all(store: Storage) -> list[str]:
     return order
 
 
+def test_a_unit_sees_what_it_reads_behind_its_needs_also_when_its_job_is_retried(store: Storage) -> None:
+    chain = [
+        UnitPlan(
+            key=f"s/trial{n}",
+            kind="trial",
+            queue="training",
+            needs=(f"s/trial{n - 1}",) if n else (),
+            payload={"reads": {"prefix": "s/trial", "count": n}},
+        )
+        for n in range(4)
+    ]
+    job = submit(store, chain)
+    for number in (0, 1):
+        held = must_claim(store)
+        assert set(held.needs) == {f"s/trial{n}" for n in range(number)}
+        publish(store, held, number=number)
+    fail(store, must_claim(store), retryable=False)
+    retry(store, job)
+    for number in (2, 3):
+        held = must_claim(store)
+        with store.reading() as conn:
+            seen = ledger.results_of(conn, job, held.needs)
+        assert seen == {f"s/trial{n}": {"number": n} for n in range(number)}
+        publish(store, held, number=number)
+    assert view(store, job).state == "succeeded"
+
+
 def test_units_run_after_what_they_need_and_see_its_results(store: Storage) -> None:
     job = submit(store, diamond())
     assert view(store, job).state == "queued"

@@ -11,7 +11,7 @@ from intima.errors import Invalid
 from intima.geometry import Size
 from intima.losses import LOSSES
 from intima.training.data import TrainingCase
-from intima.training.loop import as_predict, fit, make_optimizer, rate_at
+from intima.training.loop import OPTIMISERS, Rungs, as_predict, fit, make_optimizer, rate_at
 from intima.training.presets import PRESETS, LoopSettings
 from intima.training.scoring import Tiling, predict_mask
 from intima.training.search import default_parameters
@@ -122,3 +122,29 @@ def test_presets_grow():
     work = [s.steps * s.batch * s.crop_px**2 for s in (quick, standard, paper)]
     assert work == sorted(work)
     assert all(s.crop_px % 32 == 0 and s.loss in LOSSES for s in (quick, standard, paper))
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_lowers_the_loss(name):
+    settings = LoopSettings(steps=12, batch=2, crop_px=64, norm_steps=1)
+    _, said = train(settings=settings, optimiser=name, dropout=0.0, learning_rate=0.02 if name == "sgd" else 4e-3)
+    losses = [float(m.split("loss ")[1].split(",")[0]) for _, m in said]
+    assert sum(losses[-4:]) < sum(losses[:4])
+
+
+def test_judging_a_net_on_the_way_changes_nothing_of_its_training():
+    def fitted(rungs):
+        net = build_net(SPEC, classes=3, parameters={}, seed=0)
+        quiet = {"settings": TINY, "parameters": {}, "seed": 0, "watch": lambda *_: None}
+        return fit(net, [disc(1)], classes=3, rungs=rungs, **quiet)
+
+    seen = []
+
+    def judge(net, step):
+        seen.append((step, net.training, as_predict(net)(np.zeros((1, 3, 64, 64), np.float32)).shape))
+
+    judged, plain = fitted(Rungs(frozenset({1, 3}), judge)), fitted(Rungs(frozenset(), judge))
+    assert seen == [(1, False, (1, 3, 64, 64)), (3, False, (1, 3, 64, 64))]
+    assert all(
+        torch.equal(a, b) for a, b in zip(judged.state_dict().values(), plain.state_dict().values(), strict=True)
+    )

@@ -299,6 +299,7 @@ def test_a_class_named_macro_is_refused(client: TestClient) -> None:
 
 def test_a_benchmark_too_large_for_the_ledger_is_refused(client: TestClient) -> None:
     dataset = upload(client, dataset_zip(masks())).json()["id"]
-    answer = client.post("/v1/benchmarks", json=SPEC | {"dataset": dataset, "search": {"trials": 1000}})
+    fields = {"protocols": [{"kind": "kfold", "k": 3, "repeats": 10}], "search": {"trials": 1000}}
+    answer = client.post("/v1/benchmarks", json=SPEC | {"dataset": dataset} | fields)
     assert answer.status_code == 422
     assert answer.json()["code"] == "benchmark_too_large"

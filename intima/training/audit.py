@@ -1,0 +1,86 @@
+"""The HPO-noise audit: by how much the inner score of a search's winner flatters it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from intima.contracts.benchmark import FoldResult
+from intima.contracts.search import HpoNoise
+from intima.labels import MACRO
+from intima.training.leaderboard import METRIC, t_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Inner best minus outer score of one fold."""
+
+    gap: float
+    test_share: float
+    """Test subjects over training subjects."""
+    optimistic: bool
+
+
+def hpo_noise(folds: Sequence[FoldResult]) -> tuple[HpoNoise, ...]:
+    """Return the audit of each contender under each protocol, in order of protocol and name; folds without a search
+    or without a score are left out."""
+    gaps: dict[tuple[str, str], list[Gap]] = defaultdict(list)
+    for fold in folds:
+        gap = _gap(fold)
+        if gap is not None:
+            gaps[fold.rows[0].protocol, fold.rows[0].model].append(gap)
+    return tuple(_noise(protocol, model, found) for (protocol, model), found in sorted(gaps.items()))
+
+
+def corrected_interval(
+    values: Sequence[float], *, test_share: float, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Return Student's t interval of the mean of J split scores with the variance (1/J + n_test/n_train) S^2.
+
+    Splits share training subjects, so their scores are not independent (Nadeau and Bengio 2003).
+
+    Args:
+        values: one per split.
+        test_share: n_test / n_train.
+        level: of confidence.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    mean = math.fsum(values) / n
+    variance = math.fsum((v - mean) ** 2 for v in values) / (n - 1)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * math.sqrt((1 / n + test_share) * variance)
+    return (mean - half, mean + half)
+
+
+def _gap(fold: FoldResult) -> Gap | None:
+    """Compare means over subjects, as the score of a trial is one."""
+    if fold.search is None or not fold.rows:
+        return None
+    by_subject: dict[str, list[float]] = defaultdict(list)
+    for row in fold.rows:
+        ours = row.protocol == fold.rows[0].protocol and (row.metric, row.class_) == (METRIC, MACRO)
+        if ours and row.value is not None:
+            by_subject[row.subject].append(row.value)
+    if not by_subject:
+        return None
+    means = [math.fsum(v) / len(v) for v in by_subject.values()]
+    outer = math.fsum(means) / len(means)
+    share = len(means) / fold.train_subjects
+    return Gap(gap=fold.search.value - outer, test_share=share, optimistic=fold.rows[0].selection_biased)
+
+
+def _noise(protocol: str, model: str, gaps: Sequence[Gap]) -> HpoNoise:
+    values = [g.gap for g in gaps]
+    share = math.fsum(g.test_share for g in gaps) / len(gaps)
+    return HpoNoise(
+        model=model,
+        protocol=protocol,
+        splits=len(values),
+        mean=math.fsum(values) / len(values),
+        ci95=t_interval(values),
+        ci95_corrected=corrected_interval(values, test_share=share),
+        optimistic=any(g.optimistic for g in gaps),
+    )
