@@ -16,6 +16,7 @@ from intima.benchmark.recipe import make_recipe, seeds_for
 from intima.contracts.benchmark import (
     BenchmarkSpec,
     CollectResult,
+    FitPayload,
     FoldPayload,
     FoldResult,
     PublishResult,
@@ -244,17 +245,21 @@ def test_a_trial_is_judged_at_its_rungs_and_stopped_where_it_is_hopeless(storage
         assert told == sorted(told)
 
 
-def test_a_searched_encoder_and_input_are_what_is_trained_and_what_the_card_says(storage, dataset):
+def test_a_searched_encoder_and_input_are_what_is_trained_and_what_the_card_says(finished, storage, dataset):
     space = {"encoder": {"choices": ["resnet18"]}, "input_px": {"choices": [64]}, "batch": {"choices": [2]}}
-    contender = {"name": "unet", "input_px": 96, "weights": "random", "label": "small"}
+    contender = {"name": "unet_small", "input_px": 96, "weights": "random", "label": "small"}
     wanted = spec(architectures=[contender], search={"trials": 0, "space": space}, members=1)
-    results = run_units(storage, dataset, wanted)
+    units = {u.key: u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b")}
+    results = {"collect": finished["collect"]}
+    for key in ("small/final/member0", "small/final/publish"):
+        work = UnitInput("j", key, 1, dict(units[key].payload), inputs(units[key], results))
+        results[key] = through_json(HANDLERS[units[key].kind](work, storage, lambda *_: None))
     card = registry.resolve(storage, PublishResult.model_validate(results["small/final/publish"]).model).card
     assert (card.architecture.encoder, card.architecture.input_px) == ("resnet18", 64)
     assert card.parameters["encoder"] == "resnet18"
     assert card.mpp == pytest.approx(0.5 * 150 / 64)
-    payload = FoldPayload.model_validate(plan_benchmark(wanted, dataset=dataset, benchmark="b")[0].payload)
-    made = make_recipe(dataset, payload.study, settings=presets.PRESETS["quick"], parameters={"batch": 2})
+    study = FitPayload.model_validate(units["small/final/member0"].payload).study
+    made = make_recipe(dataset, study, settings=presets.PRESETS["quick"], parameters={"batch": 2})
     assert made.settings.batch == 2
 
 
