@@ -85,7 +85,7 @@ def complete_space(spec: ArchitectureSpec, changes: Mapping[str, Dimension]) -> 
         _check(name, dimension)
     _refuse_unread(changes)
     known = _known_defaults(spec)
-    space = {name: _filled(name, d, known.get(name)) for name, d in (default_space(spec.name) | changes).items()}
+    space = {name: _filled(name, d, known.get(name)) for name, d in {**default_space(spec.name), **changes}.items()}
     space = {name: d for name, d in space.items() if _is_usable(name, spec, space)}
     for variant in variants(spec, space):
         check_architecture(variant)

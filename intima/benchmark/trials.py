@@ -71,7 +71,9 @@ def _propose(payload: TrialPayload, earlier: Sequence[TrialResult]) -> dict[str,
         parallel=payload.parallel,
         earlier=earlier,
         sampler=payload.sampler,
-        seed_of=lambda number: derive_seed("suggest", payload.study.label, *identity_of(payload.study, payload.study.seed), number),
+        seed_of=lambda number: derive_seed(
+            "suggest", payload.study.label, *identity_of(payload.study, payload.study.seed), number
+        ),
     )
 
 
