@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from intima.arrays import LogitBatch, Predict, TileBatch
-from intima.contracts.model import ModelCard, ModelVersion
+from intima.contracts.model import ModelCard, ModelVersion, Precision
 from intima.errors import Invalid, Unavailable
 from intima.registry import read_members, resolve
 from intima.store.storage import Storage
@@ -85,6 +85,7 @@ class LoadedModel:
     """One per member."""
     provider: str
     """ONNX Runtime's name of the provider really in use."""
+    precision: Precision = "fp32"
 
     @property
     def card(self) -> ModelCard:
@@ -92,17 +93,21 @@ class LoadedModel:
         return self.version.card
 
 
-def load_model(storage: Storage, ref: str, *, provider: ProviderName = "cpu", threads: int = 1) -> LoadedModel:
-    """Load all members of a published model.
+def load_model(
+    storage: Storage, ref: str, *, precision: Precision = "fp32", provider: ProviderName = "cpu", threads: int = 1
+) -> LoadedModel:
+    """Load all members of a published model in one number format.
 
     Raises:
         NotFound: no such model.
-        Invalid: a member does not load, or its classes are not those of the card.
+        Invalid: the model has no such variant, a member does not load, or its classes are not those of the card.
         Unavailable: the provider asked for does not run here.
     """
     version = resolve(storage, ref)
-    nets = [load_onnx(data, provider=provider, threads=threads) for data in read_members(storage, version.card)]
+    files = read_members(storage, version.card, precision=precision)
+    nets = [load_onnx(data, provider=provider, threads=threads) for data in files]
     for net in nets:
         if net.classes != len(version.card.classes):
             raise Invalid(f"{version.ref} gives {net.classes} classes; its card has {len(version.card.classes)}.")
-    return LoadedModel(version=version, predicts=tuple(net.predict for net in nets), provider=nets[0].provider)
+    predicts = tuple(net.predict for net in nets)
+    return LoadedModel(version=version, predicts=predicts, provider=nets[0].provider, precision=precision)

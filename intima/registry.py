@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from intima.contracts.model import ModelCard, ModelVersion
-from intima.errors import Conflict, NotFound
+from intima.contracts.model import MemberFile, ModelCard, ModelVersion, Precision
+from intima.errors import Conflict, Invalid, NotFound
 from intima.store import models
 from intima.store.storage import Storage
 
@@ -23,7 +23,8 @@ def publish(storage: Storage, card: ModelCard) -> ModelVersion:
     Raises:
         Conflict: a member's ONNX file is not in the blob store.
     """
-    missing = [m.onnx_sha256 for m in card.members if not storage.blobs.exists(m.onnx_sha256)]
+    wanted = [m.onnx_sha256 for m in card.members] + [m.sha256 for v in card.variants for m in v.members]
+    missing = [sha256 for sha256 in wanted if not storage.blobs.exists(sha256)]
     if missing:
         raise Conflict(f"Member {missing[0]} is not in the blob store; store members before the card.")
     with storage.writing() as connection:
@@ -42,10 +43,29 @@ def list_models(storage: Storage) -> tuple[ModelVersion, ...]:
         return models.list_models(connection)
 
 
-def read_members(storage: Storage, card: ModelCard) -> Iterator[bytes]:
-    """Yield the ONNX files of a model, checked against their hashes."""
-    for member in card.members:
-        yield storage.blobs.read(member.onnx_sha256)
+def member_files(card: ModelCard, precision: Precision) -> tuple[MemberFile, ...]:
+    """Return the members of a model in one number format.
+
+    Raises:
+        Invalid: the model is not published in it; says why where the card does.
+    """
+    found = card.files(precision)
+    if not found:
+        reasons = {left.precision: left.reason for left in card.left_out}
+        because = f": {reasons[precision]}" if precision in reasons else "."
+        raise Invalid(
+            f"Model {card.name} has no {precision} variant{because}",
+            code="precision_unavailable",
+            hint=f"Ask for {', '.join(card.precisions)} or auto.",
+            pointer="/precision",
+        )
+    return found
+
+
+def read_members(storage: Storage, card: ModelCard, *, precision: Precision = "fp32") -> Iterator[bytes]:
+    """Yield the ONNX files of a model, checked against their hashes. Raises Invalid as ``member_files`` does."""
+    for member in member_files(card, precision):
+        yield storage.blobs.read(member.sha256)
 
 
 def publish_default(storage: Storage) -> ModelVersion:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intima import __version__
 from intima.arrays import Json, LabelMask, RgbImage, UncertaintyMap
 from intima.contracts.dataset import label_schema
-from intima.contracts.model import ModelCard, ModelVersion
+from intima.contracts.model import ModelCard, ModelVersion, Precision
 from intima.contracts.segmentation import (
     Artefact,
     RegionSpec,
@@ -29,6 +29,7 @@ from intima.inference import LoadedModel, load_model
 from intima.labels import LabelSchema
 from intima.morphometry import class_areas, measure_vessels
 from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
+from intima.registry import member_files
 from intima.slides import Slide, open_slide, read_working
 from intima.slides.memory import crop_slide
 from intima.store.catalog import StoredSlide, segmentation_parameters
@@ -99,9 +100,11 @@ def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: Segmenta
 
     Raises:
         Invalid: no pixel size where the model needs one or one far too coarse, an impossible sampler, a region outside
-            the slide.
+            the slide, a number format the model is not published in.
     """
     plan_frame(slide.info, card=model.card, mpp=slide.mpp, region=request.region)
+    precision: Precision = "fp32" if request.precision == "auto" else request.precision
+    member_files(model.card, precision)
     sampler, passes = plan_passes(request.uncertainty, members=len(model.card.members))
     bare = SegmentPayload(
         segmentation="",
@@ -113,6 +116,7 @@ def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: Segmenta
         model=model.ref,
         region=request.region,
         uncertainty=request.uncertainty.model_copy(update={"sampler": sampler, "passes": len(passes)}),
+        precision=precision,
     )
     parameters = segmentation_parameters(bare)
     identity = segmentation_id(slide_sha256=slide.sha256, model=model.ref, parameters=parameters)
@@ -125,7 +129,8 @@ def run_segment(unit: UnitInput, storage: Storage, report: Report) -> Json:
     report(0.0, "opening the slide")
     slide = open_slide(storage.blobs.path(payload.slide_sha256), name=payload.slide_name)
     try:
-        result = segment_slide(slide, storage, payload=payload, model=load_model(storage, payload.model), report=report)
+        model = load_model(storage, payload.model, precision=payload.precision)
+        result = segment_slide(slide, storage, payload=payload, model=model, report=report)
     finally:
         slide.close()
     return result.model_dump(mode="json", by_alias=True)
@@ -303,7 +308,8 @@ def _provenance(
         "slide_name": payload.slide_name,
         "subject": payload.subject,
         "model": payload.model,
-        "member_sha256": [m.onnx_sha256 for m in model.card.members],
+        "precision": model.precision,
+        "member_sha256": [m.sha256 for m in model.card.files(model.precision)],
         "synthetic_training_data": model.card.synthetic,
         "mpp_source": "given" if payload.mpp is not None else ("file" if frame.mpp is not None else "none"),
         "working_scale": frame.scale,

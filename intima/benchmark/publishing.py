@@ -10,6 +10,7 @@ from safetensors.torch import save as save_tensors
 
 from intima import registry
 from intima.architectures.build import build_bare
+from intima.architectures.net import SegmentationNet
 from intima.architectures.sources import find_weights
 from intima.arrays import Json, Predict, TileBatch
 from intima.benchmark.recipe import (
@@ -30,21 +31,24 @@ from intima.contracts.benchmark import (
     PublishResult,
     StudyRef,
 )
-from intima.contracts.model import Member, ModelCard
+from intima.contracts.dataset import StoredCase, label_schema
+from intima.contracts.model import Member, MemberFile, ModelCard
 from intima.errors import Invalid
 from intima.inference import load_onnx
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.tiling import to_tile_batch
-from intima.training.card import card_name, protocol_scores, write_card
+from intima.training.card import Published, card_name, protocol_scores, write_card
+from intima.training.cost import count_cost, time_predict
 from intima.training.data import read_working_image
-from intima.training.export import Exported, export_net
 from intima.training.importance import summarise_study
 from intima.training.presets import PRESETS
 from intima.training.scoring import Tiling
 from intima.training.seeds import derive_seed
+from intima.training.variants import MemberVariants, Samples, common_precisions, export_variants, join_variants
 
 _PARITY_CASES = 3
+_CALIBRATION_CASES = 6
 
 
 def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
@@ -77,16 +81,17 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
     if not fits:
         raise Invalid("Got no trained members to publish; need at least one fit unit.")
     recipe = make_recipe(dataset, payload.study, settings=PRESETS[payload.preset], parameters=dict(fits[0].parameters))
-    tiles = _parity_tiles(storage, recipe)
-    members, worst = [], 0.0
-    for number, fitted in enumerate(fits):
-        exported = _export(storage, recipe, fitted, tiles=tiles)
-        members.append(_member(storage, exported, seed=_member_seed(payload.study, number)))
-        worst = max(worst, exported.parity_max_abs)
+    samples = _samples(storage, recipe)
+    nets = [_read_net(storage, recipe, fitted) for fitted in fits]
+    exported = []
+    for number, net in enumerate(nets):
+        exported.append(export_variants(net, samples=samples, load=_serve))
         report((number + 1) / (len(fits) + 1), f"member {number + 1}/{len(fits)} exported")
-    card = _card(unit, storage, recipe, payload=payload, members=members, parity=worst)
+    seeds = [_member_seed(payload.study, number) for number in range(len(fits))]
+    members, files = _store(storage, exported, nets[0], seeds=seeds, recipe=recipe)
+    card = _card(unit, storage, recipe, payload=payload, members=members, files=files)
     version = registry.publish(storage, card)
-    return to_json(PublishResult(model=version.ref, parity_max_abs=worst))
+    return to_json(PublishResult(model=version.ref, parity_max_abs=card.parity_max_abs))
 
 
 def _fit_keys(unit: UnitInput) -> list[str]:
@@ -97,30 +102,53 @@ def _member_seed(study: StudyRef, member: int) -> int:
     return derive_seed("member", study.seed, member)
 
 
-def _parity_tiles(storage: Storage, recipe: Recipe) -> list[TileBatch]:
-    """Return the middle of the first cases as tiles, one batch each."""
+def _samples(storage: Storage, recipe: Recipe) -> Samples:
+    """Compare on the first cases and calibrate on the next; on the same where there are no others."""
+    cases = recipe.dataset.cases
+    compare = [_middle_tile(storage, recipe, case) for case in cases[:_PARITY_CASES]]
+    others = cases[_PARITY_CASES : _PARITY_CASES + _CALIBRATION_CASES]
+    calibrate = [_middle_tile(storage, recipe, case) for case in others] or compare
+    schema = label_schema(recipe.dataset.classes)
+    return Samples(compare=compare, calibrate=calibrate, classes=[c.name for c in schema.classes])
+
+
+def _middle_tile(storage: Storage, recipe: Recipe, case: StoredCase) -> TileBatch:
     side = Tiling.of(recipe.study.architecture).tile_px
-    tiles = []
-    for case in recipe.dataset.cases[:_PARITY_CASES]:
-        image = read_working_image(storage, case, resolution=recipe.resolution)
-        top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
-        tiles.append(to_tile_batch([image[top : top + side, left : left + side]]))
-    return tiles
+    image = read_working_image(storage, case, resolution=recipe.resolution)
+    top, left = (max(0, (n - side) // 2) for n in image.shape[:2])
+    return to_tile_batch([image[top : top + side, left : left + side]])
 
 
-def _export(storage: Storage, recipe: Recipe, fitted: FitResult, *, tiles: Sequence[TileBatch]) -> Exported:
+def _read_net(storage: Storage, recipe: Recipe, fitted: FitResult) -> SegmentationNet:
     classes = len(recipe.dataset.classes)
     net = build_bare(recipe.study.architecture, classes=classes, parameters=fitted.parameters)
     net.load_state_dict(load_tensors(storage.blobs.read(fitted.weights_sha256)))
-    return export_net(net, tiles=tiles, load=_serve)
+    return net
 
 
 def _serve(data: bytes) -> Predict:
     return load_onnx(data).predict
 
 
-def _member(storage: Storage, exported: Exported, *, seed: int) -> Member:
-    return Member(seed=seed, onnx_sha256=storage.blobs.put(exported.onnx), bytes=len(exported.onnx))
+def _store(
+    storage: Storage, exported: Sequence[MemberVariants], net: SegmentationNet, *, seeds: Sequence[int], recipe: Recipe
+) -> tuple[list[Member], Published]:
+    """Store the files of all variants; count and time the first member."""
+    kept = common_precisions(exported)
+    stored = {p: [_stored(storage, member.files[p]) for member in exported] for p in kept}
+    members = [
+        Member(seed=seed, onnx_sha256=file.sha256, bytes=file.bytes)
+        for seed, file in zip(seeds, stored["fp32"], strict=True)
+    ]
+    tile_px = Tiling.of(recipe.study.architecture).tile_px
+    variants, left_out = join_variants(exported, files=stored)
+    latency = tuple(time_predict(_serve(exported[0].files[p]), precision=p, tile_px=tile_px) for p in kept)
+    cost = count_cost(net, tile_px=tile_px)
+    return members, Published(variants=variants, left_out=left_out, cost=cost, latency=latency)
+
+
+def _stored(storage: Storage, data: bytes) -> MemberFile:
+    return MemberFile(sha256=storage.blobs.put(data), bytes=len(data))
 
 
 def _card(
@@ -130,7 +158,7 @@ def _card(
     *,
     payload: PublishPayload,
     members: Sequence[Member],
-    parity: float,
+    files: Published,
 ) -> ModelCard:
     architecture, label = recipe.study.architecture, recipe.study.label
     collected = CollectResult.model_validate(unit.results["collect"])
@@ -146,8 +174,9 @@ def _card(
         weights=find_weights(architecture, folder=storage.weights_folder),
         scores=protocol_scores(collected.leaderboard, label=label, biased=biased),
         benchmark=payload.benchmark,
-        parity_max_abs=parity,
+        parity_max_abs=files.variants[0].parity.max_abs,
         parameter_count=sum(p.numel() for p in net.parameters()),
+        files=files,
     )
 
 

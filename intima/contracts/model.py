@@ -1,5 +1,7 @@
 """A published model: ONNX members and a card."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from intima.contracts._base import Contract
@@ -13,6 +15,65 @@ class Member(Contract):
     seed: int
     onnx_sha256: Sha256
     bytes: int
+
+
+Precision = Literal["fp32", "fp16", "int8"]
+"""fp32: as trained. fp16: weights stored in half the space, arithmetic in float32. int8: weights and activations."""
+
+
+class MemberFile(Contract):
+    """One network of a variant."""
+
+    sha256: Sha256
+    bytes: int = Field(ge=1)
+
+
+class Parity(Contract):
+    """How far a variant is from the torch net in float32 on real tiles; the worst of its members."""
+
+    max_abs: float
+    """Largest absolute difference in probability."""
+    mean_abs: float
+    argmax_agreement: float
+    """Share of pixels that get the same class."""
+    macro_dice: float
+    """Dice between the two masks, mean over the foreground classes that occur in either; 1 where none does."""
+    area_change: dict[str, float | None]
+    """By class: area in the variant over area in float32, minus 1; null where float32 finds none."""
+
+
+class Variant(Contract):
+    """The members of a model in one number format, in the order of ``ModelCard.members``."""
+
+    precision: Precision
+    members: tuple[MemberFile, ...] = Field(min_length=1)
+    parity: Parity
+
+
+class LeftOut(Contract):
+    """A number format in which the model is not published."""
+
+    precision: Precision
+    reason: str
+
+
+class Cost(Contract):
+    """What one tile costs one member in float32; counted, not timed."""
+
+    flops: int
+    """Floating-point operations of one forward pass, two per multiplication with addition."""
+    peak_memory_bytes: int
+    """Weights plus the largest sum of tensors alive at once; an estimate of what ONNX Runtime needs."""
+
+
+class Latency(Contract):
+    """Time of one member on one tile; measured where the model was published."""
+
+    precision: Precision
+    provider: str
+    threads: int
+    median_ms: float
+    runs: int
 
 
 class ProtocolScore(Contract):
@@ -57,6 +118,33 @@ class ModelCard(Contract):
     parameter_count: int
     intima_version: str
     notes: str = ""
+    variants: tuple[Variant, ...] = ()
+    """One per number format, fp32 first; empty on cards from before there were variants."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Number formats without parity, and why."""
+    cost: Cost | None = None
+    latency: tuple[Latency, ...] = ()
+    """No part of the version: a second attempt measures other times."""
+    imported: bool = False
+    """True where the model came in a package and was not trained here. No part of the version."""
+
+    def files(self, precision: Precision) -> tuple[MemberFile, ...]:
+        """Return the members in one number format; empty where the model has none."""
+        for variant in self.variants:
+            if variant.precision == precision:
+                return variant.members
+        if precision == "fp32" and not self.variants:
+            return tuple(MemberFile(sha256=m.onnx_sha256, bytes=m.bytes) for m in self.members)
+        return ()
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Number formats the model is published in, fp32 first."""
+        return tuple(v.precision for v in self.variants) or ("fp32",)
+
+
+OUTSIDE_VERSION = frozenset({"latency", "imported"})
+"""Fields of a card that differ between two publications of the same model."""
 
 
 class ModelVersion(Contract):
@@ -64,7 +152,7 @@ class ModelVersion(Contract):
 
     name: str
     version: str
-    """First 12 hex digits of the card's SHA-256."""
+    """First 12 hex digits of the SHA-256 of the card without ``OUTSIDE_VERSION``."""
     card: ModelCard
     created_at: str
     aliases: tuple[str, ...] = ()

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from intima.contracts._base import Contract
 from intima.contracts.dataset import Name, PixelSize, Sha256
+from intima.contracts.model import Precision
+
+PrecisionWish = Literal["auto"] | Precision
 
 
 class RegionSpec(Contract):
@@ -32,7 +35,8 @@ class SegmentationRequest(Contract):
     model: Name
     region: RegionSpec | None = None
     uncertainty: UncertaintySpec = UncertaintySpec()
-    precision: Literal["auto", "fp32"] = "auto"
+    precision: PrecisionWish = "auto"
+    """Which variant of the model runs; auto is fp32. One the model was not published in is refused."""
     force: bool = False
 
 
@@ -50,6 +54,7 @@ class SegmentPayload(Contract):
     """name@version, resolved."""
     region: RegionSpec | None
     uncertainty: UncertaintySpec
+    precision: Precision = "fp32"
 
 
 class Artefact(Contract):

@@ -217,4 +217,7 @@ def _segmentation(row: Row[tuple[object, ...]]) -> StoredSegmentation:
 
 def segmentation_parameters(payload: SegmentPayload) -> Json:
     """Return what decides a segmentation, its provenance included, besides slide content and model."""
-    return payload.model_dump(mode="json", include={"mpp", "region", "uncertainty", "subject", "slide_name"})
+    decisive = {"mpp", "region", "uncertainty", "subject", "slide_name"}
+    if payload.precision != "fp32":
+        decisive.add("precision")
+    return payload.model_dump(mode="json", include=decisive)

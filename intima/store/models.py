@@ -4,18 +4,24 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from intima.contracts.model import ModelCard, ModelVersion
+from intima.contracts.model import OUTSIDE_VERSION, ModelCard, ModelVersion
 from intima.errors import Invalid, NotFound
 from intima.store import tables as t
 from intima.store.catalog import rfc3339
-from intima.store.keys import contract_sha256
+from intima.store.keys import json_sha256
+from intima.store.paging import Page, page_of
 
 VERSION_DIGITS = 12
 
 
 def model_version(card: ModelCard) -> str:
-    """Return the version a card has: the first 12 hex digits of the SHA-256 of its canonical JSON."""
-    return contract_sha256(card)[:VERSION_DIGITS]
+    """Return the version a card has: the first 12 hex digits of the SHA-256 of its canonical JSON.
+
+    Fields that have their default are left out, so that a card keeps its version when cards get new fields, and so is
+    what differs between two publications of one model.
+    """
+    body = card.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(OUTSIDE_VERSION))
+    return json_sha256(body)[:VERSION_DIGITS]
 
 
 def add_model(conn: Connection, card: ModelCard) -> ModelVersion:
@@ -47,6 +53,13 @@ def list_models(conn: Connection) -> tuple[ModelVersion, ...]:
     """Return all versions of all models, newest first."""
     rows = conn.execute(select(t.models).order_by(t.models.c.created_at.desc(), t.models.c.name, t.models.c.version))
     return tuple(_model(conn, row) for row in rows.all())
+
+
+def page_models(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[ModelVersion]:
+    """Return all versions of all models, newest first, one page of them. Raises Invalid for a bad page."""
+    ref = t.models.c.name + "@" + t.models.c.version
+    page = page_of(conn, t.models, page_size=page_size, page_token=page_token, key=ref)
+    return page.map(lambda row: _model(conn, row))
 
 
 def set_alias(conn: Connection, *, name: str, alias: str, version: str) -> ModelVersion:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Row, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, or_, select
 
 from intima.errors import Invalid
 
@@ -29,23 +29,26 @@ class Page(Generic[T]):
         return Page(tuple(convert(i) for i in self.items), self.next_page_token)
 
 
-def page_of(conn: Connection, table: Table, *, page_size: int, page_token: str) -> Page[Row[Any]]:
-    """Return one page of a table that has ``created_at`` and ``id``.
+def page_of(
+    conn: Connection, table: Table, *, page_size: int, page_token: str, key: ColumnElement[str] | None = None
+) -> Page[Row[Any]]:
+    """Return one page of a table that has ``created_at`` and ``id``, or another unique ``key`` of text.
 
     Raises:
         Invalid: a page size outside 1..1000 or a token that is not one of ours.
     """
     if not 1 <= page_size <= MAX_PAGE_SIZE:
         raise Invalid(f"Got page_size {page_size}; need 1 to {MAX_PAGE_SIZE}.", pointer="/page_size")
-    newest_first = select(table).order_by(table.c.created_at.desc(), table.c.id.desc()).limit(page_size + 1)
+    unique = table.c.id if key is None else key
+    newest_first = select(table, unique.label("page_key")).order_by(table.c.created_at.desc(), unique.desc())
     if page_token:
-        at, last_id = _decode(page_token)
-        behind = or_(table.c.created_at < at, and_(table.c.created_at == at, table.c.id < last_id))
+        at, last_key = _decode(page_token)
+        behind = or_(table.c.created_at < at, and_(table.c.created_at == at, unique < last_key))
         newest_first = newest_first.where(behind)
-    rows = conn.execute(newest_first).all()
+    rows = conn.execute(newest_first.limit(page_size + 1)).all()
     more = len(rows) > page_size
     items = tuple(rows[:page_size])
-    return Page(items, _encode(items[-1].created_at, items[-1].id) if more else "")
+    return Page(items, _encode(items[-1].created_at, items[-1].page_key) if more else "")
 
 
 def _encode(at: float, row_id: str) -> str:

@@ -2,16 +2,27 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from intima import __version__
 from intima.architectures.sources import EncoderWeights
 from intima.contracts.benchmark import ArchitectureSpec, LeaderboardEntry, ParameterValue
 from intima.contracts.dataset import Dataset
-from intima.contracts.model import Member, ModelCard, ProtocolScore
+from intima.contracts.model import Cost, Latency, LeftOut, Member, ModelCard, ProtocolScore, Variant
 from intima.training.data import Resolution
 from intima.training.scoring import Tiling
 
 _MAX_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is known of a model's files besides the members in float32."""
+
+    variants: tuple[Variant, ...]
+    left_out: tuple[LeftOut, ...]
+    cost: Cost
+    latency: tuple[Latency, ...]
 
 
 def write_card(
@@ -28,6 +39,7 @@ def write_card(
     parity_max_abs: float,
     parameter_count: int,
     notes: str = "",
+    files: Published | None = None,
 ) -> ModelCard:
     """Return a card. A dataset whose name says "synthetic" makes a model marked as trained on synthetic images."""
     tiling = Tiling.of(architecture)
@@ -53,6 +65,10 @@ def write_card(
         parameter_count=parameter_count,
         intima_version=__version__,
         notes=notes,
+        variants=() if files is None else files.variants,
+        left_out=() if files is None else files.left_out,
+        cost=None if files is None else files.cost,
+        latency=() if files is None else files.latency,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, TypeAlias, cast
 from fastapi import Depends, Request, UploadFile
 from sqlalchemy import Connection
 
+from intima.contracts.model import Precision
 from intima.errors import Invalid
 from intima.inference import LoadedModel, ProviderName, load_model
 from intima.registry import publish_default
@@ -36,17 +37,18 @@ class ModelCache:
         self._provider = provider
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._models: OrderedDict[tuple[str, Precision], LoadedModel] = OrderedDict()
 
-    def get(self, ref: str) -> LoadedModel:
-        """Return the model ``name@version``, loading it at first use."""
+    def get(self, ref: str, *, precision: Precision = "fp32") -> LoadedModel:
+        """Return the model ``name@version`` in a number format, loading it at first use."""
+        key = (ref, precision)
         with self._lock:
-            if ref not in self._models:
-                self._models[ref] = load_model(self._storage, ref, provider=self._provider)
-            self._models.move_to_end(ref)
+            if key not in self._models:
+                self._models[key] = load_model(self._storage, ref, precision=precision, provider=self._provider)
+            self._models.move_to_end(key)
             while len(self._models) > self._capacity:
                 self._models.popitem(last=False)
-            return self._models[ref]
+            return self._models[key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ def _segment(state: State, slide: StoredSlide, claim: Claim) -> Json:
         slide_from_image(image, slide.info),
         state.storage,
         payload=payload,
-        model=state.models.get(payload.model),
+        model=state.models.get(payload.model, precision=payload.precision),
         report=_beater(state, claim),
     )
     return result.model_dump(mode="json", by_alias=True)

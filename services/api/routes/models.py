@@ -7,15 +7,16 @@ from intima.contracts.dataset import Name
 from intima.contracts.model import ModelVersion
 from intima.store import models
 from services.api.dependencies import ReadDep, WriteDep
+from services.api.routes.paging import PageSize, PageToken
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-class ModelList(BaseModel):
-    """Published models."""
+class ModelPage(BaseModel):
+    """One page of published models."""
 
     items: list[ModelVersion]
-    next_page_token: str = ""
+    next_page_token: str
 
 
 class AliasTarget(BaseModel):
@@ -25,9 +26,10 @@ class AliasTarget(BaseModel):
 
 
 @router.get("", operation_id="list_models")
-def list_models(connection: ReadDep) -> ModelList:
+def list_models(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> ModelPage:
     """List all published versions, newest first."""
-    return ModelList(items=list(models.list_models(connection)))
+    page = models.page_models(connection, page_size=page_size, page_token=page_token)
+    return ModelPage(items=list(page.items), next_page_token=page.next_page_token)
 
 
 @router.get("/{name}", operation_id="get_model")

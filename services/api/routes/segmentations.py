@@ -14,6 +14,7 @@ from intima.contracts.job import JobError, JobState
 from intima.contracts.segmentation import (
     Artefact,
     ClassArea,
+    PrecisionWish,
     SegmentationRequest,
     SegmentationResult,
     UncertaintySpec,
@@ -157,6 +158,7 @@ async def segment_image(
     model: Annotated[str, Form(max_length=200)] = DEFAULT_MODEL,
     mpp: Annotated[PixelSize | None, Form()] = None,
     uncertainty: Annotated[str, Form(max_length=500)] = "auto",
+    precision: Annotated[PrecisionWish, Form()] = "auto",
     subject: Annotated[str | None, Form(max_length=200)] = None,
     accept: Annotated[str, Header()] = "application/json",
 ) -> Response | SegmentationView:
@@ -165,9 +167,8 @@ async def segment_image(
     ``uncertainty`` is a sampler's name, or JSON such as {"sampler": "tta", "passes": 4}. With ``Accept: image/png``
     the answer is the mask of class indices, with ``application/zip`` all artefacts.
     """
-    view = await run_in_threadpool(
-        _segment_now, state, file, model=model, mpp=mpp, uncertainty=_sampling(uncertainty), subject=subject
-    )
+    request = SegmentationRequest(model=model, uncertainty=_sampling(uncertainty), precision=precision)
+    view = await run_in_threadpool(_segment_now, state, file, request=request, mpp=mpp, subject=subject)
     if "application/zip" in accept:
         return Response(await run_in_threadpool(_zip, state, view), media_type="application/zip")
     if "image/png" in accept:
@@ -190,17 +191,10 @@ def _sampling(text: str) -> UncertaintySpec:
 
 
 def _segment_now(
-    state: State,
-    file: UploadFile,
-    *,
-    model: str,
-    mpp: float | None,
-    uncertainty: UncertaintySpec,
-    subject: str | None,
+    state: State, file: UploadFile, *, request: SegmentationRequest, mpp: float | None, subject: str | None
 ) -> SegmentationView:
     with spool_upload(file) as spooled:
         slide = store_slide(state, spooled, mpp=mpp, subject=subject)
-    request = SegmentationRequest(model=model, uncertainty=uncertainty)
     segmentation_id = segment_in_request(state, slide, request)
     with state.storage.reading() as connection:
         return segmentation_view(connection, catalog.get_segmentation(connection, segmentation_id))
