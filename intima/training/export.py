@@ -146,7 +146,8 @@ def _is_large(tensor: TensorProto) -> bool:
 
 def _halve(tensor: TensorProto) -> onnx.NodeProto:
     """Store a tensor as float16 under a new name, in place; return the node that restores its old name."""
-    values, name = numpy_helper.to_array(tensor).astype(np.float16), tensor.name
+    with np.errstate(over="ignore"):
+        values, name = numpy_helper.to_array(tensor).astype(np.float16), tensor.name
     if not np.isfinite(values).all():
         raise Invalid(f"Weight {name} has values beyond float16's range.", code="export_parity")
     tensor.CopyFrom(numpy_helper.from_array(values, f"{name}.half"))
