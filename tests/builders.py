@@ -13,7 +13,7 @@ from PIL import Image
 
 from intima.contracts.benchmark import ArchitectureSpec
 from intima.contracts.dataset import ClassSpec
-from intima.contracts.model import Member, ModelCard
+from intima.contracts.model import LeftOut, Member, MemberFile, ModelCard, Parity, Precision, Variant
 from intima.labels import ARTERY
 from intima.registry import publish
 from intima.store.storage import Storage
@@ -29,9 +29,9 @@ def color_net(jitter: float = 0.0) -> bytes:
     bias = -20 * (colors**2).sum(1) + np.array([0, jitter, 0, 0], np.float32)
     shape = ["n", 3, "h", "w"]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weight", "bias"], ["logits"], kernel_shape=[1, 1])],
+        [helper.make_node("Conv", ["tiles", "weight", "bias"], ["logits"], kernel_shape=[1, 1])],
         "color",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("tiles", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 4, "h", "w"])],
         [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias.astype(np.float32), "bias")],
     )
@@ -40,12 +40,21 @@ def color_net(jitter: float = 0.0) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def publish_color_model(storage: Storage, *, name: str, mpp: float | None, members: int = 2) -> str:
-    """Publish the colour net; returns name@version."""
-    stored = []
+_PARITY = Parity(max_abs=0.0, mean_abs=0.0, argmax_agreement=1.0, macro_dice=1.0, area_change={})
+
+
+def publish_color_model(
+    storage: Storage, *, name: str, mpp: float | None, members: int = 2, precisions: tuple[Precision, ...] = ()
+) -> str:
+    """Publish the colour net; returns name@version. Its variants differ by a hair, so that one can tell them apart."""
+    stored, variants = [], []
     for seed in range(members):
         data = color_net(jitter=0.01 * seed)
         stored.append(Member(seed=seed, onnx_sha256=storage.blobs.put(data), bytes=len(data)))
+    for number, precision in enumerate(precisions):
+        nets = [color_net(jitter=0.01 * seed + 0.001 * number) for seed in range(members)]
+        files = tuple(MemberFile(sha256=storage.blobs.put(net), bytes=len(net)) for net in nets)
+        variants.append(Variant(precision=precision, members=files, parity=_PARITY))
     card = ModelCard(
         name=name,
         architecture=ArchitectureSpec(name="unet"),
@@ -67,6 +76,8 @@ def publish_color_model(storage: Storage, *, name: str, mpp: float | None, membe
         parity_max_abs=0.0,
         parameter_count=16,
         intima_version="test",
+        variants=tuple(variants),
+        left_out=(LeftOut(precision="int8", reason="spoils the media"),) if variants else (),
     )
     return publish(storage, card).ref
 

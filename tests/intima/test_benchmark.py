@@ -173,6 +173,12 @@ def test_the_published_model_is_what_was_trained(finished, storage, dataset):
     assert len({m.seed for m in card.members}) == 2
     assert card.scores[0].n_subjects == 3
     assert "imagenet" in card.encoder_weights
+    assert [m.sha256 for m in card.files("fp32")] == [m.onnx_sha256 for m in card.members]
+    assert {*card.precisions, *(left.precision for left in card.left_out)} == {"fp32", "fp16", "int8"}
+    assert card.variants[0].parity.max_abs == published.parity_max_abs
+    assert all(storage.blobs.size(m.sha256) == m.bytes for v in card.variants for m in v.members)
+    assert card.cost.flops > 1e8
+    assert [item.precision for item in card.latency] == list(card.precisions)
     image, mask = artery(77)
     working = resample_image(image, NATIVE.scaled(0.5 / card.mpp))
     net = load_onnx(storage.blobs.read(card.members[0].onnx_sha256)).predict
@@ -182,7 +188,7 @@ def test_the_published_model_is_what_was_trained(finished, storage, dataset):
 
 def test_a_second_attempt_gives_the_same_result(finished, storage, dataset):
     units = {u.key: u for u in plan_benchmark(spec(), dataset=dataset, benchmark="bm_1")}
-    for key in ("small/kfold3/r0/f1/s0/fold", "small/final/member0"):
+    for key in ("small/kfold3/r0/f1/s0/fold", "small/final/member0", "small/final/publish"):
         unit = units[key]
         torch.manual_seed(99)
         work = UnitInput("job_2", key, 3, dict(unit.payload), inputs(unit, finished))

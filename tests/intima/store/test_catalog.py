@@ -7,7 +7,7 @@ from toy_jobs import plan, submit
 
 from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish, BenchmarkSpec, LeaveOneOut
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
-from intima.contracts.model import Member, ModelCard
+from intima.contracts.model import Latency, Member, ModelCard
 from intima.contracts.segmentation import SegmentPayload, SlideInfo, UncertaintySpec
 from intima.errors import Conflict, Invalid, NotFound
 from intima.store import catalog, models
@@ -222,3 +222,15 @@ def test_a_segmentations_identity_follows_everything_that_changes_pixels() -> No
     changed = [{"slide_sha256": "0" * 64}, {"model": "m@2"}, {"parameters": {"mpp": 0.25}}, {"parameters": {}}]
     ids = [segmentation_id(**(base | c)) for c in [{}, *changed]]  # type: ignore[arg-type]
     assert len(set(ids)) == 5
+
+
+def test_what_differs_between_two_publications_is_no_part_of_the_version():
+    latency = Latency(precision="fp32", provider="CPUExecutionProvider", threads=1, median_ms=1.5, runs=3)
+    made = make_card()
+    assert models.model_version(made.model_copy(update={"latency": (latency,), "imported": True})) == (
+        models.model_version(made)
+    )
+    assert models.model_version(made.model_copy(update={"notes": "other"})) != models.model_version(made)
+    old = ModelCard.model_validate_json(made.model_dump_json(exclude={"variants", "left_out", "cost", "latency"}))
+    assert models.model_version(old) == models.model_version(made)
+    assert old.precisions == ("fp32",)
