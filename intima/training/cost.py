@@ -40,11 +40,11 @@ def time_predict(predict: Predict, *, precision: Precision, tile_px: int) -> Lat
     return Latency(precision=precision, provider="CPUExecutionProvider", threads=1, median_ms=median, runs=_RUNS)
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the tensors that operations make while they are alive; ``peak`` is the largest sum."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._live = 0
         self._known: set[int] = set()
