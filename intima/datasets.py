@@ -5,14 +5,16 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
 from intima.arrays import Json
-from intima.contracts.dataset import CaseSpec, Dataset, DatasetManifest, StoredCase
+from intima.contracts.dataset import CaseSpec, Dataset, DatasetManifest, Similarity, SimilarPair, StoredCase
 from intima.errors import Invalid
+from intima.likeness import Likeness, find_copies, find_overlaps, pack_fingerprints
 from intima.slides.isolation import CaseFiles, CaseReport, inspect_cases_isolated
 from intima.store import catalog
 from intima.store.keys import json_sha256, new_id
@@ -22,6 +24,10 @@ MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_UNPACKED_BYTES = 8 * 2**30
 MAX_ENTRIES = 40_000
+MOST_OVERLAP_PAIRS = 20_000
+"""Pairs of images of different subjects among which overlaps are looked for: 200 subjects of one image, 40 s."""
+MOST_NAMED = 20
+"""Pairs that warnings name."""
 _CHUNK = 2**20
 
 
@@ -52,10 +58,10 @@ def import_dataset(archive: Path, storage: Storage) -> ImportedDataset:
             _store(storage, case, pair, size) for case, pair, size in zip(manifest.cases, files, sizes, strict=True)
         ]
     _refuse_duplicates(cases, [report.pixels_sha256 for report in sizes])
-    dataset = _dataset(manifest, tuple(cases))
+    dataset = _dataset(manifest, tuple(cases)).model_copy(update={"similarity": _compare(storage, cases, sizes)})
     with storage.writing() as connection:
         stored = catalog.add_dataset(connection, dataset)
-    return ImportedDataset(stored, tuple(_warnings(manifest, sizes)))
+    return ImportedDataset(stored, (*_warnings(manifest, sizes), *_similarity_warnings(stored)))
 
 
 @contextmanager
@@ -194,6 +200,47 @@ def _refuse_duplicates(cases: Sequence[StoredCase], pixels_sha256: Sequence[str]
                 hint="Keep one of them: a copy on both sides of a split makes scores too good.",
                 pointer=f"/cases/{position}/image",
             )
+
+
+def _compare(storage: Storage, cases: Sequence[StoredCase], reports: Sequence[CaseReport]) -> Similarity:
+    """Look for images of different subjects that show the same tissue; those of one subject stay on one side anyway."""
+    prints = [report.fingerprint for report in reports]
+    pairs = [(i, j) for i, j in combinations(range(len(cases)), 2) if cases[i].subject != cases[j].subject]
+    few = len(pairs) <= MOST_OVERLAP_PAIRS
+    found = {(f.a, f.b): f for f in [*(find_overlaps(prints, pairs) if few else ()), *find_copies(prints, pairs)]}
+    return Similarity(
+        pairs=tuple(_similar_pair(cases, found[key]) for key in sorted(found)),
+        compared=len(pairs),
+        overlaps_searched=few,
+        fingerprints_sha256=storage.blobs.put(pack_fingerprints(prints)),
+    )
+
+
+def _similar_pair(cases: Sequence[StoredCase], found: Likeness) -> SimilarPair:
+    return SimilarPair(
+        a=cases[found.a].case,
+        b=cases[found.b].case,
+        kind=found.kind,
+        score=round(found.score, 4),
+        share=round(found.share, 4),
+        view=found.view,
+        offset_px=(round(found.offset_px[0], 1), round(found.offset_px[1], 1)),
+    )
+
+
+def _similarity_warnings(dataset: Dataset) -> Iterator[str]:
+    similarity = dataset.similarity
+    if similarity is None:
+        return
+    for pair in similarity.pairs[:MOST_NAMED]:
+        yield f"{pair.a!r} and {pair.b!r} are of two subjects and show the same tissue ({pair.kind}, {pair.score:.2f})."
+    if len(similarity.pairs) > MOST_NAMED:
+        yield f"{len(similarity.pairs) - MOST_NAMED} more pairs show the same tissue: see similarity.pairs."
+    if not similarity.overlaps_searched:
+        yield (
+            f"{similarity.compared} pairs of images are more than {MOST_OVERLAP_PAIRS}: overlapping fields of view were"
+            " not looked for, copies were."
+        )
 
 
 def _dataset(manifest: DatasetManifest, cases: tuple[StoredCase, ...]) -> Dataset:

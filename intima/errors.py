@@ -7,22 +7,43 @@ IntimaError
 └── Unavailable   a resource is missing or full; try again later    -> 503
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPlace:
+    """One of several places at fault."""
+
+    pointer: str
+    message: str
+    hint: str = ""
+
 
 class IntimaError(Exception):
     """Base of every error Intima raises on purpose.
 
     ``code`` is stable and machine readable, ``hint`` says what to do, ``pointer`` is a JSON pointer
-    to the field at fault (RFC 6901) or "" when no single field is.
+    to the field at fault (RFC 6901) or "" when no single field is. ``places`` names several where there are several.
     """
 
     code = "error"
 
-    def __init__(self, message: str, *, code: str | None = None, hint: str = "", pointer: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str = "",
+        pointer: str = "",
+        places: Sequence[ErrorPlace] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
         self.hint = hint
         self.pointer = pointer
+        self.places = tuple(places)
 
 
 class NotFound(IntimaError):

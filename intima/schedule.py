@@ -26,7 +26,8 @@ from intima.contracts.benchmark import (
 from intima.contracts.dataset import Dataset
 from intima.contracts.splits import StoredSplits
 from intima.errors import Invalid
-from intima.folds import outer_splits, seeds_of
+from intima.folds import inner_split, outer_splits, seeds_of
+from intima.leakage import Division, Leak, find_leaks, refuse_leaks
 from intima.spaces import PROMPT_TOKENS, complete_space
 
 MAX_UNITS = 20_000
@@ -46,10 +47,13 @@ def plan_benchmark(
     ``imported`` holds the imported splits that the spec names, by id.
 
     Raises:
-        Invalid: the dataset has too few subjects for a protocol, or a field is not available yet.
+        Invalid: the dataset has too few subjects for a protocol, a split leaks and no reason is given why it may, or a
+            field is not available yet.
     """
     _refuse_unavailable(spec)
     splits = outer_splits(spec, dataset=dataset, imported=imported)
+    if spec.allow_leakage is None:
+        refuse_leaks(find_leaks(_divisions(spec, splits=splits, dataset=dataset), dataset=dataset))
     _refuse_unsearchable(spec, splits=[s for drawn in splits.values() for s in drawn], dataset=dataset)
     _refuse_huge(spec, folds=sum(map(len, splits.values())))
     _refuse_unused_prompts(spec)
@@ -60,6 +64,44 @@ def plan_benchmark(
     collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
     units.append(_unit("collect", "collect", needs=folds, payload=collect))
     return tuple(sorted(units, key=lambda unit: unit.kind == "publish"))
+
+
+def benchmark_leaks(
+    spec: BenchmarkSpec, *, dataset: Dataset, imported: Mapping[str, StoredSplits] = NO_SPLITS
+) -> tuple[Leak, ...]:
+    """Return what the leakage guard finds in the outer and inner splits of a benchmark, allowed or not."""
+    splits = outer_splits(spec, dataset=dataset, imported=imported)
+    return find_leaks(_divisions(spec, splits=splits, dataset=dataset), dataset=dataset)
+
+
+def _divisions(spec: BenchmarkSpec, *, splits: Mapping[int, Sequence[Split]], dataset: Dataset) -> Iterator[Division]:
+    """Yield every outer split once, and every inner split that a search makes of one."""
+    places = {name: i for i, name in enumerate(dict.fromkeys(s.protocol for s in splits[spec.seeds[0]]))}
+    for split in dict.fromkeys(s for drawn in splits.values() for s in drawn):
+        yield Division(_split_name(split), f"/protocols/{places[split.protocol]}", split.train, split.test)
+    if trial_count(spec) == 0:
+        return
+    if spec.search.nested:
+        for seed, drawn in splits.items():
+            for split in drawn:
+                yield from _inner_division(spec, split.train, seed, f"the search in {_split_name(split)}", dataset)
+    if spec.publish or not spec.search.nested:
+        everything = tuple(c.case for c in dataset.cases)
+        yield from _inner_division(spec, everything, spec.seeds[0], "the search on all data", dataset)
+
+
+def _inner_division(
+    spec: BenchmarkSpec, cases: tuple[str, ...], seed: int, name: str, dataset: Dataset
+) -> Iterator[Division]:
+    subject_of = {c.case: c.subject for c in dataset.cases}
+    if len({subject_of[c] for c in cases}) > 1:
+        fit, validation = inner_split(subject_of, cases=cases, seed=seeds_of(spec, seed).split)
+        yield Division(f"the inner split of {name}", "/search", fit, validation)
+
+
+def _split_name(split: Split) -> str:
+    repeat = f", repeat {split.repeat}" if split.repeat else ""
+    return f"fold {split.fold} of {split.protocol}{repeat}"
 
 
 def label_architectures(architectures: Sequence[ArchitectureSpec]) -> dict[str, ArchitectureSpec]:
@@ -196,6 +238,7 @@ def _fold_units(spec: BenchmarkSpec, *, final: StudyRef, split: Split, seed: int
         reads=trials,
         split=split,
         selection_biased=bool(flat.count) and not spec.search.nested,
+        leakage_override=spec.allow_leakage is not None,
         preset=spec.preset,
     )
     yield _unit(f"{prefix}/fold", "fold", needs=trials.keys[-spec.search.parallel :], payload=payload)
@@ -206,7 +249,13 @@ def _publish_units(spec: BenchmarkSpec, *, study: StudyRef, trials: Series, benc
     for member, key in enumerate(fits):
         payload = FitPayload(dataset=spec.dataset, study=study, reads=trials, member=member, preset=spec.preset)
         yield _unit(key, "fit", needs=trials.keys[-spec.search.parallel :], payload=payload)
-    publish = PublishPayload(dataset=spec.dataset, benchmark=benchmark, study=study, preset=spec.preset)
+    publish = PublishPayload(
+        dataset=spec.dataset,
+        benchmark=benchmark,
+        study=study,
+        preset=spec.preset,
+        leakage_override=spec.allow_leakage,
+    )
     yield _unit(f"{study.label}/final/publish", "publish", needs=(*fits, "collect"), payload=publish)
 
 

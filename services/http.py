@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
+from intima.errors import Conflict, ErrorPlace, IntimaError, Invalid, NotFound, Unavailable
 
 PROBLEM = "application/problem+json"
 STATUS: dict[type[IntimaError], int] = {NotFound: 404, Invalid: 422, Conflict: 409, Unavailable: 503}
@@ -105,7 +105,8 @@ def _on_intima_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, IntimaError)
     family = next((s for t, s in STATUS.items() if isinstance(exc, t)), 500)
     status = STATUS_OF_CODE.get(exc.code, family)
-    errors = [{"pointer": exc.pointer, "message": exc.message, "hint": exc.hint}] if exc.pointer or exc.hint else []
+    whole = (ErrorPlace(exc.pointer, exc.message, exc.hint),) if exc.pointer or exc.hint else ()
+    errors = [{"pointer": p.pointer, "message": p.message, "hint": p.hint} for p in exc.places or whole]
     return problem(
         status,
         code=exc.code,

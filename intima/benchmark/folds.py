@@ -81,6 +81,7 @@ def _rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:
         "architecture": payload.study.architecture.name,
         "model": payload.study.label,
         "selection_biased": payload.selection_biased,
+        "leakage_override": payload.leakage_override,
     }
     return [
         ScoreRow.model_validate({**shared, "class": s.class_name, "metric": s.metric, "value": s.value, "unit": s.unit})

@@ -174,6 +174,7 @@ def _card(
         weights=find_weights(architecture, folder=storage.weights_folder),
         scores=protocol_scores(collected.leaderboard, label=label, biased=biased),
         benchmark=payload.benchmark,
+        leakage_override=payload.leakage_override,
         parity_max_abs=files.variants[0].parity.max_abs,
         parameter_count=sum(p.numel() for p in net.parameters()),
         files=files,

@@ -56,6 +56,7 @@ class TableRow:
     value: float | None
     unit: str
     selection_biased: bool
+    leakage_override: bool = False
 
     @property
     def protocol(self) -> str:
@@ -109,6 +110,7 @@ def _row(row: Mapping[str, str | None], number: int) -> TableRow:
         value=_number(cells["value"], number) if cells["value"] else None,
         unit=cells["unit"],
         selection_biased=cells["selection_biased"].lower() in {"true", "1"},
+        leakage_override=(row.get("leakage_override") or "").strip().lower() in {"true", "1"},
     )
 
 
@@ -141,7 +143,11 @@ def scores_from_table(rows: Sequence[TableRow], label: str, selection: Selection
         means,
         protocol=protocol,
         overlap=overlap_of_protocol(protocol, len(subjects)),
-        provenance={"rows": len(mine), "split_sha256": _split_sha256(mine)},
+        provenance={
+            "rows": len(mine),
+            "split_sha256": _split_sha256(mine),
+            "leakage_override": any(r.leakage_override for r in mine),
+        },
         warnings=tuple(_warnings(mine, label, subjects - set(means))),
     )
 
@@ -194,6 +200,8 @@ def _split_sha256(rows: Sequence[TableRow]) -> str:
 def _warnings(rows: Sequence[TableRow], label: str, skipped: set[str]) -> Iterable[str]:
     if any(r.selection_biased for r in rows):
         yield f"The scores of {label} are optimistic: the search saw the test cases (flat search)."
+    if any(r.leakage_override for r in rows):
+        yield f"The leakage guard was overridden for the scores of {label}; see allow_leakage of the benchmark."
     if skipped:
         yield f"{label} has no score on {', '.join(sorted(skipped))}: the rule of the metric skips these cases."
     if overlap_of_protocol(rows[0].protocol, 2) is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from intima.contracts import search
 from intima.contracts._base import Contract
@@ -120,6 +120,8 @@ class BenchmarkSpec(Contract):
     preset: Preset = "quick"
     external_dataset: str | None = None
     publish: bool = True
+    allow_leakage: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)] | None = None
+    """Why what the leakage guard finds is no leak. Every result of the benchmark then says that it was overridden."""
 
 
 class Split(Contract):
@@ -240,6 +242,8 @@ class PublishPayload(Contract):
     benchmark: str
     study: StudyRef
     preset: Preset
+    leakage_override: str | None = None
+    """The reason given for overriding the leakage guard."""
 
 
 class CollectPayload(Contract):

@@ -1,6 +1,6 @@
 """A dataset: cases of one label schema, grouped by subject."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -67,8 +67,36 @@ class StoredCase(Contract):
     mask_sha256: Sha256
 
 
+class SimilarPair(Contract):
+    """Two cases of different subjects that show the same tissue."""
+
+    a: Name
+    b: Name
+    kind: Literal["near_duplicate", "overlap"]
+    score: float
+    """Correlation of fine detail in the overlap, at most 1."""
+    share: float
+    """Overlap as part of the smaller image."""
+    view: int
+    """How b is turned against a: quarter turns counter-clockwise, plus 4 where it was mirrored first."""
+    offset_px: tuple[float, float]
+    """x and y of the corner of b, so turned, in pixels of a; an estimate."""
+
+
+class Similarity(Contract):
+    """What comparing the images of different subjects at import has found."""
+
+    pairs: tuple[SimilarPair, ...]
+    compared: int
+    """Pairs compared."""
+    overlaps_searched: bool
+    """False where there were too many pairs to look for overlaps; copies are looked for always."""
+    fingerprints_sha256: Sha256
+    """Blob: small grey pictures of all images, in the order of the cases."""
+
+
 class Dataset(Contract):
-    """A stored, immutable dataset. ``version`` is the hash of everything below it."""
+    """A stored, immutable dataset. ``version`` is the hash of name, licence, classes and cases."""
 
     id: str
     version: Sha256
@@ -76,6 +104,8 @@ class Dataset(Contract):
     licence: Name
     classes: tuple[ClassSpec, ...]
     cases: tuple[StoredCase, ...]
+    similarity: Similarity | None = None
+    """Null: imported before images were compared."""
 
     @property
     def subjects(self) -> tuple[str, ...]:

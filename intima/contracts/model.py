@@ -112,6 +112,8 @@ class ModelCard(Contract):
     """True when trained on phantoms."""
     benchmark: str | None
     scores: tuple[ProtocolScore, ...]
+    leakage_override: str | None = None
+    """The reason given for overriding the leakage guard in the benchmark behind the scores; null: it found nothing."""
     parity_max_abs: float
     """Largest absolute difference in probability between torch and ONNX Runtime, measured at export."""
     calibration: str = "not measured"

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intima.arrays import Json
+from intima.arrays import Json, RgbImage
 from intima.errors import IntimaError, Invalid
 from intima.geometry import Region
+from intima.likeness import fingerprint_to_json, take_fingerprint
 from intima.slides._guard import check_pixels, decoding
 from intima.slides.isolation import Limits
 from intima.slides.masks import read_mask
@@ -112,7 +113,11 @@ def _case(pair: Json) -> Json:
     indices, counts = np.unique(mask, return_counts=True)
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
     pixels = dict(zip(indices.tolist(), counts.tolist(), strict=True))
-    return {"info": info.model_dump(), "pixels_sha256": digest, "pixels": pixels}
+    return {"info": info.model_dump(), "pixels_sha256": digest, "pixels": pixels, "fingerprint": _fingerprint(image)}
+
+
+def _fingerprint(image: RgbImage) -> Json:
+    return fingerprint_to_json(take_fingerprint(image))
 
 
 TASKS: dict[str, Callable[[Json], Iterator[Json]]] = {

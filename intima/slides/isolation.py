@@ -29,6 +29,7 @@ from intima.arrays import Json, LabelMask, RgbImage
 from intima.contracts.segmentation import SlideInfo
 from intima.errors import Invalid
 from intima.geometry import Size
+from intima.likeness import Fingerprint, fingerprint_from_json
 from intima.slides._guard import MAX_DECODE_PIXELS, unreadable
 
 _CHILD = "intima.slides._child"
@@ -73,6 +74,8 @@ class CaseReport:
     """Of the decoded image, its size included: the same for one picture in two files."""
     pixels: dict[int, int]
     """Pixels of the mask per class index, of the indices that occur."""
+    fingerprint: Fingerprint
+    """Of the image."""
 
 
 def inspect_isolated(path: Path, *, name: str, limits: Limits = DEFAULT) -> SlideInfo:
@@ -127,7 +130,11 @@ def _case_report(answer: Json) -> CaseReport:
     info = SlideInfo.model_validate(answer["info"])
     pixels = {int(index): int(count) for index, count in answer["pixels"].items()}
     return CaseReport(
-        image=info, size=Size(info.width, info.height), pixels_sha256=answer["pixels_sha256"], pixels=pixels
+        image=info,
+        size=Size(info.width, info.height),
+        pixels_sha256=answer["pixels_sha256"],
+        pixels=pixels,
+        fingerprint=fingerprint_from_json(answer["fingerprint"]),
     )
 
 

@@ -59,10 +59,13 @@ def rfc3339(epoch_s: float) -> str:
 
 
 def add_dataset(conn: Connection, dataset: Dataset) -> Dataset:
-    """Store a dataset, or return the stored one of the same version (content)."""
+    """Store a dataset, or return the stored one of the same version (content).
+
+    One that was stored before images were compared gains what the comparison found.
+    """
     known = conn.execute(select(t.datasets.c.body).where(t.datasets.c.version == dataset.version)).scalar()
     if known is not None:
-        return Dataset.model_validate(known)
+        return _compared(conn, Dataset.model_validate(known), dataset)
     body = dataset.model_dump(mode="json")
     conn.execute(
         insert(t.datasets).values(
@@ -70,6 +73,15 @@ def add_dataset(conn: Connection, dataset: Dataset) -> Dataset:
         )
     )
     return dataset
+
+
+def _compared(conn: Connection, known: Dataset, again: Dataset) -> Dataset:
+    if known.similarity is not None or again.similarity is None:
+        return known
+    found = known.model_copy(update={"similarity": again.similarity})
+    where = t.datasets.c.id == known.id
+    conn.execute(update(t.datasets).where(where).values(body=found.model_dump(mode="json")))
+    return found
 
 
 def get_dataset(conn: Connection, dataset_id: str) -> Dataset:

@@ -38,6 +38,7 @@ def write_card(
     benchmark: str | None,
     parity_max_abs: float,
     parameter_count: int,
+    leakage_override: str | None = None,
     notes: str = "",
     files: Published | None = None,
 ) -> ModelCard:
@@ -61,6 +62,7 @@ def write_card(
         synthetic="synthetic" in dataset.name.lower(),
         benchmark=benchmark,
         scores=tuple(scores),
+        leakage_override=leakage_override,
         parity_max_abs=parity_max_abs,
         parameter_count=parameter_count,
         intima_version=__version__,

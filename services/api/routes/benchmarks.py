@@ -1,5 +1,6 @@
 """Benchmarks: submit, list, read, fetch the scores."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response, status
@@ -8,10 +9,13 @@ from pydantic import BaseModel
 from intima.architectures import complete_architecture
 from intima.architectures.sources import find_weights
 from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult
+from intima.contracts.dataset import Dataset
 from intima.contracts.job import JobError, JobState, Progress
 from intima.contracts.search import HpoNoise
+from intima.contracts.splits import StoredSplits
 from intima.errors import Conflict
-from intima.schedule import plan_benchmark
+from intima.leakage import MOST_PLACES
+from intima.schedule import benchmark_leaks, plan_benchmark
 from intima.spaces import complete_space, variants
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
@@ -43,6 +47,14 @@ class StudyView(BaseModel):
     done: int
 
 
+class LeakageView(BaseModel):
+    """An override of the leakage guard."""
+
+    reason: str
+    found: list[str]
+    """What the guard would have refused."""
+
+
 class BenchmarkView(BaseModel):
     """A benchmark: state, studies, published models, leaderboard."""
 
@@ -58,6 +70,8 @@ class BenchmarkView(BaseModel):
     leaderboard: list[LeaderboardEntry]
     hpo_noise: list[HpoNoise]
     """By how much the inner score of each search flatters its contender."""
+    leakage: LeakageView | None
+    """Null where the leakage guard was not overridden."""
     created_at: str
 
 
@@ -109,12 +123,18 @@ def _create(connection: Transaction, spec: BenchmarkSpec) -> BenchmarkStarted:
         connection,
         kind="benchmark",
         units=units,
-        payload=spec.model_dump(mode="json"),
+        payload={"spec": spec.model_dump(mode="json"), "leaks": _allowed_leaks(spec, dataset, imported)},
         result_url=f"/v1/benchmarks/{benchmark_id}",
         job_id=benchmark_id,
     )
     catalog.add_benchmark(connection, benchmark_id=benchmark_id, job_id=job_id, dataset=dataset.id, spec=spec)
     return BenchmarkStarted(id=benchmark_id, job=job_id, state="queued", units=len(units))
+
+
+def _allowed_leaks(spec: BenchmarkSpec, dataset: Dataset, imported: Mapping[str, StoredSplits]) -> list[str]:
+    if spec.allow_leakage is None:
+        return []
+    return [leak.sentence for leak in benchmark_leaks(spec, dataset=dataset, imported=imported)[:MOST_PLACES]]
 
 
 @router.get("", operation_id="list_benchmarks")
@@ -170,8 +190,16 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         models=[PublishResult.model_validate(results[key]) for key in published],
         leaderboard=[] if collected is None else list(collected.leaderboard),
         hpo_noise=[] if collected is None else list(collected.hpo_noise),
+        leakage=_leakage(connection, stored),
         created_at=stored.created_at,
     )
+
+
+def _leakage(connection: Transaction, stored: StoredBenchmark) -> LeakageView | None:
+    if stored.spec.allow_leakage is None:
+        return None
+    found = ledger.job_payload(connection, stored.job_id).get("leaks", [])
+    return LeakageView(reason=stored.spec.allow_leakage, found=found)
 
 
 def _collected(connection: Transaction, stored: StoredBenchmark) -> CollectResult | None:

@@ -214,3 +214,12 @@ def test_a_benchmark_is_ranked() -> None:
     gap = rows()[:-2]
     with pytest.raises(Invalid, match="deeplabv3plus has no score on m4"):
         rank_models(request, fetch_table=lambda _: BenchmarkTable(as_csv(gap)))
+
+
+def test_an_overridden_leakage_guard_is_said_in_the_verdict() -> None:
+    table = [row | {"leakage_override": "true"} for row in rows()]
+    text = as_csv(table, [*HEADER, "leakage_override"])
+    found = scores_from_table(read_table(text), "unet", Selection("dice", "macro", None))
+    assert found.provenance["leakage_override"] is True
+    assert any("leakage guard was overridden" in w for w in found.warnings)
+    assert scores(rows()).provenance["leakage_override"] is False

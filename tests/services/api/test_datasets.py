@@ -189,6 +189,36 @@ def test_splits_are_imported_used_and_exported(client: TestClient) -> None:
     client.post(f"/v1/jobs/{started.json()['job']}/cancel")
 
 
+def with_images(data: bytes, images: dict[str, np.ndarray]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, png(images[name]) if name in images else old.read(name))
+    return out.getvalue()
+
+
+def test_overlapping_images_of_two_subjects_are_refused_unless_allowed(client: TestClient) -> None:
+    scene = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    images = {"images/m0.png": scene[:200, :200], "images/m1.png": scene[60:260, 40:240]}
+    big = {n: rings(200, radii=(10, 20, 30 + i), center=100) for i, n in enumerate(("m0", "m1", "m2", "m3"))}
+    made = upload(client, with_images(dataset_zip(big), images)).json()
+    assert any("'images/m0.png' and 'images/m1.png'" in w and "overlap" in w for w in made["warnings"])
+    (pair,) = client.get(f"/v1/datasets/{made['id']}").json()["similarity"]["pairs"]
+    assert pair["offset_px"] == pytest.approx([40, 60], abs=6)
+    spec = SPEC | {"dataset": made["id"], "search": {"trials": 0}}
+    refused = client.post("/v1/benchmarks", json=spec)
+    assert (refused.status_code, refused.json()["code"]) == (422, "leakage")
+    (place,) = refused.json()["errors"]
+    assert place["pointer"] == "/protocols/0"
+    assert "'images/m0.png' and 'images/m1.png'" in place["message"]
+    allowed = client.post("/v1/benchmarks", json=spec | {"allow_leakage": "a test of the guard"})
+    assert allowed.status_code == 202, allowed.text
+    view = client.get(f"/v1/benchmarks/{allowed.json()['id']}").json()
+    assert view["leakage"]["reason"] == "a test of the guard"
+    assert "images/m1.png" in view["leakage"]["found"][0]
+    client.post(f"/v1/jobs/{allowed.json()['job']}/cancel")
+
+
 def test_splits_that_leak_or_do_not_exist_are_refused(client: TestClient) -> None:
     dataset = upload(client, dataset_zip(masks(), edit=change(["cases", 1, "subject"], "m0"))).json()["id"]
     leaky = client.post(f"/v1/datasets/{dataset}/splits", json={"name": "s", "folds": [["images/m0.png"]]})
