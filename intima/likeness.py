@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ _FLOOR = 0.1
 _SHIFTS = np.fft.fftfreq(PAD_PX, 1 / PAD_PX).astype(np.intp)
 
 Grey = NDArray[np.float32]
+Pixel = TypeVar("Pixel", bound=np.generic)
 Kind = Literal["near_duplicate", "overlap"]
 
 
@@ -150,7 +151,7 @@ def find_overlaps(fingerprints: Sequence[Fingerprint], pairs: Sequence[tuple[int
     return sorted(found, key=lambda one: (one.a, one.b))
 
 
-def turn(picture: Grey, view: int) -> Grey:
+def turn(picture: NDArray[Pixel], view: int) -> NDArray[Pixel]:
     """Return one of the eight orientations of a picture."""
     return np.rot90(picture[:, ::-1] if view >= 4 else picture, view % 4)
 
@@ -252,8 +253,8 @@ def _match(shelf: _Shelf, a: int, b: int, *, scale: float, view: int, evidence: 
         return None
     fine = min(2 * scale, shelf.fingerprints[a].scale, shelf.fingerprints[b].scale)
     still, moved = shelf.detail(a, fine), turn(shelf.detail(b, fine), view)
-    tried = product(*(range(m - _REACH, m + _REACH + 1) for m in (round(s * fine / scale) for s in shift)))
-    scores = {at: s for at in tried if (s := _score_at(still, moved, at)) is not None}
+    down, across = (range(m - _REACH, m + _REACH + 1) for m in (round(s * fine / scale) for s in shift))
+    scores = {at: s for at in product(down, across) if (s := _score_at(still, moved, at)) is not None}
     best = max(scores, key=lambda at: scores[at], default=None)
     return None if best is None else _Match(view, best, fine, scores[best])
 
@@ -334,7 +335,8 @@ def _square(fingerprint: Fingerprint) -> Grey:
     grey = fingerprint.grey.astype(np.float32)
     side = 2 * HASH_PX
     rows, columns = (_weights(n, side, n / side) for n in grey.shape)
-    return rows @ grey @ columns.T
+    square: Grey = (rows @ grey @ columns.T).astype(np.float32, copy=False)
+    return square
 
 
 def _hashes(square: Grey) -> NDArray[np.bool_]:
@@ -366,7 +368,8 @@ def _textured(grey: Grey) -> NDArray[np.bool_]:
 def _shrink(grey: Grey, scale: float) -> Grey:
     """Resample from the corner: each pixel is the mean of its exact footprint; a rest that fills none is dropped."""
     rows, columns = (_weights(n, max(1, int(n * scale + 1e-6)), 1 / scale) for n in grey.shape)
-    return rows @ grey @ columns.T
+    small: Grey = (rows @ grey @ columns.T).astype(np.float32, copy=False)
+    return small
 
 
 @lru_cache(maxsize=256)
@@ -376,4 +379,5 @@ def _weights(source: int, target: int, step: float) -> Grey:
     pixels = np.arange(source)
     cover = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
     cover = np.clip(cover, 0, None)
-    return (cover / cover.sum(1, keepdims=True)).astype(np.float32)
+    weights: Grey = (cover / cover.sum(1, keepdims=True)).astype(np.float32)
+    return weights
