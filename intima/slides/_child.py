@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -13,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intima.arrays import Json, RgbImage
+from intima.confined import Limits, allow_cpu, apply_limits
 from intima.errors import IntimaError, Invalid
 from intima.geometry import Region
 from intima.likeness import fingerprint_to_json, take_fingerprint
 from intima.slides._guard import check_pixels, decoding
-from intima.slides.isolation import Limits
 from intima.slides.masks import read_mask
 from intima.slides.opening import Slide, open_slide
 from intima.slides.working import read_image
-
-if sys.platform != "win32":
-    import resource
 
 _PROBE_PX = 256
 _DARK_BELOW = 32
@@ -33,21 +29,21 @@ _DARK = (
 )
 
 
-def work(sender: Connection, task: str, arguments: Json, limits: Limits) -> None:
+def work(sender: Connection, arguments: Json, limits: Limits) -> None:
     """Apply the limits, do the task and send every answer; an Intima error is an answer too."""
-    _limit(limits)
+    apply_limits(limits)
     # tifffile logs every bad tag and Pillow warns of every bad EXIF field: a hostile file could fill the disk so
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with sender:
-        answers = TASKS[task](arguments)
+        answers = TASKS[arguments["task"]](arguments)
         while (answer := _next(answers, limits)) is not None:
             sender.send_bytes(json.dumps(answer).encode())
 
 
 def _next(answers: Iterator[Json], limits: Limits) -> Json | None:
     """Return the next answer under a fresh allowance of CPU time."""
-    _allow_cpu(limits.cpu_s)
+    allow_cpu(limits.cpu_s)
     try:
         with decoding(""):
             return next(answers, None)
@@ -126,25 +122,3 @@ TASKS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "mask": _mask,
     "cases": _cases,
 }
-
-
-def _limit(limits: Limits) -> None:
-    """Set the limits of this process; Windows has none, macOS refuses the one on memory."""
-    if sys.platform == "win32":
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limits.open_files, limits.open_files))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        memory = pages * resource.getpagesize() + limits.memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-
-
-def _allow_cpu(seconds: int) -> None:
-    """Move the soft limit on CPU time to ``seconds`` from now; beyond it the kernel ends the process."""
-    if sys.platform == "win32":
-        return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))

@@ -10,22 +10,18 @@ the caller is forked. macOS does not enforce the memory limit and Windows has no
 interpreter per call; there the wall clock is the only bound, so do not open a public service on them.
 """
 
-import json
 import multiprocessing
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from intima.arrays import Json, LabelMask, RgbImage
+from intima.confined import Child, Limits, StartMethod, child
 from intima.contracts.segmentation import SlideInfo
 from intima.errors import Invalid
 from intima.geometry import Size
@@ -33,21 +29,7 @@ from intima.likeness import Fingerprint, fingerprint_from_json
 from intima.slides._guard import MAX_DECODE_PIXELS, unreadable
 
 _CHILD = "intima.slides._child"
-_MAX_ANSWER_BYTES = 4 * 2**20
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one decode may use."""
-
-    memory_bytes: int = 1536 * 2**20
-    """Address space beyond what the child maps at its start."""
-    cpu_s: int = 30
-    wall_s: float = 60.0
-    open_files: int = 64
-    file_bytes: int = 2**30
-    """Largest file the child may write (its answer)."""
+_METHOD: StartMethod = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 DEFAULT = Limits()
@@ -156,47 +138,12 @@ def _ask(task: str, arguments: Json, *, name: str, limits: Limits) -> Json:
     return answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Child:
-    """A running child and the end of the pipe on which it answers."""
-
-    process: BaseProcess
-    connection: Connection
-
-    def answer(self, wall_s: float) -> Json | None:
-        """Wait for the next answer; None where the child died, or was killed because the time was up."""
-        watchdog = threading.Timer(wall_s, self.process.kill)
-        watchdog.start()
-        try:
-            return dict(json.loads(self.connection.recv_bytes(_MAX_ANSWER_BYTES)))
-        except (EOFError, OSError, ValueError):
-            return None
-        finally:
-            watchdog.cancel()
-            watchdog.join()
-
-
 @contextmanager
-def _child(task: str, arguments: Json, limits: Limits) -> Iterator[_Child]:
-    """Start a child on a task; it is dead and reaped at the end of the block."""
-    context: Any = multiprocessing.get_context(_METHOD)
-    context.set_forkserver_preload([_CHILD])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, task, arguments, limits), daemon=True)
-    with receiver:
-        with sender:
-            process.start()
-        try:
-            yield _Child(process, receiver)
-        finally:
-            process.kill()
-            process.join()
-            process.close()
-
-
-def _work(sender: Connection, task: str, arguments: Json, limits: Limits) -> None:
-    """Run in the child: load the decoders (the fork server has them already) and work."""
-    import_module(_CHILD).work(sender, task, arguments, limits)
+def _child(task: str, arguments: Json, limits: Limits) -> Iterator[Child]:
+    """Start a child on a task; the fork server has the decoders loaded."""
+    multiprocessing.get_context(_METHOD).set_forkserver_preload([_CHILD])
+    with child(_CHILD, {"task": task, **arguments}, limits, method=_METHOD) as started:
+        yield started
 
 
 def _error(answer: Json) -> Invalid:

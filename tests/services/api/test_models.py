@@ -59,3 +59,18 @@ def test_models_come_in_pages(client: TestClient, storage: Storage) -> None:
     assert [s.partition("@")[0] for s in seen if s.startswith("page-")] == names[::-1]
     assert client.get("/v1/models", params={"page_token": "nonsense"}).status_code == 422
     assert client.get("/v1/models", params={"page_size": 0}).status_code == 422
+
+
+def test_a_package_goes_out_and_in_over_http(client: TestClient, varied: str) -> None:
+    name, _, version = varied.partition("@")
+    answer = client.get(f"/v1/models/{name}/versions/{version}/package")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/zip"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    brought = client.post("/v1/models", files={"file": ("m.zip", answer.content)})
+    assert brought.status_code == 201, brought.text
+    assert brought.json()["version"] == version
+    refused = client.post("/v1/models", files={"file": ("m.zip", answer.content[:-30])})
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "not_a_package"
+    assert client.get(f"/v1/models/{name}/versions/0123/package").status_code == 404
