@@ -17,6 +17,12 @@ ENCODERS: tuple[str, ...] = (
 )
 """Convolutional encoders by name; any other of timm is "tu-" and its timm name, e.g. "tu-convnext_tiny"."""
 
+MIT_ENCODERS: tuple[str, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
+"""Hierarchical transformers of SegFormer."""
+
+VIT_ENCODERS: tuple[str, ...] = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224")
+"""Plain vision transformers of timm."""
+
 _TIMM_PREFIX = "tu-"
 
 
@@ -44,6 +50,15 @@ ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture("intima.architectures.unet:build_unet"),
     "unet_small": Architecture("intima.architectures.unet:build_unet_small"),
     "deeplabv3plus": Architecture("intima.architectures.deeplabv3plus:build_deeplabv3plus"),
+    "unetplusplus": Architecture("intima.architectures.unetplusplus:build_unetplusplus"),
+    "manet": Architecture("intima.architectures.manet:build_manet"),
+    "linknet": Architecture("intima.architectures.linknet:build_linknet"),
+    "fpn": Architecture("intima.architectures.fpn:build_fpn"),
+    "pspnet": Architecture("intima.architectures.pspnet:build_pspnet"),
+    "pan": Architecture("intima.architectures.pan:build_pan"),
+    "upernet": Architecture("intima.architectures.upernet:build_upernet"),
+    "dpt": Architecture("intima.architectures.dpt:build_dpt", VIT_ENCODERS, any_timm=False, fixed_input=True),
+    "segformer": Architecture("intima.architectures.segformer:build_segformer", MIT_ENCODERS, any_timm=False),
 }
 """Every architecture: one file and one line each."""
 

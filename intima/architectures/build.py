@@ -10,7 +10,7 @@ from intima.architectures import ARCHITECTURES, check_architecture
 from intima.architectures.net import Builder, Design, SegmentationNet
 from intima.architectures.smp_parts import fix_padding
 from intima.architectures.sources import find_weights
-from intima.architectures.weights import load_encoder
+from intima.architectures.weights import load_encoder, normalise_for
 from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
 from intima.errors import Invalid
 
@@ -60,6 +60,7 @@ def build_bare(
         torch.manual_seed(seed)
         body = _build_body(spec, design)
         fix_padding(body)
+    normalise_for(body, spec.encoder)
     fixed_px = spec.input_px if ARCHITECTURES[spec.name].fixed_input else None
     return SegmentationNet(body, frozen_encoder=spec.encoder_training == "frozen", fixed_px=fixed_px)
 
@@ -67,7 +68,7 @@ def build_bare(
 def _build_body(spec: ArchitectureSpec, design: Design) -> torch.nn.Module:
     try:
         return load_builder(spec.name)(design)
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError, TypeError, AssertionError) as error:
         raise Invalid(
             f"{spec.name} cannot be built with encoder {spec.encoder!r}: {error}",
             code="unknown_encoder",

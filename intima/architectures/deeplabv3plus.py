@@ -3,15 +3,11 @@
 from torch import nn
 
 from intima.architectures.net import Design
-from intima.architectures.smp_parts import encoder_name, smp, with_dropout
+from intima.architectures.smp_parts import encoder_name, smp, trim_encoder, upsampled, with_dropout
 
 
 def build_deeplabv3plus(design: Design) -> nn.Module:
-    """Return a DeepLabV3+ with any encoder that can be dilated, randomly initialised.
-
-    The library's last step, a fourfold upsampling with aligned corners, shifts borders by up to one and a half
-    pixels; here it works on half-pixel centres.
-    """
+    """Return a DeepLabV3+ with any encoder that can be dilated, randomly initialised."""
     net: nn.Module = smp.DeepLabV3Plus(
         encoder_name(design.encoder),
         encoder_weights=None,
@@ -19,7 +15,7 @@ def build_deeplabv3plus(design: Design) -> nn.Module:
         classes=design.classes,
         upsampling=1,
     )
-    upsample = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=False)
-    head = nn.Sequential(net.segmentation_head, upsample)  # type: ignore[arg-type]
+    trim_encoder(net.encoder)  # type: ignore[arg-type]
+    head = upsampled(net.segmentation_head, factor=4)  # type: ignore[arg-type]
     net.segmentation_head = with_dropout(head, dropout=design.dropout)
     return net

@@ -90,8 +90,7 @@ class SegmentationNet(nn.Module):
         Raises:
             Invalid: an image is larger than the fixed input.
         """
-        if self.fixed_px is not None and max(images.shape[-2:]) > self.fixed_px:
-            raise Invalid(f"Got images of {tuple(images.shape[-2:])} px; this net takes at most {self.fixed_px} px.")
+        self._check_size(images)
         centre, spread = getattr(self.body, "centre", CENTRE), getattr(self.body, "spread", SPREAD)
         padded = _repeat_edges(images, self.fixed_px)
         with _full_precision(self.encoder_depthwise):
@@ -104,6 +103,12 @@ class SegmentationNet(nn.Module):
         for name, value in (("centre", CENTRE), ("spread", SPREAD)):
             state[f"normalisation.{name}"] = torch.as_tensor(getattr(self.body, name, value))
         return state
+
+    def _check_size(self, images: Tensor) -> None:
+        if self.fixed_px is None or torch.jit.is_tracing():
+            return
+        if max(images.shape[-2:]) > self.fixed_px:
+            raise Invalid(f"Got images of {tuple(images.shape[-2:])} px; this net takes at most {self.fixed_px} px.")
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits of the padded size from an encoder's features."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from intima.architectures import LITE0, plain_encoder
+from intima.architectures import LITE0, MIT_ENCODERS, VIT_ENCODERS, plain_encoder
 from intima.contracts.benchmark import ArchitectureSpec, WeightsKind
 from intima.errors import Invalid
 
@@ -25,7 +25,7 @@ class WeightsSource:
     package: str | None = None
     """Distribution that holds the file; null: the folder of weights."""
     sha256: str | None = None
-    """What the file must hash to; null: any file of this name, its hash is recorded."""
+    """What the file must hash to, or the first digits of it; null: any file of this name, its hash is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,34 @@ _LITE0 = WeightsSource(
     licence="Apache-2.0",
 )
 
-SOURCES: dict[str, tuple[WeightsSource, ...]] = {LITE0: (_LITE0,)}
+_TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
+_NVIDIA_LICENCE = "NVIDIA Source Code License for SegFormer: non-commercial, and so is all that is derived from it"
+
+
+def _torchvision(name: str, digits: str) -> WeightsSource:
+    file = f"{name}-{digits}.pth"
+    return WeightsSource(kind="imagenet", file=file, sha256=digits, licence=_TORCHVISION_LICENCE)
+
+
+def _timm(name: str) -> WeightsSource:
+    return WeightsSource(kind="imagenet", file=f"{name}.safetensors", licence="Apache-2.0 (timm)")
+
+
+def _mix_transformer(name: str) -> tuple[WeightsSource, ...]:
+    files = (f"{name}{ending}" for ending in (".safetensors", ".bin", ".pth"))
+    return tuple(WeightsSource(kind="imagenet", file=file, licence=_NVIDIA_LICENCE) for file in files)
+
+
+SOURCES: dict[str, tuple[WeightsSource, ...]] = {
+    LITE0: (_LITE0,),
+    "resnet18": (_torchvision("resnet18", "f37072fd"), _timm("resnet18")),
+    "resnet34": (_torchvision("resnet34", "b627a593"), _timm("resnet34")),
+    "resnet50": (_torchvision("resnet50", "0676ba61"), _torchvision("resnet50", "11ad3fa6"), _timm("resnet50")),
+    "mobilenet_v2": (_torchvision("mobilenet_v2", "b0353104"), _torchvision("mobilenet_v2", "7ebf99e0")),
+    "efficientnet-b0": (WeightsSource(kind="imagenet", file="efficientnet-b0-355c32eb.pth", licence="Apache-2.0"),),
+    **{name: (_timm(name),) for name in VIT_ENCODERS},
+    **{name: _mix_transformer(name) for name in MIT_ENCODERS},
+}
 """Sources by encoder, or by "architecture/encoder" where an architecture has weights of its own."""
 
 
@@ -99,7 +126,7 @@ def _locate(source: WeightsSource, folder: Path | None) -> Path | None:
 def _described(source: WeightsSource, path: Path) -> EncoderWeights:
     with path.open("rb") as data:
         found = hashlib.file_digest(data, "sha256").hexdigest()
-    if source.sha256 not in {None, found}:
+    if not found.startswith(source.sha256 or ""):
         raise Invalid(f"{path.name} has SHA-256 {found}; need {source.sha256}.", code="bad_weights")
     place = path.name
     if source.package is not None:
@@ -117,11 +144,16 @@ def _missing(spec: ArchitectureSpec, fitting: list[WeightsSource], folder: Path 
             hint="Take another encoder, or weights 'random'.",
             pointer="/architectures",
         )
-    first = fitting[0]
-    place = f"the package {first.package}" if first.package else f"the folder of weights ({folder})"
-    hint = f"Install {first.package}" if first.package else f"Put {first.file} into {folder}"
+    files = " or ".join(source.file for source in fitting)
+    package = fitting[0].package
+    if package is not None:
+        place, hint = f"the package {package}", f"Install {package}"
+    elif folder is not None:
+        place, hint = f"the folder of weights ({folder})", f"Put {files} into {folder}"
+    else:
+        place, hint = "any folder of weights: this deployment has none", f"Put {files} into a folder of weights"
     return Invalid(
-        f"{wanted}their file {first.file} is not in {place}.",
+        f"{wanted}their file {files} is not in {place}.",
         code="no_encoder_weights",
         hint=f"{hint}, or take weights 'random'.",
         pointer="/architectures",
