@@ -105,7 +105,7 @@ class SegmentationNet(nn.Module):
         return state
 
     def _check_size(self, images: Tensor) -> None:
-        if self.fixed_px is None or torch.jit.is_tracing():
+        if self.fixed_px is None or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return
         if max(images.shape[-2:]) > self.fixed_px:
             raise Invalid(f"Got images of {tuple(images.shape[-2:])} px; this net takes at most {self.fixed_px} px.")

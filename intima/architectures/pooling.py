@@ -22,7 +22,7 @@ class PooledContext(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return a map as large as (tiles, channels, height, width) features."""
         height, width = features.shape[-2], features.shape[-1]
-        cells = self.transform(average_cells(features, self.bins))
+        cells: Tensor = self.transform(average_cells(features, self.bins))
         rows = resizing_weights(self.bins, height, like=cells)
         columns = resizing_weights(self.bins, width, like=cells)
         return rows @ cells @ columns.transpose(0, 1)

@@ -46,7 +46,7 @@ def build_segformer(design: Design) -> nn.Module:
     Attention is written out, since the library's way into torch's fused kernel cannot be exported.
     """
     depths, widths, decoder_width = _SIZES[design.encoder]
-    config = SegformerConfig(
+    config = SegformerConfig(  # type: ignore[call-arg]
         depths=depths,
         hidden_sizes=widths,
         decoder_hidden_size=decoder_width,

@@ -32,7 +32,7 @@ class PyramidPooling(nn.Module):
 
     def __init__(self, source: nn.Module) -> None:
         super().__init__()
-        levels = [PooledContext(block[0].output_size, block[1]) for block in source.blocks]  # type: ignore[union-attr, index, operator]
+        levels = [PooledContext(block[0].output_size, block[1]) for block in source.blocks]  # type: ignore[union-attr]
         drop_norms(levels[0])
         self.levels = nn.ModuleList(levels)
         self.out_conv = source.out_conv

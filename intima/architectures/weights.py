@@ -54,9 +54,10 @@ def _load(body: nn.Module, state: dict[str, Tensor]) -> None:
         body.load_pretrained(state)
         return
     encoder: nn.Module = body.encoder  # type: ignore[assignment]
-    inner = encoder.model if isinstance(getattr(encoder, "model", None), nn.Module) else encoder
+    model = getattr(encoder, "model", None)
+    inner = model if isinstance(model, nn.Module) else encoder
     shared = inner.state_dict().keys() & state.keys()
-    copy_named(state if shared else _in_order(state, inner), inner)  # type: ignore[arg-type]
+    copy_named(state if shared else _in_order(state, inner), inner)
 
 
 def copy_named(state: Mapping[str, Tensor], target: nn.Module) -> None:

@@ -159,6 +159,9 @@ def _unpack(data: bytes) -> View:
 def _fingerprint(net: SegmentationNet) -> str:
     """Return a hash of everything that decides what the encoder makes of an image."""
     digest = hashlib.sha256(f"{type(net.encoder).__qualname__} {net.fixed_px}".encode())
+    for name, module in net.encoder.named_modules():
+        if isinstance(module, nn.Conv2d):  # the same weights, dilated, make other features
+            digest.update(f"{name} {module.stride} {module.dilation} {module.padding}".encode())
     for name, tensor in sorted(net.encoder_state().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

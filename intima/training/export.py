@@ -60,7 +60,7 @@ def to_onnx(net: nn.Module) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.TracerWarning.ignore_lib_warnings()
+        torch.jit.TracerWarning.ignore_lib_warnings()  # type: ignore[attr-defined, no-untyped-call]
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1 can be constant folded")
         torch.onnx.export(
             net.eval(),
