@@ -1,7 +1,7 @@
 """Dense prediction transformer: Ranftl et al. 2021, arXiv 2103.13413, its decoder from segmentation_models_pytorch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import timm
 from timm.layers import resample_abs_pos_embed  # type: ignore[attr-defined]
@@ -55,7 +55,8 @@ class TappedTransformer(nn.Module):
 
     def __init__(self, name: str, *, px: int) -> None:
         super().__init__()
-        self.model: Any = timm.create_model(name, pretrained=False, img_size=px, num_classes=0, global_pool="")
+        model = timm.create_model(name, pretrained=False, img_size=px, num_classes=0, global_pool="")
+        self.model = cast("Any", model)
         self.model.norm = nn.Identity()
         self.model.patch_embed.strict_img_size = False
         self.model.patch_embed.img_size = None

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from intima.architectures.net import SegmentationNet
 from intima.errors import Invalid

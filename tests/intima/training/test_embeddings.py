@@ -93,6 +93,15 @@ def test_anything_else_is_another_entry(cache, change):
     assert entries(cache) == 12
 
 
+def test_equal_weights_dilated_are_another_encoder(cache):
+    spec = ArchitectureSpec(name="unet", encoder="resnet18", weights="random", encoder_training="frozen")
+    plain, dilated = frozen(spec=spec), frozen(spec=spec.model_copy(update={"name": "deeplabv3plus"}))
+    assert all(torch.equal(a, b) for a, b in zip(plain.encoder.parameters(), dilated.encoder.parameters(), strict=True))
+    embed(plain, cache=cache)
+    embed(dilated, cache=cache)
+    assert entries(cache) == 12
+
+
 def test_a_decoder_seed_shares_the_embeddings(cache):
     embed(frozen(seed=0), cache=cache)
     embed(frozen(seed=1), cache=cache)
