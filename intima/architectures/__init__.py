@@ -23,6 +23,9 @@ MIT_ENCODERS: tuple[str, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4
 VIT_ENCODERS: tuple[str, ...] = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224")
 """Plain vision transformers of timm."""
 
+VITS = ("vit_b", "vit_l", "vit_h")
+"""Image encoders of Segment Anything."""
+
 _TIMM_PREFIX = "tu-"
 
 
@@ -46,6 +49,19 @@ class Architecture:
     """Weights where the spec names none; null takes what is installed, and random where nothing is."""
 
 
+def _foundation(builder: str, encoders: tuple[str, ...], *, input_px: int, has_prompts: bool) -> Architecture:
+    return Architecture(
+        f"intima.architectures.{builder}",
+        encoders=encoders,
+        any_timm=False,
+        input_px=input_px,
+        fixed_input=True,
+        encoder_training=("frozen", "lora", "full"),
+        has_prompts=has_prompts,
+        weights="pretrained",
+    )
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture("intima.architectures.unet:build_unet"),
     "unet_small": Architecture("intima.architectures.unet:build_unet_small"),
@@ -59,6 +75,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "upernet": Architecture("intima.architectures.upernet:build_upernet"),
     "dpt": Architecture("intima.architectures.dpt:build_dpt", VIT_ENCODERS, any_timm=False, fixed_input=True),
     "segformer": Architecture("intima.architectures.segformer:build_segformer", MIT_ENCODERS, any_timm=False),
+    "sam": _foundation("sam:build_sam", VITS, input_px=1024, has_prompts=True),
+    "medsam": _foundation("medsam:build_medsam", ("vit_b",), input_px=1024, has_prompts=True),
+    "litemedsam": _foundation("litemedsam:build_litemedsam", ("tinyvit",), input_px=256, has_prompts=True),
+    "medsam_unet": _foundation("medsam_unet:build_medsam_unet", ("tinyvit", "vit_b"), input_px=256, has_prompts=False),
 }
 """Every architecture: one file and one line each."""
 

