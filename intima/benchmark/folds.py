@@ -18,6 +18,7 @@ from intima.formats.tables import scores_csv
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.training.audit import hpo_noise
+from intima.training.curves import LossCurve
 from intima.training.importance import summarise_study
 from intima.training.leaderboard import rank_contenders
 from intima.training.presets import PRESETS
@@ -37,7 +38,8 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
         dataset, payload.study, settings=PRESETS[payload.preset], parameters=chosen_parameters(unit, payload.study)
     )
     seeds = seeds_for("fold", payload.study)
-    net = train_net(storage, recipe, cases=payload.split.train, seeds=seeds, report=report)
+    losses = LossCurve()
+    net = train_net(storage, recipe, cases=payload.split.train, seeds=seeds, report=report, record=losses.add)
     scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
     rows = tuple(row for item in scored for row in _rows(item, payload))
     weights = storage.blobs.put(pack_weights(net, seed=seeds.init))
@@ -48,6 +50,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
         seconds=seconds,
         weights_sha256=weights,
         search=summarise_study(payload.study.space, trials_behind(unit)),
+        losses=losses.points(),
         train_subjects=len({c.subject for c in dataset.cases if c.case in payload.split.train}),
     )
     return to_json(result)

@@ -40,6 +40,7 @@ from intima.store.work import Report, UnitInput
 from intima.tiling import to_tile_batch
 from intima.training.card import Published, card_name, protocol_scores, write_card
 from intima.training.cost import count_cost, time_predict
+from intima.training.curves import LossCurve
 from intima.training.data import read_working_image
 from intima.training.importance import summarise_study
 from intima.training.presets import PRESETS
@@ -61,11 +62,18 @@ def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
     )
     seed = _member_seed(payload.study, payload.member)
     seeds = TrainingSeeds(init=seed, augmentation=seed)
-    net = train_net(storage, recipe, cases=[c.case for c in dataset.cases], seeds=seeds, report=report)
+    losses, cases = LossCurve(), [c.case for c in dataset.cases]
+    net = train_net(storage, recipe, cases=cases, seeds=seeds, report=report, record=losses.add)
     weights = storage.blobs.put(save_tensors(net.state_dict()))
     seconds = time.monotonic() - started
     search = summarise_study(payload.study.space, trials_behind(unit))
-    result = FitResult(parameters=recipe.parameters, weights_sha256=weights, search=search, seconds=seconds)
+    result = FitResult(
+        parameters=recipe.parameters,
+        weights_sha256=weights,
+        search=search,
+        losses=losses.points(),
+        seconds=seconds,
+    )
     return to_json(result)
 
 

@@ -14,7 +14,7 @@ from intima.store import catalog
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.training.data import Resolution, load_cases, working_resolution
-from intima.training.loop import NO_RUNGS, Rungs, as_predict, fit
+from intima.training.loop import NO_RUNGS, Record, Rungs, as_predict, fit, forget
 from intima.training.presets import LoopSettings
 from intima.training.scoring import ScoredCase, Tiling, score_cases
 from intima.training.search import best_parameters
@@ -108,6 +108,7 @@ def train_net(
     seeds: TrainingSeeds,
     report: Report,
     rungs: Rungs = NO_RUNGS,
+    record: Record = forget,
 ) -> SegmentationNet:
     """Return a net trained on these cases; training is the first part of the progress."""
     classes = len(recipe.dataset.classes)
@@ -129,6 +130,7 @@ def train_net(
         watch=lambda fraction, message: report(_TRAINING_SHARE * fraction, message),
         cache=storage.cache,
         rungs=rungs,
+        record=record,
     )
 
 

@@ -293,6 +293,13 @@ class ScoreRow(Contract):
     """True where the leakage guard was overridden for the benchmark."""
 
 
+class LossPoint(Contract):
+    """Training loss of one step."""
+
+    step: int
+    loss: float
+
+
 class FoldResult(Contract):
     """Result of a fold unit."""
 
@@ -304,6 +311,8 @@ class FoldResult(Contract):
     search: StudySummary | None = None
     """The search behind it; null where there was none."""
     train_subjects: int = 1
+    losses: tuple[LossPoint, ...] = ()
+    """Training loss, at most 100 points."""
 
 
 class FitResult(Contract):
@@ -314,6 +323,8 @@ class FitResult(Contract):
     seconds: float
     search: StudySummary | None = None
     """The search behind it; null where there was none."""
+    losses: tuple[LossPoint, ...] = ()
+    """Training loss, at most 100 points."""
 
 
 class PublishResult(Contract):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from intima.contracts.benchmark import ScoreRow
+from intima.contracts.experiment import ExperimentRow
 from intima.contracts.segmentation import Measure, SegmentationResult
 from intima.formats._result import ResultArrays
 
@@ -47,6 +48,9 @@ MEASURE_COLUMNS = {
 }
 """Columns of measures.csv and what they mean."""
 
+_NESTED = ("parameters", "curve", "losses", "artefacts")
+"""Fields of an experiment that are no single cell."""
+
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -71,6 +75,20 @@ def scores_csv(rows: Sequence[ScoreRow]) -> bytes:
     """Write scores with the columns of the wire contract, in the order given."""
     dumped = (row.model_dump(by_alias=True) for row in rows)
     return _csv(SCORE_COLUMNS, ([row[column] for column in SCORE_COLUMNS] for row in dumped))
+
+
+def experiments_csv(rows: Sequence[ExperimentRow]) -> bytes:
+    """Write an experiment table: a column ``param.<name>`` for every parameter, curves and artefacts as JSON."""
+    names = sorted({name for row in rows for name in row.parameters})
+    plain = [field for field in ExperimentRow.model_fields if field not in _NESTED]
+    header = (*plain, *(f"param.{name}" for name in names), *_NESTED[1:])
+    return _csv(header, (_experiment_cells(row, plain=plain, names=names) for row in rows))
+
+
+def _experiment_cells(row: ExperimentRow, *, plain: Sequence[str], names: Sequence[str]) -> list[Cell]:
+    nested = row.model_dump(mode="json", include=set(_NESTED))
+    texts = [json.dumps(nested[field], sort_keys=True, separators=(",", ":")) for field in _NESTED[1:]]
+    return [*(getattr(row, field) for field in plain), *(row.parameters.get(name) for name in names), *texts]
 
 
 def _measure_rows(result: SegmentationResult) -> Iterator[Sequence[Cell]]:

@@ -1,16 +1,17 @@
 """Read jobs, units, events and results."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from intima.arrays import Json
 from intima.contracts.job import JobError, JobEvent, JobView, Progress, UnitView
-from intima.errors import NotFound
+from intima.errors import Invalid, NotFound
 from intima.store._advance import ACTIVE
 from intima.store.catalog import rfc3339
-from intima.store.paging import Page, page_of
+from intima.store.paging import MAX_PAGE_SIZE, Page, page_of
 from intima.store.tables import database_now, events, jobs, units
 
 
@@ -32,6 +33,35 @@ def read_units(conn: Connection, job_id: str) -> tuple[UnitView, ...]:
     """Return the units of a job in the order of its plan."""
     rows = conn.execute(select(units).where(units.c.job_id == job_id).order_by(units.c.position)).all()
     return tuple(_unit_view(row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUnit:
+    """A unit with what it was given and what came of it."""
+
+    key: str
+    kind: str
+    state: str
+    payload: Json
+    result: Json | None
+    """Null until it is done."""
+    started_at: str | None
+    finished_at: str | None
+    error: str | None
+
+
+def page_units(
+    conn: Connection, job_id: str, *, kinds: Sequence[str], page_size: int, page_token: str
+) -> Page[StoredUnit]:
+    """Return one page of the units of some kinds of a job, in the order of its plan. Raises Invalid for a bad page."""
+    if not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise Invalid(f"Got page_size {page_size}; need 1 to {MAX_PAGE_SIZE}.", pointer="/page_size")
+    if page_token and not (page_token.isascii() and page_token.isdigit() and len(page_token) < 10):
+        raise Invalid("Got a page_token that is not one of ours; start again without it.", pointer="/page_token")
+    wanted = (units.c.job_id == job_id, units.c.kind.in_(kinds), units.c.position > int(page_token or -1))
+    rows = conn.execute(select(units).where(*wanted).order_by(units.c.position).limit(page_size + 1)).all()
+    items = rows[:page_size]
+    return Page(tuple(_stored_unit(r) for r in items), str(items[-1].position) if len(rows) > page_size else "")
 
 
 def read_events(conn: Connection, job_id: str, after: int) -> list[JobEvent]:
@@ -110,6 +140,19 @@ def _eta_s(rows: Sequence[Row[Any]]) -> float | None:
             undone = int(row.n) * (1.0 - float(row.at) if row.state == "running" else 1.0)
             left_s += undone * finished.get(row.kind, (0, overall))[1]
     return left_s / running
+
+
+def _stored_unit(row: Row[Any]) -> StoredUnit:
+    return StoredUnit(
+        key=row.key,
+        kind=row.kind,
+        state=row.state,
+        payload=row.payload,
+        result=row.result if row.state == "done" else None,
+        started_at=rfc3339(row.started_at) if row.started_at else None,
+        finished_at=rfc3339(row.finished_at) if row.finished_at else None,
+        error=f"{row.error_code}: {row.error_message}" if row.error_code else None,
+    )
 
 
 def _unit_view(row: Row[Any]) -> UnitView:

@@ -25,9 +25,11 @@ from intima.store._sweep import (
     take_unsent,
 )
 from intima.store._views import (
+    StoredUnit,
     job_payload,
     last_success,
     list_jobs,
+    page_units,
     queue_depth,
     read_events,
     read_job,
@@ -40,6 +42,7 @@ __all__ = [
     "UNIT_ATTEMPTS",
     "Answer",
     "Claim",
+    "StoredUnit",
     "UnitRef",
     "advance",
     "cancel_job",
@@ -53,6 +56,7 @@ __all__ = [
     "job_payload",
     "last_success",
     "list_jobs",
+    "page_units",
     "publish",
     "queue_depth",
     "read_events",

@@ -24,6 +24,9 @@ from intima.training.presets import LoopSettings
 Watch = Callable[[float, str], None]
 """watch(fraction 0..1, message): told after each step."""
 
+Record: TypeAlias = Callable[[int, float], None]
+"""record(step from 1, training loss): told after each step."""
+
 Inputs: TypeAlias = Tensor | list[Tensor]
 """Images for a whole net, or an encoder's features for its decoder."""
 
@@ -69,6 +72,10 @@ def _cpu_has_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def forget(_step: int, _loss: float) -> None:
+    """Record nothing."""
+
+
 def fit(
     net: SegmentationNet,
     cases: Sequence[TrainingCase],
@@ -80,6 +87,7 @@ def fit(
     watch: Watch,
     cache: Cache | None = None,
     rungs: Rungs = NO_RUNGS,
+    record: Record = forget,
 ) -> SegmentationNet:
     """Train a net in place and return it, on the CPU and in evaluation mode.
 
@@ -96,6 +104,7 @@ def fit(
         watch: told the progress.
         cache: of embeddings; null keeps none.
         rungs: when the net is judged before the end.
+        record: told the loss of each step.
 
     Raises:
         Invalid: no cases, or the loss stops being a finite number.
@@ -117,6 +126,7 @@ def fit(
             precision=precision,
             watch=watch,
             rungs=rungs,
+            record=record,
         )
         _settle_norms(net, draw, settings=settings, rng=rng, precision=precision)
     return net.to(device="cpu").to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
@@ -160,6 +170,7 @@ def _run_steps(
     precision: Precision,
     watch: Watch,
     rungs: Rungs,
+    record: Record,
 ) -> None:
     net.train()
     optimizer = make_optimizer(net, settings=settings, parameters=parameters)
@@ -177,6 +188,7 @@ def _run_steps(
         optimizer.step()
         schedule.step()
         watch((step + 1) / settings.steps, _progress(step + 1, settings.steps, loss, time.monotonic() - started))
+        record(step + 1, float(loss.detach()))
         if step + 1 in rungs.steps:
             _judge(net, step + 1, rungs=rungs, precision=precision)
 

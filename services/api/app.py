@@ -12,6 +12,7 @@ from services.api.routes import (
     architectures,
     benchmarks,
     datasets,
+    experiments,
     health,
     jobs,
     models,
@@ -35,6 +36,7 @@ _ROUTES = (
     datasets,
     splits,
     benchmarks,
+    experiments,
     studies,
     jobs,
     models,
@@ -72,6 +74,6 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     for module in _ROUTES:
         app.include_router(module.router)
-    limits = {"/v1/datasets": settings.max_dataset_bytes}
+    limits = {"/v1/datasets": settings.max_dataset_bytes, "/v1/models": settings.max_dataset_bytes}
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
     return app

@@ -153,6 +153,14 @@ def test_every_case_is_scored_once_at_its_native_resolution(finished, dataset):
     assert np.mean([r.value for r in macro]) > 0.6
 
 
+def test_folds_and_fits_keep_their_loss(finished):
+    kept = {k: r["losses"] for k, r in finished.items() if k.endswith("/fold") or "/member" in k}
+    assert len(kept) == 5
+    for losses in kept.values():
+        assert [p["step"] for p in losses] == list(range(1, 13))
+        assert all(0 < p["loss"] < 100 for p in losses)
+
+
 def test_collect_writes_one_table_of_all_rows(finished, storage):
     collected = CollectResult.model_validate(finished["collect"])
     table = list(csv.DictReader(io.StringIO(storage.blobs.read(collected.scores_sha256).decode())))
