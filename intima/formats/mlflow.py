@@ -1,6 +1,6 @@
-"""Write an experiment table in MLflow's file-store layout: mlruns/<experiment>/<run>/{meta.yaml,params,metrics,tags}.
+"""Write an experiment table in MLflow's file-store layout.
 
-MLflow 3 reads it with MLFLOW_ALLOW_FILE_STORE=true, and ``mlflow migrate-filestore`` takes it into a database. Values
+mlruns/<experiment>/<run>/ holds meta.yaml and the folders params, metrics, tags and artifacts. MLflow 3 reads it with MLFLOW_ALLOW_FILE_STORE=true, and ``mlflow migrate-filestore`` takes it into a database. Values
 in YAML are written as JSON, which is YAML too. The same table gives the same bytes.
 """
 
@@ -34,6 +34,7 @@ def write_mlflow(rows: Iterable[ExperimentRow], out: IO[bytes], *, name: str) ->
         for row in rows:
             if row.state in _STATUS:
                 run = _digest(f"{name}/{row.unit}")[:32]
+                _make_folders(bundle, f"{experiment}/{run}")
                 for path, text in _run_files(row, run=run, experiment=experiment):
                     _put(bundle, f"{experiment}/{run}/{path}", text)
 
@@ -74,6 +75,7 @@ def _run_files(row: ExperimentRow, *, run: str, experiment: str) -> Iterator[tup
         yield f"params/{name}", _text(value)
     for name, points in _metrics(row).items():
         yield f"metrics/{name}", "".join(f"{end} {value!r} {step}\n" for step, value in points)
+    yield "artifacts/experiment.json", row.model_dump_json(indent=1) + "\n"
     for name, tag in sorted(_tags(row).items()):
         yield f"tags/{name}", _text(tag)
 
@@ -122,6 +124,15 @@ def _milliseconds(at: str | None) -> int:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _make_folders(bundle: zipfile.ZipFile, run: str) -> None:
+    """MLflow takes a folder for a run only where it has these three, empty or not."""
+    for folder in ("artifacts", "metrics", "params"):
+        entry = zipfile.ZipInfo(f"{ROOT}/{run}/{folder}/", date_time=_EPOCH)
+        entry.create_system = _UNIX
+        entry.external_attr = 0o40755 << 16 | 0x10
+        bundle.writestr(entry, b"")
 
 
 def _put(bundle: zipfile.ZipFile, path: str, text: str) -> None:

@@ -114,13 +114,14 @@ def test_mlflow_files_lie_where_mlflow_looks(client: TestClient, benchmark: str)
     runs = {n.split("/")[2] for n in files if n.count("/") > 2}
     assert len(runs) == 4
     for run in runs:
+        assert {f"{root}{run}/{folder}/" for folder in ("artifacts", "metrics", "params")} <= set(files)
         meta = dict(line.split(": ", 1) for line in files[f"{root}{run}/meta.yaml"].splitlines())
         assert json.loads(meta["run_id"]) == run
         assert json.loads(meta["status"]) == 3
         assert json.loads(meta["experiment_id"]) == root.split("/")[1]
         assert files[f"{root}{run}/params/learning_rate"] == "0.004"
         assert files[f"{root}{run}/tags/mlflow.runName"] == json.loads(meta["run_name"])
-        for name in (n for n in files if n.startswith(f"{root}{run}/metrics/")):
+        for name in (n for n in files if n.startswith(f"{root}{run}/metrics/") and not n.endswith("/")):
             for line in files[name].splitlines():
                 at, value, step = line.split(" ")
                 assert int(at) > 10**12
