@@ -1,7 +1,8 @@
 """Write an experiment table in MLflow's file-store layout.
 
-mlruns/<experiment>/<run>/ holds meta.yaml and the folders params, metrics, tags and artifacts. MLflow 3 reads it with MLFLOW_ALLOW_FILE_STORE=true, and ``mlflow migrate-filestore`` takes it into a database. Values
-in YAML are written as JSON, which is YAML too. The same table gives the same bytes.
+mlruns/<experiment>/<run>/ holds meta.yaml and the folders params, metrics, tags and artifacts. MLflow 3 reads it with
+MLFLOW_ALLOW_FILE_STORE=true, and ``mlflow migrate-filestore`` takes it into a database. Values in YAML are written as
+JSON, which is YAML too. The same table gives the same bytes.
 """
 
 import hashlib
