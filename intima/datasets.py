@@ -14,7 +14,15 @@ from pydantic import ValidationError
 from intima.arrays import Json
 from intima.contracts.dataset import CaseSpec, Dataset, DatasetManifest, Similarity, SimilarPair, StoredCase
 from intima.errors import Invalid
-from intima.likeness import Likeness, find_copies, find_overlaps, pack_fingerprints
+from intima.leakage import External
+from intima.likeness import (
+    Fingerprint,
+    Likeness,
+    find_copies,
+    find_overlaps,
+    pack_fingerprints,
+    unpack_fingerprints,
+)
 from intima.slides.isolation import CaseFiles, CaseReport, inspect_cases_isolated
 from intima.store import catalog
 from intima.store.keys import json_sha256, new_id
@@ -214,6 +222,37 @@ def _compare(storage: Storage, cases: Sequence[StoredCase], reports: Sequence[Ca
         overlaps_searched=few,
         fingerprints_sha256=storage.blobs.put(pack_fingerprints(prints)),
     )
+
+
+def compare_with_external(storage: Storage, dataset: Dataset, external: Dataset) -> External:
+    """Compare every image of two stored datasets.
+
+    Raises:
+        Invalid: one was stored before images were compared, or there are too many pairs.
+    """
+    ours, theirs = _fingerprints(storage, dataset), _fingerprints(storage, external)
+    pairs = [(i, len(ours) + j) for i in range(len(ours)) for j in range(len(theirs))]
+    if len(pairs) > MOST_OVERLAP_PAIRS:
+        raise Invalid(
+            f"The two datasets make {len(pairs)} pairs of images; at most {MOST_OVERLAP_PAIRS} are compared.",
+            code="too_many_pairs",
+            hint="Take a part of the external dataset.",
+            pointer="/external_dataset",
+        )
+    cases = (*dataset.cases, *external.cases)
+    found = {(f.a, f.b): f for f in [*find_overlaps([*ours, *theirs], pairs), *find_copies([*ours, *theirs], pairs)]}
+    return External(external, tuple(_similar_pair(cases, found[key]) for key in sorted(found)))
+
+
+def _fingerprints(storage: Storage, dataset: Dataset) -> list[Fingerprint]:
+    if dataset.similarity is None:
+        raise Invalid(
+            f"Dataset {dataset.id} was stored before images were compared.",
+            code="not_compared",
+            hint="Upload the same zip again; it keeps its id.",
+            pointer="/external_dataset",
+        )
+    return unpack_fingerprints(storage.blobs.read(dataset.similarity.fingerprints_sha256))
 
 
 def _similar_pair(cases: Sequence[StoredCase], found: Likeness) -> SimilarPair:

@@ -1,11 +1,12 @@
 """The leakage guard: who must not stand on both sides of a split, and who does."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from intima.contracts.dataset import Dataset, SimilarPair
+from intima.contracts.dataset import Dataset, SimilarPair, StoredCase
 from intima.errors import ErrorPlace, Invalid
 
+EXTERNAL_POINTER = "/external_dataset"
 MOST_PLACES = 50
 """Pairs that one refusal names."""
 
@@ -62,6 +63,33 @@ def find_leaks(divisions: Iterable[Division], *, dataset: Dataset) -> tuple[Leak
             first, count = found.get((link, division.pointer), (division.name, 0))
             found[link, division.pointer] = first, count + 1
     return tuple(Leak(link, pointer, first, count) for (link, pointer), (first, count) in found.items())
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A second dataset and what its images share with those of the first."""
+
+    dataset: Dataset
+    similar: tuple[SimilarPair, ...] = ()
+    """Pairs of a case of the first (a) and one of the second (b)."""
+
+
+def external_leaks(dataset: Dataset, external: External) -> tuple[Leak, ...]:
+    """Return what the external dataset shares with the one that is trained on: subjects, blocks, files, tissue."""
+    second = external.dataset
+    links = [Link(p.a, p.b, likeness_reason(p)) for p in external.similar]
+    links += _shared(dataset, second, lambda c: c.subject, "subject")
+    links += _shared(dataset, second, lambda c: c.block, "block")
+    links += _shared(dataset, second, lambda c: c.image_sha256, "the same file")
+    where = f"the training dataset {dataset.id} and the external dataset {second.id}"
+    return tuple(Leak(link, EXTERNAL_POINTER, where, 1) for link in links)
+
+
+def _shared(one: Dataset, other: Dataset, part: Callable[[StoredCase], str | None], what: str) -> list[Link]:
+    """Link the first case of each dataset with this part in common."""
+    first, second = ({part(c): c.case for c in reversed(d.cases)} for d in (one, other))
+    common = sorted(value for value in first.keys() & second.keys() if value is not None)
+    return [Link(first[v], second[v], what if " " in what else f"both are of {what} {v!r}") for v in common]
 
 
 def refuse_leaks(leaks: Sequence[Leak]) -> None:

@@ -13,6 +13,7 @@ from intima.contracts.benchmark import (
     ArchitectureSpec,
     BenchmarkSpec,
     CollectPayload,
+    ExternalPayload,
     FitPayload,
     FoldPayload,
     Preset,
@@ -23,11 +24,11 @@ from intima.contracts.benchmark import (
     TrialPayload,
     UnitPlan,
 )
-from intima.contracts.dataset import Dataset
+from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.splits import StoredSplits
 from intima.errors import Invalid
 from intima.folds import inner_split, outer_splits, seeds_of
-from intima.leakage import Division, Leak, find_leaks, refuse_leaks
+from intima.leakage import Division, External, Leak, external_leaks, find_leaks, refuse_leaks
 from intima.spaces import PROMPT_TOKENS, complete_space
 
 MAX_UNITS = 20_000
@@ -40,38 +41,48 @@ PRUNED_FROM = 6
 
 
 def plan_benchmark(
-    spec: BenchmarkSpec, *, dataset: Dataset, benchmark: str, imported: Mapping[str, StoredSplits] = NO_SPLITS
+    spec: BenchmarkSpec,
+    *,
+    dataset: Dataset,
+    benchmark: str,
+    imported: Mapping[str, StoredSplits] = NO_SPLITS,
+    external: External | None = None,
 ) -> tuple[UnitPlan, ...]:
     """Return every unit of a benchmark in an order in which each stands behind its needs.
 
-    ``imported`` holds the imported splits that the spec names, by id.
+    ``imported`` holds the imported splits that the spec names, by id; ``external`` the dataset it names.
 
     Raises:
-        Invalid: the dataset has too few subjects for a protocol, a split leaks and no reason is given why it may, or a
-            field is not available yet.
+        Invalid: the dataset has too few subjects for a protocol, the external dataset does not fit, or a split
+            leaks and no reason is given why it may.
     """
-    _refuse_unavailable(spec)
+    _refuse_misfit(spec, dataset=dataset, external=external)
     splits = outer_splits(spec, dataset=dataset, imported=imported)
     if spec.allow_leakage is None:
-        refuse_leaks(find_leaks(_divisions(spec, splits=splits, dataset=dataset), dataset=dataset))
+        refuse_leaks(benchmark_leaks(spec, dataset=dataset, imported=imported, external=external))
     _refuse_unsearchable(spec, splits=[s for drawn in splits.values() for s in drawn], dataset=dataset)
     _refuse_huge(spec, folds=sum(map(len, splits.values())))
     _refuse_unused_prompts(spec)
     units: list[UnitPlan] = []
     for label, architecture in label_architectures([complete_architecture(a) for a in spec.architectures]).items():
         units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
-    folds = tuple(u.key for u in units if u.kind == "fold")
+    scored = tuple(u.key for u in units if u.kind in {"fold", "external"})
     collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
-    units.append(_unit("collect", "collect", needs=folds, payload=collect))
+    units.append(_unit("collect", "collect", needs=scored, payload=collect))
     return tuple(sorted(units, key=lambda unit: unit.kind == "publish"))
 
 
 def benchmark_leaks(
-    spec: BenchmarkSpec, *, dataset: Dataset, imported: Mapping[str, StoredSplits] = NO_SPLITS
+    spec: BenchmarkSpec,
+    *,
+    dataset: Dataset,
+    imported: Mapping[str, StoredSplits] = NO_SPLITS,
+    external: External | None = None,
 ) -> tuple[Leak, ...]:
-    """Return what the leakage guard finds in the outer and inner splits of a benchmark, allowed or not."""
+    """Return what the leakage guard finds in the outer and inner splits and the external dataset, allowed or not."""
     splits = outer_splits(spec, dataset=dataset, imported=imported)
-    return find_leaks(_divisions(spec, splits=splits, dataset=dataset), dataset=dataset)
+    inside = find_leaks(_divisions(spec, splits=splits, dataset=dataset), dataset=dataset)
+    return inside if external is None else (*inside, *external_leaks(dataset, external))
 
 
 def _divisions(spec: BenchmarkSpec, *, splits: Mapping[int, Sequence[Split]], dataset: Dataset) -> Iterator[Division]:
@@ -85,7 +96,7 @@ def _divisions(spec: BenchmarkSpec, *, splits: Mapping[int, Sequence[Split]], da
         for seed, drawn in splits.items():
             for split in drawn:
                 yield from _inner_division(spec, split.train, seed, f"the search in {_split_name(split)}", dataset)
-    if spec.publish or not spec.search.nested:
+    if _searches_everything(spec):
         everything = tuple(c.case for c in dataset.cases)
         yield from _inner_division(spec, everything, spec.seeds[0], "the search on all data", dataset)
 
@@ -124,14 +135,41 @@ def label_architectures(architectures: Sequence[ArchitectureSpec]) -> dict[str, 
     return labels
 
 
-def _refuse_unavailable(spec: BenchmarkSpec) -> None:
-    if spec.external_dataset is not None:
-        raise Invalid(
-            "Scoring on an external dataset is not available in this version.",
-            code="not_available",
-            hint="Leave external_dataset out; run a second benchmark on that dataset.",
-            pointer="/external_dataset",
+def _searches_everything(spec: BenchmarkSpec) -> bool:
+    """Tell whether a search over all data is needed: for a final ensemble, or for a flat search."""
+    return spec.publish or spec.external_dataset is not None or not spec.search.nested
+
+
+def _refuse_misfit(spec: BenchmarkSpec, *, dataset: Dataset, external: External | None) -> None:
+    """Refuse an external dataset that is the same, has other classes, or lacks the pixel sizes that training has."""
+    if external is None and spec.external_dataset is not None:
+        raise _misfit(f"There is no external dataset {spec.external_dataset!r} at hand.", "dataset_not_found")
+    if external is None:
+        return
+    second = external.dataset
+    if second.id == dataset.id:
+        raise _misfit("The external dataset is the one that is trained on.", "external_is_training")
+    wanted, found = ([(c.index, c.name) for c in sorted(d.classes, key=_index)] for d in (dataset, second))
+    if wanted != found:
+        raise _misfit(
+            f"The external dataset has the classes {[n for _, n in found]}; need {[n for _, n in wanted]}.",
+            "external_classes",
         )
+    bare = next((c.case for c in second.cases if c.mpp is None), None)
+    if bare is not None and all(c.mpp is not None for c in dataset.cases):
+        raise _misfit(
+            f"Case {bare!r} of the external dataset states no pixel size; every case that is trained on does.",
+            "external_pixel_size",
+        )
+
+
+def _index(spec: ClassSpec) -> int:
+    return spec.index
+
+
+def _misfit(message: str, code: str) -> Invalid:
+    hint = "Give a second dataset of the same classes, with pixel sizes where the first has them."
+    return Invalid(message, code=code, hint=hint, pointer="/external_dataset")
 
 
 def _refuse_unsearchable(spec: BenchmarkSpec, *, splits: Sequence[Split], dataset: Dataset) -> None:
@@ -161,7 +199,7 @@ def _refuse_huge(spec: BenchmarkSpec, *, folds: int) -> None:
     """Refuse a plan that the ledger could only write by keeping every worker waiting."""
     trials = trial_count(spec)
     studies = folds + 1 if spec.search.nested else 1
-    units = len(spec.architectures) * (studies * trials + folds + spec.members + 1)
+    units = len(spec.architectures) * (studies * trials + folds + spec.members + 2)
     needs = len(spec.architectures) * studies * trials * (spec.search.parallel + 1)
     if units > MAX_UNITS or needs > MAX_NEEDS:
         raise Invalid(
@@ -195,14 +233,14 @@ def _contender_units(
         space=space,
     )
     searched = Series(prefix=f"{label}/final/trial", count=0)
-    if spec.publish or not spec.search.nested:
+    if _searches_everything(spec):
         searched = Series(prefix=searched.prefix, count=trial_count(spec))
         yield from _trial_units(spec, study=final, series=searched)
     for seed, drawn in splits.items():
         for split in drawn:
             yield from _fold_units(spec, final=final, split=split, seed=seed, flat=searched)
-    if spec.publish:
-        yield from _publish_units(spec, study=final, trials=searched, benchmark=benchmark)
+    if spec.publish or spec.external_dataset is not None:
+        yield from _final_units(spec, study=final, trials=searched, benchmark=benchmark)
 
 
 def _trial_units(spec: BenchmarkSpec, *, study: StudyRef, series: Series) -> Iterator[UnitPlan]:
@@ -244,11 +282,25 @@ def _fold_units(spec: BenchmarkSpec, *, final: StudyRef, split: Split, seed: int
     yield _unit(f"{prefix}/fold", "fold", needs=trials.keys[-spec.search.parallel :], payload=payload)
 
 
-def _publish_units(spec: BenchmarkSpec, *, study: StudyRef, trials: Series, benchmark: str) -> Iterator[UnitPlan]:
+def _final_units(spec: BenchmarkSpec, *, study: StudyRef, trials: Series, benchmark: str) -> Iterator[UnitPlan]:
     fits = tuple(f"{study.label}/final/member{m}" for m in range(spec.members))
     for member, key in enumerate(fits):
         payload = FitPayload(dataset=spec.dataset, study=study, reads=trials, member=member, preset=spec.preset)
         yield _unit(key, "fit", needs=trials.keys[-spec.search.parallel :], payload=payload)
+    if spec.external_dataset is not None:
+        external = ExternalPayload(
+            dataset=spec.dataset,
+            external=spec.external_dataset,
+            study=study,
+            preset=spec.preset,
+            leakage_override=spec.allow_leakage is not None,
+        )
+        yield _unit(f"{study.label}/final/external", "external", needs=fits, payload=external)
+    if spec.publish:
+        yield _publish_unit(spec, study=study, fits=fits, benchmark=benchmark)
+
+
+def _publish_unit(spec: BenchmarkSpec, *, study: StudyRef, fits: tuple[str, ...], benchmark: str) -> UnitPlan:
     publish = PublishPayload(
         dataset=spec.dataset,
         benchmark=benchmark,
@@ -256,7 +308,7 @@ def _publish_units(spec: BenchmarkSpec, *, study: StudyRef, trials: Series, benc
         preset=spec.preset,
         leakage_override=spec.allow_leakage,
     )
-    yield _unit(f"{study.label}/final/publish", "publish", needs=(*fits, "collect"), payload=publish)
+    return _unit(f"{study.label}/final/publish", "publish", needs=(*fits, "collect"), payload=publish)
 
 
 def _unit(key: str, kind: str, *, needs: tuple[str, ...], payload: Contract) -> UnitPlan:

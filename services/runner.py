@@ -42,6 +42,7 @@ HANDLERS: Mapping[str, str] = {
     "trial": "intima.benchmark:run_trial",
     "fold": "intima.benchmark:run_fold",
     "fit": "intima.benchmark:run_fit",
+    "external": "intima.benchmark:run_external",
     "publish": "intima.benchmark:run_publish",
     "collect": "intima.benchmark:run_collect",
     "segment": "intima.segmentation:run_segment",

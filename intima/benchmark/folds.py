@@ -1,6 +1,7 @@
 """A fold: fit on the outer training set, score on the test set; and the one table of all folds."""
 
 import time
+from itertools import chain
 
 from intima.arrays import Json
 from intima.benchmark.recipe import (
@@ -13,14 +14,14 @@ from intima.benchmark.recipe import (
     train_net,
     trials_behind,
 )
-from intima.contracts.benchmark import CollectPayload, CollectResult, FoldPayload, FoldResult, ScoreRow
+from intima.contracts.benchmark import CollectPayload, CollectResult, ExternalResult, FoldPayload, FoldResult, ScoreRow
 from intima.formats.tables import scores_csv
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.training.audit import hpo_noise
 from intima.training.curves import LossCurve
 from intima.training.importance import summarise_study
-from intima.training.leaderboard import rank_contenders
+from intima.training.leaderboard import compare_rankings, rank_contenders
 from intima.training.presets import PRESETS
 from intima.training.scoring import ScoredCase
 from intima.training.weights import pack_weights
@@ -41,7 +42,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     losses = LossCurve()
     net = train_net(storage, recipe, cases=payload.split.train, seeds=seeds, report=report, record=losses.add)
     scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
-    rows = tuple(row for item in scored for row in _rows(item, payload))
+    rows = tuple(row for item in scored for row in score_rows(item, payload))
     weights = storage.blobs.put(pack_weights(net, seed=seeds.init))
     seconds = time.monotonic() - started
     result = FoldResult(
@@ -59,18 +60,27 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
 def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:
     """Gather the scores of all folds into one table and one leaderboard."""
     CollectPayload.model_validate(unit.payload)
-    folds = [FoldResult.model_validate(unit.results[key]) for key in sorted(unit.results)]
-    rows = sorted((row for fold in folds for row in fold.rows), key=_row_order)
+    keys = sorted(unit.results)
+    folds = [FoldResult.model_validate(unit.results[key]) for key in keys if not key.endswith("/external")]
+    outside = [ExternalResult.model_validate(unit.results[key]) for key in keys if key.endswith("/external")]
+    scored = [fold.rows for fold in folds] + [result.rows for result in outside]
+    rows = sorted(chain.from_iterable(scored), key=_row_order)
     table = storage.blobs.put(scores_csv(rows))
     skipped = sum(row.value is None for row in rows)
     report(1.0, f"{len(rows)} scores of {len(folds)} folds")
+    board = rank_contenders(rows)
     result = CollectResult(
-        scores_sha256=table, leaderboard=rank_contenders(rows), hpo_noise=hpo_noise(folds), skipped=skipped
+        scores_sha256=table,
+        leaderboard=board,
+        hpo_noise=hpo_noise(folds),
+        external=compare_rankings(board),
+        skipped=skipped,
     )
     return to_json(result)
 
 
-def _rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:
+def score_rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:
+    """Return the scores of one case as rows of the table."""
     shared = {
         "case": item.case.case,
         "subject": item.case.subject,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from intima.comparison.scores import FetchScores, Selection, SubjectScores, mean_by_subject, overlap_of_protocol
 from intima.contracts.comparison import Contender
 from intima.errors import Invalid, NotFound
+from intima.folds import EXTERNAL
 
 COLUMNS = (
     "case",
@@ -204,5 +205,7 @@ def _warnings(rows: Sequence[TableRow], label: str, skipped: set[str]) -> Iterab
         yield f"The leakage guard was overridden for the scores of {label}; see allow_leakage of the benchmark."
     if skipped:
         yield f"{label} has no score on {', '.join(sorted(skipped))}: the rule of the metric skips these cases."
-    if overlap_of_protocol(rows[0].protocol, 2) is None:
+    if rows[0].protocol == EXTERNAL:
+        yield f"One final ensemble of {label} was scored on the external dataset: the interval speaks of these nets."
+    elif overlap_of_protocol(rows[0].protocol, 2) is None:
         yield f"How training sets overlap under {rows[0].protocol!r} is not known; nothing was corrected."

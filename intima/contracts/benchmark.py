@@ -118,7 +118,8 @@ class BenchmarkSpec(Contract):
     members: int = Field(default=2, ge=1, le=20)
     """Seeds of the published ensemble, trained on all data."""
     preset: Preset = "quick"
-    external_dataset: str | None = None
+    external_dataset: Name | None = None
+    """A second dataset of the same classes, on which the final ensemble of every contender is scored."""
     publish: bool = True
     allow_leakage: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)] | None = None
     """Why what the leakage guard finds is no leak. Every result of the benchmark then says that it was overridden."""
@@ -166,7 +167,7 @@ class UnitPlan(Contract):
 
     key: str
     """Unique within the job, readable: "unet/loocv/r0/f3/s0/trial1"."""
-    kind: Literal["trial", "fold", "fit", "publish", "collect", "segment"]
+    kind: Literal["trial", "fold", "fit", "external", "publish", "collect", "segment"]
     queue: Literal["training", "inference"]
     needs: tuple[str, ...] = ()
     """Keys of the units whose results must exist first."""
@@ -233,6 +234,16 @@ class FitPayload(Contract):
     """The trials of its study."""
     member: int
     preset: Preset
+
+
+class ExternalPayload(Contract):
+    """Payload of an "external" unit: score the final ensemble of one contender on the external dataset."""
+
+    dataset: str
+    external: str
+    study: StudyRef
+    preset: Preset
+    leakage_override: bool = False
 
 
 class PublishPayload(Contract):
@@ -315,6 +326,13 @@ class FoldResult(Contract):
     """Training loss, at most 100 points."""
 
 
+class ExternalResult(Contract):
+    """Result of an external unit."""
+
+    rows: tuple[ScoreRow, ...]
+    seconds: float
+
+
 class FitResult(Contract):
     """Result of a fit unit: the trained weights as a safetensors blob."""
 
@@ -347,6 +365,16 @@ class LeaderboardEntry(Contract):
     n_subjects: int
 
 
+class RankAgreement(Contract):
+    """How alike a protocol and the external dataset rank the contenders."""
+
+    protocol: str
+    kendall_tau: float | None
+    """Tau-b between the two orders of mean macro Dice; null where there is none."""
+    reason: str | None
+    """Why there is none."""
+
+
 class CollectResult(Contract):
     """Result of the collect unit."""
 
@@ -354,5 +382,7 @@ class CollectResult(Contract):
     """Blob: scores.csv."""
     leaderboard: tuple[LeaderboardEntry, ...]
     hpo_noise: tuple[HpoNoise, ...] = ()
+    external: tuple[RankAgreement, ...] = ()
+    """One per protocol, in the order of their names; empty without an external dataset."""
     skipped: int
     """Rows without a value."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from scipy import stats
 
-from intima.contracts.benchmark import LeaderboardEntry, ScoreRow
+from intima.contracts.benchmark import LeaderboardEntry, RankAgreement, ScoreRow
+from intima.folds import EXTERNAL
 from intima.labels import MACRO
 
 METRIC = "dice"
@@ -24,6 +25,27 @@ def rank_contenders(rows: Sequence[ScoreRow]) -> tuple[LeaderboardEntry, ...]:
             values[row.protocol, row.model][row.subject].append(row.value)
     entries = [_entry(protocol, model, subjects) for (protocol, model), subjects in values.items()]
     return tuple(sorted(entries, key=lambda e: (e.protocol, -e.mean, e.model)))
+
+
+def compare_rankings(leaderboard: Sequence[LeaderboardEntry]) -> tuple[RankAgreement, ...]:
+    """Return how alike each protocol and the external dataset rank the contenders; empty without external scores."""
+    means: dict[str, dict[str, float]] = defaultdict(dict)
+    for entry in leaderboard:
+        means[entry.protocol][entry.model] = entry.mean
+    outside = means.pop(EXTERNAL, None)
+    return () if outside is None else tuple(_agreement(p, means[p], outside) for p in sorted(means))
+
+
+def _agreement(protocol: str, inside: dict[str, float], outside: dict[str, float]) -> RankAgreement:
+    shared = sorted(inside.keys() & outside.keys())
+    pairs = [[side[model] for model in shared] for side in (inside, outside)]
+    reason = None
+    if len(shared) < 2:
+        reason = f"{len(shared)} contender(s) have both scores; an order needs 2."
+    elif any(len(set(side)) == 1 for side in pairs):
+        reason = "All contenders are tied in one of the two."
+    tau = None if reason else float(stats.kendalltau(*pairs).statistic)
+    return RankAgreement(protocol=protocol, kendall_tau=tau, reason=reason)
 
 
 def _entry(protocol: str, model: str, subjects: dict[str, list[float]]) -> LeaderboardEntry:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.special import softmax
 
 from intima import benchmark, registry
 from intima.arrays import Json
 from intima.benchmark import recipe
+from intima.benchmark.external import as_ensemble
 from intima.benchmark.recipe import make_recipe, seeds_for
 from intima.contracts.benchmark import (
     BenchmarkSpec,
@@ -29,6 +31,7 @@ from intima.errors import Invalid
 from intima.geometry import Size
 from intima.inference import load_onnx
 from intima.labels import ARTERY
+from intima.leakage import External
 from intima.schedule import plan_benchmark
 from intima.store import catalog
 from intima.store.storage import Storage, open_storage
@@ -43,6 +46,7 @@ HANDLERS = {
     "trial": benchmark.run_trial,
     "fold": benchmark.run_fold,
     "fit": benchmark.run_fit,
+    "external": benchmark.run_external,
     "publish": benchmark.run_publish,
     "collect": benchmark.run_collect,
 }
@@ -343,6 +347,48 @@ def test_nothing_of_a_test_case_decides_the_training(storage, dataset):
         for d in (dataset, dataset.model_copy(update={"cases": larger}))
     )
     assert one == two
+
+
+@pytest.fixture(scope="module")
+def external(storage, dataset) -> Dataset:
+    """Two more subjects, at another pixel size."""
+    cases = []
+    for number in (20, 21):
+        image, mask = artery(number)
+        stored = {"image_sha256": storage.blobs.put(png(image)), "mask_sha256": storage.blobs.put(png(mask))}
+        update = {"case": f"e{number}.png", "subject": f"e{number}", "mpp": 0.6, **stored}
+        cases.append(dataset.cases[0].model_copy(update=update))
+    made = dataset.model_copy(update={"id": "ds_outside", "version": "2" * 64, "cases": tuple(cases)})
+    with storage.writing() as connection:
+        catalog.add_dataset(connection, made)
+    return made
+
+
+def test_the_final_ensemble_is_scored_on_the_external_dataset(finished, storage, dataset, external):
+    wanted = spec(external_dataset="ds_outside")
+    units = plan_benchmark(wanted, dataset=dataset, benchmark="bm_1", external=External(external))
+    results = dict(finished)
+    for unit in units:
+        if unit.kind == "external" or unit.key == "collect":
+            work = UnitInput("job_1", unit.key, 1, dict(unit.payload), {k: results[k] for k in unit.needs})
+            results[unit.key] = through_json(HANDLERS[unit.kind](work, storage, lambda *_: None))
+    collected = CollectResult.model_validate(results["collect"])
+    table = list(csv.DictReader(io.StringIO(storage.blobs.read(collected.scores_sha256).decode())))
+    outside = [r for r in table if r["protocol"] == "external" and (r["metric"], r["class"]) == ("dice", "macro")]
+    assert [(r["model"], r["case"]) for r in outside] == [("small", "e20.png"), ("small", "e21.png")]
+    assert np.mean([float(r["value"]) for r in outside]) > 0.6
+    assert {r["split_seed"] for r in outside} == {""}
+    assert {e.protocol: e.n_subjects for e in collected.leaderboard} == {"external": 2, "kfold3": 3}
+    (agreement,) = collected.external
+    assert (agreement.protocol, agreement.kendall_tau) == ("kfold3", None)
+    assert "an order needs 2" in agreement.reason
+
+
+def test_an_ensemble_is_the_mean_of_its_members_probabilities():
+    rng = np.random.default_rng(0)
+    logits = [rng.normal(size=(2, 3, 4, 4)).astype(np.float32) for _ in range(3)]
+    together = as_ensemble([lambda _, one=one: one for one in logits])(np.zeros((2, 3, 4, 4), np.float32))
+    assert np.allclose(softmax(together, axis=1), np.mean([softmax(one, axis=1) for one in logits], axis=0), atol=1e-6)
 
 
 def test_blobs_are_named_in_results_not_carried(finished):

@@ -7,7 +7,7 @@ import pytest
 from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, PublishPayload
 from intima.contracts.dataset import ClassSpec, Dataset, Similarity, SimilarPair, StoredCase
 from intima.errors import Invalid
-from intima.leakage import Division, find_leaks, refuse_leaks
+from intima.leakage import Division, External, find_leaks, refuse_leaks
 from intima.schedule import benchmark_leaks, plan_benchmark
 
 SHA = "a" * 64
@@ -113,6 +113,61 @@ def test_an_override_needs_a_reason_and_is_carried_into_every_result() -> None:
     assert publish.leakage_override == "one slide, test of the machine"
     clean = plan_benchmark(spec(), dataset=nine(), benchmark="b")
     assert not any(FoldPayload.model_validate(u.payload).leakage_override for u in clean if u.kind == "fold")
+
+
+def outside(*cases: tuple[str, str, str | None], **fields: Any) -> Dataset:
+    found = dataset(*cases)
+    new = tuple(c.model_copy(update={"image_sha256": "b" * 64}) for c in found.cases)
+    return found.model_copy(update={"id": "dst_2", "cases": new, **fields})
+
+
+@pytest.mark.parametrize(
+    ("external", "reason"),
+    [
+        (External(outside(("e", "s3", None))), "subject 's3'"),
+        (External(dataset(("e", "t", None)).model_copy(update={"id": "dst_2"})), "the same file"),
+        (
+            External(
+                outside(("e", "t", None)),
+                (SimilarPair(a="c1", b="e", kind="near_duplicate", score=0.9, share=1, view=0, offset_px=(0, 0)),),
+            ),
+            "'c1' and 'e'",
+        ),
+    ],
+)
+def test_an_external_dataset_that_shares_anything_is_refused(external: External, reason: str) -> None:
+    wanted = spec(external_dataset="dst_2")
+    with pytest.raises(Invalid, match="would be too good") as error:
+        plan_benchmark(wanted, dataset=nine(), benchmark="b", external=external)
+    assert error.value.code == "leakage"
+    assert error.value.places[0].pointer == "/external_dataset"
+    assert reason in error.value.places[0].message
+    allowed = wanted.model_copy(update={"allow_leakage": "on purpose"})
+    assert plan_benchmark(allowed, dataset=nine(), benchmark="b", external=external)
+
+
+def test_an_external_dataset_must_fit() -> None:
+    wanted = spec(external_dataset="dst_2")
+    renamed = (ClassSpec(index=0, name="background", color="#000000"), ClassSpec(index=1, name="x", color="#000000"))
+    sized = nine()
+    sized = sized.model_copy(update={"cases": tuple(c.model_copy(update={"mpp": 1.0}) for c in sized.cases)})
+    for data, external, code in (
+        (nine(), nine(), "external_is_training"),
+        (nine(), outside(("e", "t", None), classes=renamed), "external_classes"),
+        (sized, outside(("e", "t", None)), "external_pixel_size"),
+    ):
+        with pytest.raises(Invalid) as error:
+            plan_benchmark(wanted, dataset=data, benchmark="b", external=External(external))
+        assert (error.value.code, error.value.pointer) == (code, "/external_dataset")
+
+
+def test_the_external_units_stand_between_members_and_table() -> None:
+    external = External(outside(("e", "t", None)))
+    wanted = spec(external_dataset="dst_2", publish=False)
+    units = {u.key: u for u in plan_benchmark(wanted, dataset=nine(), benchmark="b", external=external)}
+    assert units["unet/final/external"].needs == ("unet/final/member0", "unet/final/member1")
+    assert "unet/final/external" in units["collect"].needs
+    assert not [u for u in units.values() if u.kind == "publish"]
 
 
 def test_nothing_found_is_not_refused() -> None:

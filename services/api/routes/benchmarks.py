@@ -8,19 +8,22 @@ from pydantic import BaseModel
 
 from intima.architectures import complete_architecture
 from intima.architectures.sources import find_weights
-from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult
+from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult, RankAgreement
 from intima.contracts.dataset import Dataset
 from intima.contracts.job import JobError, JobState, Progress
 from intima.contracts.search import HpoNoise
 from intima.contracts.splits import StoredSplits
-from intima.errors import Conflict
-from intima.leakage import MOST_PLACES
+from intima.datasets import compare_with_external
+from intima.errors import Conflict, Invalid, NotFound
+from intima.folds import EXTERNAL
+from intima.leakage import MOST_PLACES, External
 from intima.schedule import benchmark_leaks, plan_benchmark
 from intima.spaces import complete_space, variants
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
 from intima.store.keys import contract_sha256, new_id
 from intima.store.requests import recall_response, remember_response
+from intima.store.storage import Storage
 from services.api.dependencies import ReadDep, StateDep, Transaction, send_ready
 from services.api.routes.paging import PageSize, PageToken
 
@@ -47,6 +50,19 @@ class StudyView(BaseModel):
     done: int
 
 
+class ExternalView(BaseModel):
+    """Scores on the external dataset beside the cross-validated ones."""
+
+    dataset: str
+    leaderboard: list[LeaderboardEntry]
+    kendall_tau: float | None
+    """Between the ranking of the first protocol by name and the external one."""
+    reason: str | None
+    """Why there is no tau."""
+    agreement: list[RankAgreement]
+    """The same for every protocol."""
+
+
 class LeakageView(BaseModel):
     """An override of the leakage guard."""
 
@@ -70,6 +86,8 @@ class BenchmarkView(BaseModel):
     leaderboard: list[LeaderboardEntry]
     hpo_noise: list[HpoNoise]
     """By how much the inner score of each search flatters its contender."""
+    external: ExternalView | None
+    """Null without an external dataset."""
     leakage: LeakageView | None
     """Null where the leakage guard was not overridden."""
     created_at: str
@@ -94,36 +112,56 @@ def create_benchmark(
         contender = complete_architecture(wish)
         for variant in variants(contender, complete_space(contender, spec.search.space)):
             find_weights(variant, folder=state.storage.weights_folder)
+    external = _external(state.storage, spec)
     with state.storage.writing() as connection:
-        started = _once(connection, spec, key=idempotency_key)
+        started = _once(connection, spec, external, key=idempotency_key)
     send_ready(state)
     response.headers["Location"] = f"/v1/jobs/{started.job}"
     response.headers["Retry-After"] = "2"
     return started
 
 
-def _once(connection: Transaction, spec: BenchmarkSpec, *, key: str | None) -> BenchmarkStarted:
+def _external(storage: Storage, spec: BenchmarkSpec) -> External | None:
+    """Compare the two datasets outside the transaction that writes: it takes seconds."""
+    if spec.external_dataset is None:
+        return None
+    with storage.reading() as connection:
+        dataset = catalog.get_dataset(connection, spec.dataset)
+        external = _get_external(connection, spec.external_dataset)
+    return External(external) if external.id == dataset.id else compare_with_external(storage, dataset, external)
+
+
+def _get_external(connection: Transaction, external_id: str) -> Dataset:
+    try:
+        return catalog.get_dataset(connection, external_id)
+    except NotFound as error:
+        raise Invalid(error.message, code="dataset_not_found", pointer="/external_dataset") from error
+
+
+def _once(
+    connection: Transaction, spec: BenchmarkSpec, external: External | None, *, key: str | None
+) -> BenchmarkStarted:
     route, body = "create_benchmark", contract_sha256(spec)
     known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
     if known is not None:
         return BenchmarkStarted.model_validate(known.response)
-    started = _create(connection, spec)
+    started = _create(connection, spec, external)
     if key is not None:
         response = started.model_dump(mode="json")
         remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
     return started
 
 
-def _create(connection: Transaction, spec: BenchmarkSpec) -> BenchmarkStarted:
+def _create(connection: Transaction, spec: BenchmarkSpec, external: External | None) -> BenchmarkStarted:
     dataset = catalog.get_dataset(connection, spec.dataset)
     benchmark_id = new_id("bmk")
     imported = catalog.named_splits(connection, spec)
-    units = plan_benchmark(spec, dataset=dataset, benchmark=benchmark_id, imported=imported)
+    units = plan_benchmark(spec, dataset=dataset, benchmark=benchmark_id, imported=imported, external=external)
     job_id = ledger.create_job(
         connection,
         kind="benchmark",
         units=units,
-        payload={"spec": spec.model_dump(mode="json"), "leaks": _allowed_leaks(spec, dataset, imported)},
+        payload={"spec": spec.model_dump(mode="json"), "leaks": _allowed_leaks(spec, dataset, imported, external)},
         result_url=f"/v1/benchmarks/{benchmark_id}",
         job_id=benchmark_id,
     )
@@ -131,10 +169,13 @@ def _create(connection: Transaction, spec: BenchmarkSpec) -> BenchmarkStarted:
     return BenchmarkStarted(id=benchmark_id, job=job_id, state="queued", units=len(units))
 
 
-def _allowed_leaks(spec: BenchmarkSpec, dataset: Dataset, imported: Mapping[str, StoredSplits]) -> list[str]:
+def _allowed_leaks(
+    spec: BenchmarkSpec, dataset: Dataset, imported: Mapping[str, StoredSplits], external: External | None
+) -> list[str]:
     if spec.allow_leakage is None:
         return []
-    return [leak.sentence for leak in benchmark_leaks(spec, dataset=dataset, imported=imported)[:MOST_PLACES]]
+    leaks = benchmark_leaks(spec, dataset=dataset, imported=imported, external=external)
+    return [leak.sentence for leak in leaks[:MOST_PLACES]]
 
 
 @router.get("", operation_id="list_benchmarks")
@@ -190,8 +231,23 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         models=[PublishResult.model_validate(results[key]) for key in published],
         leaderboard=[] if collected is None else list(collected.leaderboard),
         hpo_noise=[] if collected is None else list(collected.hpo_noise),
+        external=_external_view(stored, collected),
         leakage=_leakage(connection, stored),
         created_at=stored.created_at,
+    )
+
+
+def _external_view(stored: StoredBenchmark, collected: CollectResult | None) -> ExternalView | None:
+    if stored.spec.external_dataset is None:
+        return None
+    board = () if collected is None else collected.leaderboard
+    found = () if collected is None else collected.external
+    return ExternalView(
+        dataset=stored.spec.external_dataset,
+        leaderboard=[entry for entry in board if entry.protocol == EXTERNAL],
+        kendall_tau=found[0].kendall_tau if found else None,
+        reason=found[0].reason if found else "The benchmark has no scores yet.",
+        agreement=list(found),
     )
 
 

@@ -6,12 +6,12 @@ import pytest
 from scipy import stats
 
 from intima.architectures.sources import RANDOM
-from intima.contracts.benchmark import ArchitectureSpec, ScoreRow
+from intima.contracts.benchmark import ArchitectureSpec, RankAgreement, ScoreRow
 from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.model import Member
 from intima.training.card import card_name, protocol_scores, write_card
 from intima.training.data import Resolution
-from intima.training.leaderboard import rank_contenders, t_interval
+from intima.training.leaderboard import compare_rankings, rank_contenders, t_interval
 
 
 def row(
@@ -34,6 +34,23 @@ def row(
             "selection_biased": False,
         }
     )
+
+
+def test_two_rankings_are_compared_or_it_is_said_why_not() -> None:
+    def board(**means: tuple[float, float]) -> tuple[RankAgreement, ...]:
+        sides = zip(("loocv", "external"), zip(*means.values(), strict=True), strict=True)
+        scored = [row(m, "s", v, protocol=p) for p, vs in sides for m, v in zip(means, vs, strict=True)]
+        return compare_rankings(rank_contenders(scored))
+
+    (found,) = board(a=(0.9, 0.2), b=(0.8, 0.1), c=(0.7, 0.3))
+    assert (found.protocol, found.reason) == ("loocv", None)
+    assert found.kendall_tau == pytest.approx(-1 / 3)
+    (one,) = board(a=(0.9, 0.2))
+    assert one.kendall_tau is None
+    assert "an order needs 2" in str(one.reason)
+    (tied,) = board(a=(0.9, 0.2), b=(0.9, 0.3))
+    assert "tied" in str(tied.reason)
+    assert compare_rankings(rank_contenders([row("a", "s", 0.5)])) == ()
 
 
 def test_sections_are_averaged_before_subjects_and_empty_values_left_out():

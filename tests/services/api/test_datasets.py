@@ -219,6 +219,32 @@ def test_overlapping_images_of_two_subjects_are_refused_unless_allowed(client: T
     client.post(f"/v1/jobs/{allowed.json()['job']}/cancel")
 
 
+def test_an_external_dataset_is_compared_and_planned(client: TestClient) -> None:
+    def subject(prefix: str) -> Callable[[dict[str, Any]], None]:
+        def edit(manifest: dict[str, Any]) -> None:
+            for case in manifest["cases"]:
+                case["subject"] = f"{prefix}{case['subject']}"
+
+        return edit
+
+    dataset = upload(client, dataset_zip(masks())).json()["id"]
+    others = {f"e{i}": rings(64, radii=(6, 11, 25 + i), center=30) for i in range(2)}
+    second = upload(client, dataset_zip(others, edit=subject("other-"))).json()["id"]
+    spec = SPEC | {"dataset": dataset, "external_dataset": second, "search": {"trials": 0}}
+    started = client.post("/v1/benchmarks", json=spec)
+    assert started.status_code == 202, started.text
+    units = client.get(f"/v1/jobs/{started.json()['job']}/units").json()
+    assert [u["key"] for u in units if u["kind"] == "external"] == ["unet/final/external"]
+    view = client.get(f"/v1/benchmarks/{started.json()['id']}").json()["external"]
+    assert (view["dataset"], view["kendall_tau"], view["leaderboard"]) == (second, None, [])
+    assert "no scores yet" in view["reason"]
+    same = upload(client, dataset_zip(masks() | others)).json()["id"]
+    refused = client.post("/v1/benchmarks", json=spec | {"external_dataset": same})
+    assert (refused.status_code, refused.json()["code"]) == (422, "leakage")
+    assert refused.json()["errors"][0]["pointer"] == "/external_dataset"
+    client.post(f"/v1/jobs/{started.json()['job']}/cancel")
+
+
 def test_splits_that_leak_or_do_not_exist_are_refused(client: TestClient) -> None:
     dataset = upload(client, dataset_zip(masks(), edit=change(["cases", 1, "subject"], "m0"))).json()["id"]
     leaky = client.post(f"/v1/datasets/{dataset}/splits", json={"name": "s", "folds": [["images/m0.png"]]})
