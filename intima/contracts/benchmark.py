@@ -93,8 +93,9 @@ class SearchSpec(Contract):
     minutes: float | None = Field(default=None, gt=0)
     """Training time of one study, summed over its trials; no trial starts beyond it."""
     nested: bool = True
-    pruner: Pruner = "median"
-    """Stop a trial that is worse than the median of the finished earlier ones after as many steps."""
+    pruner: Pruner = "none"
+    """"median" stops a trial that is worse than the median of the finished earlier ones after as many steps. Not the
+    default before it is shown to save time at equal score (docs/figures.md, Search)."""
     parallel: int = Field(default=1, ge=1, le=16)
     """Trials of one study at a time. It decides what a trial sees, and so the result; workers do not."""
     space: dict[Name, Dimension] = Field(default={}, max_length=50)

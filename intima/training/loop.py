@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -190,13 +191,28 @@ def _run_steps(
         watch((step + 1) / settings.steps, _progress(step + 1, settings.steps, loss, time.monotonic() - started))
         record(step + 1, float(loss.detach()))
         if step + 1 in rungs.steps:
-            _judge(net, step + 1, rungs=rungs, precision=precision)
+            aside = np.random.default_rng([settings.steps, step])
+            _judge(
+                net,
+                step + 1,
+                rungs=rungs,
+                settle=partial(_settle_norms, net, draw, settings=settings, rng=aside, precision=precision),
+            )
+            net.to(device=precision.device).train()
 
 
-def _judge(net: SegmentationNet, step: int, *, rungs: Rungs, precision: Precision) -> None:
-    """Judge a net in the midst of its training, which goes on as if nothing had been."""
-    rungs.judge(net.to(device="cpu").eval(), step)
-    net.to(device=precision.device).train()
+def _judge(net: SegmentationNet, step: int, *, rungs: Rungs, settle: Callable[[], None]) -> None:
+    """Judge a net in the midst of its training as it is judged at the end, with batch statistics that have settled.
+
+    Its training goes on as if nothing had been.
+    """
+    norms = _trained_norms(net)
+    kept = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]
+    with torch.random.fork_rng(devices=[]):
+        settle()
+        rungs.judge(net.to(device="cpu").eval(), step)
+    for norm, state in zip(norms, kept, strict=True):
+        norm.load_state_dict(state)
 
 
 def _to_device(batch: tuple[Inputs, Tensor], *, precision: Precision) -> tuple[Inputs, Tensor]:
@@ -271,7 +287,7 @@ def _settle_norms(
     net: SegmentationNet, draw: Draw, *, settings: LoopSettings, rng: np.random.Generator, precision: Precision
 ) -> None:
     """Replace the running statistics of batch normalisation by plain means under the final weights."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    norms = _trained_norms(net)
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -282,6 +298,11 @@ def _settle_norms(
             _logits(net, inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def _trained_norms(net: SegmentationNet) -> list[nn.BatchNorm2d]:
+    """Return the batch normalisations whose statistics follow the training: those of a frozen encoder do not."""
+    return [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
 
 
 def as_predict(net: SegmentationNet) -> Predict:

@@ -149,6 +149,8 @@ def test_judging_a_net_on_the_way_changes_nothing_of_its_training():
 
     def judge(net, step):
         seen.append((step, net.training, as_predict(net)(np.zeros((1, 3, 64, 64), np.float32)).shape))
+        counted = {int(m.num_batches_tracked) for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)}
+        assert counted == {TINY.norm_steps}, "judged with batch statistics that have not settled"
 
     judged, plain = fitted(Rungs(frozenset({1, 3}), judge)), fitted(Rungs(frozenset(), judge))
     assert seen == [(1, False, (1, 3, 64, 64)), (3, False, (1, 3, 64, 64))]
