@@ -45,6 +45,8 @@ HANDLERS: Mapping[str, str] = {
     "external": "intima.benchmark:run_external",
     "publish": "intima.benchmark:run_publish",
     "collect": "intima.benchmark:run_collect",
+    "explain": "intima.benchmark.explaining:run_explain",
+    "paradox": "intima.benchmark.explaining:run_paradox",
     "segment": "intima.segmentation:run_segment",
 }
 """What runs a unit, by kind; imported in the child only."""

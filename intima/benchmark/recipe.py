@@ -41,9 +41,7 @@ def make_recipe(
     """Apply the parameters to architecture and settings, and fix the working resolution from the cases of the study:
     sizes of test images have no say."""
     architecture = apply_parameters(study.architecture, parameters)
-    studied = set(studied_cases(dataset, study))
-    cases = [c for c in dataset.cases if c.case in studied]
-    resolution = working_resolution(cases, input_px=architecture.input_px)
+    resolution = resolution_of(dataset, study, input_px=architecture.input_px)
     return Recipe(
         dataset=dataset,
         study=study.model_copy(update={"architecture": architecture}),
@@ -51,6 +49,12 @@ def make_recipe(
         parameters=parameters,
         resolution=resolution,
     )
+
+
+def resolution_of(dataset: Dataset, study: StudyRef, *, input_px: int) -> Resolution:
+    """Return the working resolution of a study: of the cases it may see."""
+    studied = set(studied_cases(dataset, study))
+    return working_resolution([c for c in dataset.cases if c.case in studied], input_px=input_px)
 
 
 def studied_cases(dataset: Dataset, study: StudyRef) -> tuple[str, ...]:

@@ -168,7 +168,7 @@ class UnitPlan(Contract):
 
     key: str
     """Unique within the job, readable: "unet/loocv/r0/f3/s0/trial1"."""
-    kind: Literal["trial", "fold", "fit", "external", "publish", "collect", "segment"]
+    kind: Literal["trial", "fold", "fit", "external", "publish", "collect", "segment", "explain", "paradox"]
     queue: Literal["training", "inference"]
     needs: tuple[str, ...] = ()
     """Keys of the units whose results must exist first."""

@@ -40,8 +40,13 @@ _CIVIDIS = np.array(
 
 def write_mask(arrays: ResultArrays, _result: SegmentationResult) -> bytes:
     """Write the mask as an 8-bit palette PNG whose pixel values are the class indices."""
-    image = Image.fromarray(arrays.mask, mode="P")
-    image.putpalette(_palette(arrays.schema).ravel().tolist())
+    return mask_png(arrays.mask, schema=arrays.schema)
+
+
+def mask_png(mask: LabelMask, *, schema: LabelSchema) -> bytes:
+    """Return a mask as an 8-bit palette PNG whose pixel values are the class indices."""
+    image = Image.fromarray(mask, mode="P")
+    image.putpalette(_palette(schema).ravel().tolist())
     out = io.BytesIO()
     image.save(out, "PNG", bits=8)
     return out.getvalue()

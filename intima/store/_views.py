@@ -77,6 +77,12 @@ def results_of(conn: Connection, job_id: str, keys: Sequence[str]) -> dict[str, 
     return {row.key: row.result for row in rows}
 
 
+def payloads_of(conn: Connection, job_id: str, keys: Sequence[str]) -> dict[str, Json]:
+    """Return what these units were planned with, by key."""
+    found = select(units.c.key, units.c.payload).where(units.c.job_id == job_id, units.c.key.in_(keys))
+    return {row.key: row.payload for row in conn.execute(found.order_by(units.c.position)).all()}
+
+
 def job_payload(conn: Connection, job_id: str) -> Json:
     """Return what a job was created with. Raises NotFound."""
     row = conn.execute(select(jobs.c.payload).where(jobs.c.id == job_id)).one_or_none()
