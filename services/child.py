@@ -189,7 +189,7 @@ def _attempt(work: ChildWork, report: Report) -> Result | Failure:
     try:
         storage = attach_storage(work.data_dir, work.database_url)
         handler = _load(work.handler)
-        _check_gpu(work.gpu)
+        check_gpu(work.gpu)
         return Result(json.dumps(handler(work.unit, storage, report), allow_nan=False))
     except IntimaError as error:
         return Failure(error.code, f"{error.message} {error.hint}".strip(), retryable=not isinstance(error, Invalid))
@@ -206,7 +206,7 @@ def _load(handler: str) -> Handler:
     return loaded
 
 
-def _check_gpu(gpu: str) -> None:
+def check_gpu(gpu: str) -> None:
     """Refuse to run on the CPU where a GPU was given: nobody would notice but by the time it takes."""
     torch = sys.modules.get("torch")
     if gpu and torch is not None and not torch.cuda.is_available():

@@ -249,7 +249,7 @@ def test_a_diverging_trial_scores_zero(storage, dataset, monkeypatch):
 
 
 def test_a_trial_is_judged_at_its_rungs_and_stopped_where_it_is_hopeless(storage, dataset):
-    wanted = spec(search={"trials": 7})
+    wanted = spec(search={"trials": 7, "pruner": "median"})
     unit = [u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b") if u.kind == "trial"][5]
     for others, fate in ((0.99, True), (0.0, False)):
         curve = [{"step": s, "value": others} for s in (4, 8, 12)]

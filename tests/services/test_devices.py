@@ -4,16 +4,18 @@ import os
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
-from toy_jobs import child_environment, lines, plan, submit, wait_final
+from toy_jobs import TOYS, child_environment, lines, plan, submit, wait_final
 
-from intima.errors import Unavailable
+from intima.errors import Invalid, Unavailable
 from intima.store.storage import Storage
 from services import devices
+from services.child import check_gpu
 from services.devices import NO_GPU, choose_gpus, hold_gpu, list_gpus
-from services.runner import Lane, _lanes, run_local
+from services.runner import Lane, _lanes
 
 STOPPED = threading.Event()
 STOPPED.set()
@@ -120,24 +122,28 @@ def test_gpus_train_and_slots_do_the_rest():
 
 
 def test_a_unit_sees_the_gpu_it_was_given_and_no_other(driver, sqlite_store: Storage, tmp_path: Path):
+    """The runner is a process of its own: the fork server of this one may hold a torch that can use no GPU."""
     driver("GPU-a, 9000\nGPU-b, 9000\n")
     notes = tmp_path / "notes"
-    kinds = {"trial": "toy_units:note_gpu"}
     jobs = [
-        submit(sqlite_store, [plan(f"u{i}", queue=queue, notes=str(notes)) for i in range(4)])
+        submit(sqlite_store, [plan(f"u{i}", kind="publish", queue=queue, notes=str(notes)) for i in range(4)])
         for queue in ("training", "inference")
     ]
-    stop = threading.Event()
-    runner = threading.Thread(
-        target=run_local,
-        args=(sqlite_store,),
-        kwargs={"slots": 1, "stop": stop, "handlers": kinds, "preload": ["toy_units"], "device": "cuda"},
-    )
-    runner.start()
+    command = [sys.executable, str(TOYS / "toy_runner.py"), str(sqlite_store.data_dir), "1", "", "cuda"]
+    runner = subprocess.Popen(command, env=child_environment(TMPDIR=str(tmp_path)))
     try:
         assert [wait_final(sqlite_store, job).state for job in jobs] == ["succeeded"] * 2
     finally:
-        stop.set()
-        runner.join()
+        runner.terminate()
+        assert runner.wait(20) == 0
     assert lines(notes).count("gpu=") == 4
     assert {line for line in lines(notes) if line != "gpu="} <= {"gpu=GPU-a", "gpu=GPU-b"}
+
+
+def test_a_gpu_that_torch_cannot_use_is_an_error_and_not_a_slow_success(monkeypatch):
+    unusable = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setitem(sys.modules, "torch", unusable)
+    with pytest.raises(Invalid, match="GPU-a") as caught:
+        check_gpu("GPU-a")
+    assert caught.value.code == "no_cuda"
+    check_gpu(NO_GPU)

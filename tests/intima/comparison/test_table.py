@@ -142,9 +142,15 @@ def test_flat_search_is_called_optimistic() -> None:
 
 
 def test_an_unknown_protocol_is_not_corrected_and_says_so() -> None:
+    found = compare([row | {"protocol": "bootstrap632"} for row in rows()])
+    assert found.naive_difference is None
+    assert any("'bootstrap632' is not known" in w for w in found.warnings)
+
+
+def test_an_external_set_is_not_corrected_and_speaks_of_one_ensemble() -> None:
     found = compare([row | {"protocol": "external"} for row in rows()])
     assert found.naive_difference is None
-    assert any("'external' is not known" in w for w in found.warnings)
+    assert any("the interval speaks of these nets" in w for w in found.warnings)
 
 
 def test_mixed_units_are_refused() -> None:
