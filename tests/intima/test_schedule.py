@@ -79,6 +79,13 @@ def test_repeats_differ_and_the_seed_decides() -> None:
     assert splits != kfold_splits(groups, k=3, repeats=2, seed=2)
 
 
+def test_the_searches_of_a_leave_one_out_are_not_all_judged_by_the_same_subjects() -> None:
+    groups = {f"c{i}": f"s{i}" for i in range(9)}
+    held = [frozenset(inner_split(groups, cases=s.train, seed=0)[1]) for s in leave_one_out_splits(groups)]
+    assert len(set(held)) >= 8
+    assert frozenset().union(*held) == set(groups)
+
+
 @settings(deadline=None)
 @given(
     trials=st.integers(0, 3),
