@@ -90,6 +90,8 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
 def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
     if len(entries) > MAX_ENTRIES:
         raise Invalid(f"Got {len(entries)} files in the zip; the limit is {MAX_ENTRIES}.", code="too_large")
+    if any(e.header_offset < 0 for e in entries):
+        raise Invalid("The zip has an entry outside the file.", code="bad_zip", pointer="/file")
     strange = next((e for e in entries if e.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}), None)
     if strange is not None:
         raise Invalid(

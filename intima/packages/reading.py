@@ -29,6 +29,7 @@ MAX_RATIO = 200
 """Unpacked over packed bytes of one file; weights hardly compress."""
 _TILE_PX = range(64, 4097)
 _CHUNK = 2**20
+_FORMS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 def import_package(archive: Path, storage: Storage) -> ModelVersion:
@@ -70,6 +71,7 @@ def _entries(bundle: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         raise _refused(f"Got {len(found)} files; a package has at most {MAX_FILES}.", "too_large")
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in found:
+        _check_form(entry)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if entry.is_dir() or kind not in {0, stat.S_IFREG} or entry.flag_bits & 1:
             raise _refused(f"{entry.filename[:80]!r} is not a plain file.", "unexpected_file")
@@ -79,6 +81,18 @@ def _entries(bundle: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise _refused(f"{entry.filename[:80]!r} unpacks to more than {MAX_RATIO} times its size.", "too_large")
         entries[entry.filename] = entry
     return entries
+
+
+def _check_form(entry: zipfile.ZipInfo) -> None:
+    """Refuse what Python cannot read within bounds: it unpacks a whole chunk of bzip2 or LZMA at once, whatever its size.
+
+    Raises:
+        Invalid: no name, a place before the start of the file, neither stored nor deflated.
+    """
+    if not entry.filename or entry.header_offset < 0:
+        raise _refused("The zip has an entry without a name or outside the file.", "not_a_package")
+    if entry.compress_type not in _FORMS:
+        raise _refused(f"{entry.filename[:80]!r} is neither stored nor deflated.", "not_a_package")
 
 
 def _read_card(bundle: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> ModelCard:

@@ -175,12 +175,33 @@ def test_a_spoiled_package_is_refused_and_leaves_nothing(name, other, package, t
     assert refusal(data, other, tmp_path).code == code
 
 
-def compressed(files: Files) -> bytes:
+def compressed(files: Files, *, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with zipfile.ZipFile(out, "w", method) as bundle:
         for name, data in files.items():
             bundle.writestr(name, data)
     return out.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_stored_and_deflated_files_are_unpacked(method, other, package, tmp_path, monkeypatch):
+    """Python unpacks a chunk of bzip2 or LZMA whole, whatever size the entry states and however little is read."""
+    files = {**files_of(package), "card.json": b" " * 2**19}
+    bomb = compressed(files, method=method)
+    cut = bomb.index(b"card.json") + 40
+    monkeypatch.setattr(zipfile, "_get_decompressor", None)
+    for data in (bomb, bomb[:cut] + bytes(20) + bomb[cut + 20 :]):
+        assert refusal(data, other, tmp_path).code == "not_a_package"
+
+
+def test_entries_that_cannot_be_are_refused(other, package, tmp_path):
+    """Python opens these zips and raises IndexError and OSError when their entries are used."""
+    end = package.rindex(b"PK\x05\x06")
+    first = int.from_bytes(package[end + 16 : end + 20], "little")
+    no_name = package[: first + 28] + bytes(2) + package[first + 28 : first + 30] + package[first + 32 :]
+    before_start = package[: end + 16] + (first + 2**24).to_bytes(4, "little") + package[end + 20 :]
+    for data in (no_name, before_start):
+        assert refusal(data, other, tmp_path).code in {"not_a_package", "unexpected_file"}
 
 
 def test_links_and_doubled_names_are_refused(other, package, tmp_path):

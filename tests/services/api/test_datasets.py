@@ -347,6 +347,15 @@ def test_zips_of_other_compressions_are_refused(client: TestClient, method: int)
         assert answer.json()["code"] == "bad_zip"
 
 
+def test_a_zip_with_an_entry_before_its_start_is_refused(client: TestClient) -> None:
+    good = dataset_zip(masks())
+    at = good.rindex(b"PK\x05\x06") + 16
+    moved = int.from_bytes(good[at : at + 4], "little") + 2**24
+    answer = upload(client, good[:at] + moved.to_bytes(4, "little") + good[at + 4 :])
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "bad_zip"
+
+
 def test_a_class_named_macro_is_refused(client: TestClient) -> None:
     answer = upload(client, dataset_zip(masks(), edit=change(["classes", 1, "name"], "Macro")))
     assert answer.status_code == 422
