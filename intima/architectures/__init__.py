@@ -1,5 +1,6 @@
 """The architectures that can be trained, by name. Importing this package loads no framework."""
 
+import re
 from dataclasses import dataclass
 
 from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish, EncoderTraining, WeightsKind
@@ -27,6 +28,8 @@ VITS = ("vit_b", "vit_l", "vit_h")
 """Image encoders of Segment Anything."""
 
 _TIMM_PREFIX = "tu-"
+_TIMM_NAME = re.compile(r"[A-Za-z0-9_.]+")
+"""A net of the installed timm. Names with a scheme, as "hf-hub:...", would make workers fetch or run code of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def check_architecture(spec: ArchitectureSpec) -> None:
         Invalid: unknown architecture or encoder, or a way to train the encoder that this architecture does not have.
     """
     known = _known(spec.name)
-    if spec.encoder not in known.encoders and not (known.any_timm and _names_timm_encoder(spec.encoder)):
+    if spec.encoder not in known.encoders and not (known.any_timm and names_timm_encoder(spec.encoder)):
         more = " or tu-<timm name>" if known.any_timm else ""
         raise Invalid(
             f"Got encoder {spec.encoder!r}; {spec.name} needs one of {', '.join(known.encoders)}{more}.",
@@ -139,5 +142,6 @@ def plain_encoder(encoder: str) -> str:
     return encoder.removeprefix(_TIMM_PREFIX)
 
 
-def _names_timm_encoder(encoder: str) -> bool:
-    return encoder.startswith(_TIMM_PREFIX) and len(encoder) > len(_TIMM_PREFIX)
+def names_timm_encoder(encoder: str) -> bool:
+    """Tell whether a name has the form of an encoder of timm; whether timm has it, only timm can say."""
+    return encoder.startswith(_TIMM_PREFIX) and _TIMM_NAME.fullmatch(plain_encoder(encoder)) is not None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from intima.architectures import ARCHITECTURES, check_architecture
+from intima.architectures import ARCHITECTURES, check_architecture, names_timm_encoder, plain_encoder
 from intima.architectures.net import Builder, Design, SegmentationNet
-from intima.architectures.smp_parts import fix_padding
+from intima.architectures.smp_parts import fix_padding, timm
 from intima.architectures.sources import find_weights
 from intima.architectures.weights import load_encoder, normalise_for
 from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
@@ -46,8 +46,13 @@ def build_net(
 def build_bare(
     spec: ArchitectureSpec, *, classes: int, parameters: Mapping[str, ParameterValue], seed: int = 0
 ) -> SegmentationNet:
-    """Return a net without encoder weights, to load trained weights into."""
+    """Return a net without encoder weights, to load trained weights into.
+
+    Raises:
+        Invalid: unknown architecture or encoder.
+    """
     check_architecture(spec)
+    _refuse_unknown_to_timm(spec)
     design = Design(
         encoder=spec.encoder,
         classes=classes,
@@ -63,6 +68,17 @@ def build_bare(
     normalise_for(body, spec.encoder)
     fixed_px = spec.input_px if ARCHITECTURES[spec.name].fixed_input else None
     return SegmentationNet(body, frozen_encoder=spec.encoder_training == "frozen", fixed_px=fixed_px)
+
+
+def _refuse_unknown_to_timm(spec: ArchitectureSpec) -> None:
+    name = plain_encoder(spec.encoder)
+    if names_timm_encoder(spec.encoder) and not timm.is_model(name):
+        raise Invalid(
+            f"Got encoder {spec.encoder!r}; timm knows no net {name!r}.",
+            code="unknown_encoder",
+            hint=f"Take one that timm {timm.__version__} lists, or another encoder.",
+            pointer="/architectures",
+        )
 
 
 def _build_body(spec: ArchitectureSpec, design: Design) -> torch.nn.Module:

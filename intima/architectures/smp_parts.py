@@ -9,6 +9,7 @@ from intima.architectures import LITE0, torchvision_shim  # noqa: F401  the shim
 
 # isort: split
 import segmentation_models_pytorch as smp
+import timm
 from timm.layers import Conv2dSame  # type: ignore[attr-defined]
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "fix_padding",
     "replace_modules",
     "smp",
+    "timm",
     "trim_encoder",
     "upsampled",
     "with_dropout",

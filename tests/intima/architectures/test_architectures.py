@@ -239,6 +239,9 @@ def test_a_frozen_encoder_stays_as_it_is():
         ({"name": "unett"}, "unet, unet_small"),
         ({"name": "unet", "encoder": "vgg99"}, "resnet18"),
         ({"name": "unet", "encoder": "tu-"}, "resnet18"),
+        ({"name": "unet", "encoder": "tu-hf-hub:owner/net"}, "resnet18"),
+        ({"name": "unet", "encoder": "tu-hf_hub:owner/net"}, "resnet18"),
+        ({"name": "unet", "encoder": "tu-local-dir:/srv/net"}, "resnet18"),
         ({"name": "unet", "encoder_training": "lora"}, "full, frozen"),
     ],
 )
@@ -259,9 +262,13 @@ def test_a_wish_takes_the_defaults_of_its_architecture():
         assert spec.encoder_training == known.encoder_training[0]
 
 
-def test_an_encoder_timm_does_not_know_is_refused():
-    with pytest.raises(Invalid, match="no_such_net"):
-        build_net(ArchitectureSpec(name="unet", encoder="tu-no_such_net"), classes=2, parameters={}, seed=0)
+def test_an_encoder_timm_does_not_know_is_refused_before_timm_is_asked_to_make_it(monkeypatch):
+    import timm
+
+    monkeypatch.setattr(timm, "create_model", None)
+    with pytest.raises(Invalid, match="timm knows no net 'no_such_net'") as caught:
+        build_bare(ArchitectureSpec(name="unet", encoder="tu-no_such_net"), classes=2, parameters={})
+    assert caught.value.code == "unknown_encoder"
 
 
 def test_the_names_can_be_read_without_torch():
