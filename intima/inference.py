@@ -59,10 +59,9 @@ def _open(data: bytes, *, provider: ProviderName, threads: int) -> Any:
             code="provider_unavailable",
             hint="Install onnxruntime-gpu on a CUDA machine, or ask for the provider cpu.",
         )
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(data, options, providers=[wanted])
     except Exception as error:  # ONNX Runtime's exception types share no other base
@@ -74,6 +73,14 @@ def _open(data: bytes, *, provider: ProviderName, threads: int) -> Any:
             hint="Check the CUDA driver and libraries, or ask for the provider cpu.",
         )
     return session
+
+
+def session_options() -> Any:
+    """Return options that read any file as ONNX; by itself the runtime takes one marked "ORTM" for its own format."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.log_severity_level = 3
+    return options
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ INPUT, OUTPUT = "tiles", "logits"
 OPSETS = range(11, 26)
 """Versions of the standard operators that may be asked for."""
 _STANDARD = {"", "ai.onnx"}
+_ORT_MARK = b"ORTM"
+"""Bytes 4 to 8 of a flatbuffer of ONNX Runtime. A file can be that and an ONNX message at once."""
 _REFUSED = {
     "Loop",
     "Scan",
@@ -45,6 +47,8 @@ def check_network(data: bytes, *, classes: int) -> None:
 
 
 def _parse(data: bytes) -> ModelProto:
+    if data[4:8] == _ORT_MARK:
+        raise _unsafe("the mark of ONNX Runtime's own format, which no check here reads")
     model = ModelProto()
     try:
         model.ParseFromString(data)

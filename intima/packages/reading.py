@@ -84,7 +84,7 @@ def _entries(bundle: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _check_form(entry: zipfile.ZipInfo) -> None:
-    """Refuse what Python cannot read within bounds: it unpacks a whole chunk of bzip2 or LZMA at once, whatever its size.
+    """Refuse what Python cannot read within bounds: it unpacks a chunk of bzip2 or LZMA whole, however large that is.
 
     Raises:
         Invalid: no name, a place before the start of the file, neither stored nor deflated.

@@ -60,6 +60,7 @@ class _Tiles(CalibrationDataReader):  # type: ignore[misc]
 def _fuse(data: bytes, folder: Path) -> onnx.ModelProto:
     """Fold batch normalisation into convolutions and constants into weights, staying with standard operators."""
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(folder / "fused.onnx")
     options.log_severity_level = 3

@@ -145,6 +145,15 @@ def test_other_files_are_refused(data):
         check_network(data, classes=4)
 
 
+def test_a_file_that_onnx_runtime_would_load_in_its_own_format_is_unsafe():
+    """Four bytes decide for ONNX Runtime; this one is a net in both formats, and the gate would read the wrong one."""
+    both = b"\x08\x08\x12\x04ORTM" + color_net()
+    onnx.checker.check_model(both)
+    with pytest.raises(Invalid) as caught:
+        check_network(both, classes=4)
+    assert caught.value.code == "unsafe_model"
+
+
 def test_nothing_is_loaded_to_decide(monkeypatch):
     """The gate touches no runtime and no file."""
     monkeypatch.setattr("onnxruntime.InferenceSession", None)
