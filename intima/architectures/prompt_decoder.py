@@ -45,6 +45,7 @@ class PromptDecoder(nn.Module):
             num_multimask_outputs=classes - 1,
         )
         self.side = side
+        self.class_tokens = classes
         self.transformer = parts.transformer
         self.mask_tokens = parts.mask_tokens
         self.output_upscaling = parts.output_upscaling

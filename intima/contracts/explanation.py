@@ -214,11 +214,13 @@ class AttentionLayer(Contract):
 
     method: Literal["grad_cam", "attention_rollout", "attention_per_layer"]
     source: str
-    """Module or modules that the maps come from."""
+    """Layer or layers that the maps come from."""
     classes: tuple[ClassAttention, ...]
     """Grad-CAM only: one per foreground class."""
     encoder_maps: tuple[str, ...]
     """Attention only: the module of each map."""
+    class_tokens: tuple[str, ...]
+    """Classes whose token in the decoder has a map; empty: the decoder has none."""
     prompt_tokens: int
     """Number of prompt tokens with a map of their own; 0: the net has none."""
     notes: tuple[str, ...]

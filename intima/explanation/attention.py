@@ -5,9 +5,11 @@ gives weights (heads, queries, keys) that sum to 1 over keys. Per-head weights a
 
 - Rollout (Abnar and Zuidema 2020, arXiv 2005.00928) where every layer of the encoder attends over one and the same grid
   of tokens: the product of (A_l + I) / 2, averaged over queries.
-- Per layer where grids differ (SegFormer's reduced keys): the attention each key receives, averaged over queries.
+- Per layer where grids differ (SegFormer's reduced keys) or some layers attend within windows (SAM): the attention
+  each key receives, averaged over queries.
 - Attention within windows has no map of the image and is left out; the notes count it.
-- Prompt tokens: of every decoder layer where few tokens attend to the image, the mean over heads and layers, per token.
+- Tokens of the decoder: of every decoder layer where few tokens attend to the image, the mean over heads and layers,
+  per token. Tokens of classes come before prompts; how many they are is the decoder's ``class_tokens``.
 """
 
 import math
@@ -24,9 +26,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from intima.architectures.net import SegmentationNet
+from intima.explanation.crop import padded_size
+from intima.geometry import Size
 
 MOST_PROMPTS = 64
-"""With more queries than these an attention to the image is not one of prompt tokens."""
+"""With more queries than these, beside one per class, an attention to the image is not one of prompt tokens."""
 _MOST_PREFIX = 8
 """Class and register tokens before those of the image."""
 _STRIDES = (4, 8, 14, 16, 32, 64, 2, 1)
@@ -39,7 +43,7 @@ class Observed:
 
     module: str
     weights: Tensor
-    """(batch, queries, keys), averaged over heads where they were apart; sums to 1 over keys."""
+    """(windows, queries, keys), averaged over heads; sums to 1 over keys. One window is the whole image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,20 @@ class AttentionMaps:
     """Maps of one image, each (rows, columns) and summing to 1 unless tokens before the image took their part."""
 
     rollout: NDArray[np.float32] | None
+    """Null unless every layer of the encoder attends over one grid of the image."""
+    layers: tuple[str, ...]
+    """Every attention of the encoder, in the order in which it ran."""
     per_layer: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    prompts: tuple[NDArray[np.float32], ...] = ()
-    windowed: int = 0
-    """Layers of the encoder that attend within windows."""
+    """By module, of those layers that attend over the whole image."""
+    tokens: tuple[NDArray[np.float32], ...] = ()
+    """Of the decoder's tokens, those of the classes first."""
+    class_tokens: int = 0
+    """How many of them belong to classes."""
+
+    @property
+    def windowed(self) -> int:
+        """Layers of the encoder that attend within windows."""
+        return len(self.layers) - len(self.per_layer)
 
 
 def observe_attention(net: SegmentationNet, images: Tensor) -> AttentionMaps:
@@ -60,15 +74,17 @@ def observe_attention(net: SegmentationNet, images: Tensor) -> AttentionMaps:
     """
     with torch.no_grad(), _Observer(net) as observer:
         net(images)
-    height, width = _padded(net, images)
-    encoder = [o for o in observer.seen if o.module.startswith("body.encoder")]
-    whole = {o.module: o for o in encoder if o.weights.shape[0] == 1 and _grid(o.weights.shape[2], height, width)}
-    layers = list(whole.values())
+    height, width = padded_size(net, Size(images.shape[-1], images.shape[-2]))
+    encoder = {o.module: o for o in observer.seen if o.module.startswith("body.encoder")}
+    whole = [o for o in encoder.values() if len(o.weights) == 1 and _grid(o.weights.shape[2], height, width)]
+    classes = int(getattr(net.decoder, "class_tokens", 0))
+    decoder = [o for o in observer.seen if o.module not in encoder]
     return AttentionMaps(
-        rollout=_rollout(layers, height, width),
-        per_layer={o.module: _received(o, height, width) for o in layers},
-        prompts=_prompt_maps([o for o in observer.seen if o not in encoder], height, width),
-        windowed=len({o.module for o in encoder} - whole.keys()),
+        rollout=_rollout(whole, height, width) if len(whole) == len(encoder) else None,
+        layers=tuple(encoder),
+        per_layer={o.module: _received(o, height, width) for o in whole},
+        tokens=_token_maps(decoder, height, width, most=classes + MOST_PROMPTS),
+        class_tokens=classes,
     )
 
 
@@ -78,13 +94,13 @@ class _Observer(TorchFunctionMode):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.seen: list[Observed] = []
-        self._stack: list[str] = []
+        self._stack: list[tuple[str, int]] = []
         self._hooks = [
             hook
             for name, module in net.named_modules()
             if _is_attention(name, module)
             for hook in (
-                module.register_forward_pre_hook(lambda *_, name=name: self._stack.append(name)),
+                module.register_forward_pre_hook(lambda m, _, name=name: self._stack.append((name, _heads(m)))),
                 module.register_forward_hook(lambda *_: self._leave()),
             )
         ]
@@ -115,10 +131,17 @@ class _Observer(TorchFunctionMode):
         return self
 
     def _keep(self, weights: Tensor) -> None:
+        """Keep (windows, heads, queries, keys) or (windows * heads, queries, keys) weights."""
+        name, heads = self._stack[-1]
+        if weights.ndim == 3:
+            weights = weights.reshape(-1, heads, *weights.shape[1:])
         if weights.ndim == 4:
-            self.seen.append(Observed(self._stack[-1], weights.detach().mean(1)))
-        elif weights.ndim == 3:
-            self.seen.append(Observed(self._stack[-1], weights.detach().mean(0, keepdim=True)))
+            self.seen.append(Observed(name, weights.detach().mean(1)))
+
+
+def _heads(module: nn.Module) -> int:
+    """Return the heads that a module may have laid along the axis of its windows; 1 where it names none."""
+    return int(getattr(module, "num_heads", 1))
 
 
 def _is_attention(name: str, module: nn.Module) -> bool:
@@ -133,13 +156,6 @@ def _weights_of(queries: Tensor, keys: Tensor, given: dict[str, Any]) -> Tensor:
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
     return torch.softmax(scores.float(), -1)
-
-
-def _padded(net: SegmentationNet, images: Tensor) -> tuple[int, int]:
-    if net.fixed_px is not None:
-        return net.fixed_px, net.fixed_px
-    height, width = images.shape[-2:]
-    return height + -height % 32, width + -width % 32
 
 
 def _grid(tokens: int, height: int, width: int) -> tuple[int, int, int] | None:
@@ -164,7 +180,7 @@ def _laid_out(over_keys: Tensor, height: int, width: int) -> NDArray[np.float32]
 
 
 def _rollout(layers: Sequence[Observed], height: int, width: int) -> NDArray[np.float32] | None:
-    """Return the rollout; null unless every layer is square and of one size."""
+    """Return the rollout; null unless there are layers, all square and of one size."""
     shapes = {tuple(o.weights.shape[1:]) for o in layers}
     if len(shapes) != 1 or len(set(shapes.pop())) != 1:
         return None
@@ -177,12 +193,12 @@ def _rollout(layers: Sequence[Observed], height: int, width: int) -> NDArray[np.
     return _laid_out(flow.mean(0), height, width)
 
 
-def _prompt_maps(seen: Sequence[Observed], height: int, width: int) -> tuple[NDArray[np.float32], ...]:
-    """Return the mean map of each prompt token over the layers in which tokens attend to the image."""
+def _token_maps(seen: Sequence[Observed], height: int, width: int, *, most: int) -> tuple[NDArray[np.float32], ...]:
+    """Return the mean map of each token over the layers in which at most ``most`` tokens attend to the image."""
     fitting = [
         o.weights[0].float()
         for o in seen
-        if o.weights.shape[1] <= MOST_PROMPTS < o.weights.shape[2] and _grid(o.weights.shape[2], height, width)
+        if o.weights.shape[1] <= most < o.weights.shape[2] and _grid(o.weights.shape[2], height, width)
     ]
     if not fitting:
         return ()

@@ -1,7 +1,7 @@
 """Explain one case: each layer as numbers, and the maps behind them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -36,7 +36,8 @@ RunTiled: TypeAlias = Callable[[Predict], Logits]
 """Runs a Predict over the whole working image."""
 
 _SMOOTH_PX = 1.5
-_SHOWN = 4
+_SHOWN = 3
+"""Layers of the encoder that the figure has room for beside a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,12 @@ def explain_layers(
     layers, attention, saliency = settings.layers, None, None
     uncertainty, sampled = None, None
     attention_maps: tuple[NamedMap, ...] = ()
+    token_maps: tuple[NamedMap, ...] = ()
     saliency_maps: tuple[NamedMap, ...] = ()
     if "uncertainty" in layers:
         uncertainty, sampled = explain_uncertainty(view, net, predict, run=run, settings=settings)
     if "attention" in layers:
-        attention, attention_maps = explain_attention(view, net)
+        attention, attention_maps, token_maps = explain_attention(view, net)
     if "saliency" in layers:
         saliency, saliency_maps = explain_saliency(view, net, steps=settings.saliency_steps)
     morphology = None
@@ -111,7 +113,7 @@ def explain_layers(
         morphology=morphology,
         attention=attention,
         saliency=saliency,
-        maps=CaseMaps(sampled, attention_maps, saliency_maps),
+        maps=CaseMaps(sampled, attention_maps, token_maps, saliency_maps),
     )
 
 
@@ -132,21 +134,33 @@ def explain_uncertainty(
     return UncertaintyLayer(samplers=tuple(samplers), notes=tuple(notes)), shown
 
 
-def explain_attention(view: CaseView, net: SegmentationNet) -> tuple[AttentionLayer, tuple[NamedMap, ...]]:
-    """Read attention off where the encoder attends over the image; take Grad-CAM where it does not."""
+def explain_attention(
+    view: CaseView, net: SegmentationNet
+) -> tuple[AttentionLayer, tuple[NamedMap, ...], tuple[NamedMap, ...]]:
+    """Read attention off where the encoder attends over the image; take Grad-CAM where it does not.
+
+    Returns:
+        The layer; maps of the encoder; maps of the decoder's tokens.
+    """
     tile = view.crop.tile_of(view.image)
     seen = observe_attention(net, tile)
-    notes = [f"{seen.windowed} layer(s) attend within windows and have no map."] if seen.windowed else []
-    prompts = tuple(_scaled(view, net, m, f"Prompt token {n}") for n, m in enumerate(seen.prompts))
-    if seen.rollout is None and not seen.per_layer:
+    tokens = _token_maps(view, net, seen)
+    if not seen.per_layer:
         classes, maps = _class_activation(view, net, tile)
-        layer = _attention_layer("grad_cam", SOURCE, seen, notes=notes, classes=classes)
-        return layer, (*maps, *prompts)
+        return _attention_layer("grad_cam", SOURCE, view, seen, classes=classes), maps, tokens
     if seen.rollout is not None:
+        source = f"all {len(seen.layers)} layers of the encoder"
         maps = (_scaled(view, net, seen.rollout, "Attention rollout"),)
-        return _attention_layer("attention_rollout", "every layer of the encoder", seen, notes=notes), (*maps, *prompts)
-    maps = tuple(_scaled(view, net, m, _short(name)) for name, m in _spread_out(seen.per_layer, len(prompts)))
-    return _attention_layer("attention_per_layer", "layers of the encoder", seen, notes=notes), (*maps, *prompts)
+        return _attention_layer("attention_rollout", source, view, seen), maps, tokens
+    numbers = {name: seen.layers.index(name) + 1 for name in seen.per_layer}
+    last = len(seen.layers)
+    maps = tuple(
+        _scaled(view, net, seen.per_layer[name], f"Attention, layer {numbers[name]} of {last}")
+        for name in _spread_out(list(numbers))
+    )
+    listed = ", ".join(map(str, numbers.values()))
+    source = f"layer{'s' if len(numbers) > 1 else ''} {listed} of {last} of the encoder"
+    return _attention_layer("attention_per_layer", source, view, seen), maps, tokens
 
 
 def explain_saliency(view: CaseView, net: SegmentationNet, *, steps: int) -> tuple[SaliencyLayer, tuple[NamedMap, ...]]:
@@ -194,19 +208,40 @@ def _class_activation(
 def _attention_layer(
     method: Literal["grad_cam", "attention_rollout", "attention_per_layer"],
     source: str,
+    view: CaseView,
     seen: AttentionMaps,
     *,
-    notes: list[str],
     classes: tuple[ClassAttention, ...] = (),
 ) -> AttentionLayer:
+    named = view.schema.names[: min(seen.class_tokens, len(seen.tokens))]
     return AttentionLayer(
         method=method,
         source=source,
         classes=classes,
         encoder_maps=tuple(seen.per_layer),
-        prompt_tokens=len(seen.prompts),
-        notes=tuple(notes),
+        class_tokens=tuple(named),
+        prompt_tokens=len(seen.tokens) - len(named),
+        notes=tuple(_notes(seen)),
     )
+
+
+def _notes(seen: AttentionMaps) -> Iterator[str]:
+    if seen.windowed:
+        yield (
+            f"{seen.windowed} of {len(seen.layers)} layers attend within windows and have no map of the image; "
+            "a rollout would need every layer."
+        )
+
+
+def _token_maps(view: CaseView, net: SegmentationNet, seen: AttentionMaps) -> tuple[NamedMap, ...]:
+    """Return the maps of the decoder's tokens: of foreground classes, of prompts, of the background."""
+    classes = [
+        replace(_scaled(view, net, values, f"Class token: {c.name}"), class_index=c.index or None)
+        for c, values in zip(view.schema.classes, seen.tokens[: seen.class_tokens], strict=False)
+    ]
+    prompts = seen.tokens[seen.class_tokens :]
+    named = [_scaled(view, net, m, f"Prompt token {n} of {len(prompts)}") for n, m in enumerate(prompts, 1)]
+    return (*classes[1:], *named, *classes[:1])
 
 
 def _scaled(view: CaseView, net: SegmentationNet, values: NDArray[np.float32], title: str) -> NamedMap:
@@ -214,13 +249,7 @@ def _scaled(view: CaseView, net: SegmentationNet, values: NDArray[np.float32], t
     return NamedMap(title, laid / np.float32(np.nanmax(laid) or 1.0), None)
 
 
-def _spread_out(maps: dict[str, NDArray[np.float32]], prompts: int) -> list[tuple[str, NDArray[np.float32]]]:
-    """Return layers evenly from first to last, as many as the row of the figure holds beside two prompt tokens."""
-    room = min(len(maps), _SHOWN - min(2, prompts))
-    chosen = np.unique(np.linspace(0, len(maps) - 1, room).round().astype(int))
-    names = list(maps)
-    return [(names[i], maps[names[i]]) for i in chosen]
-
-
-def _short(module: str) -> str:
-    return "Attention: " + module.removeprefix("body.encoder.")
+def _spread_out(names: Sequence[str]) -> list[str]:
+    """Return layers evenly from first to last, as many as a row of the figure holds."""
+    room = min(len(names), _SHOWN)
+    return [names[i] for i in np.unique(np.linspace(0, len(names) - 1, room).round().astype(int))]

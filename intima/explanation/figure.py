@@ -1,6 +1,7 @@
 """The two figures: one case with its layers row by row, and best and worst fold side by side."""
 
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,11 +28,13 @@ from intima.explanation.uncertainty import Maps
 from intima.labels import LabelSchema
 
 _COLUMNS = 4
+_NOTE_WIDTH = 34
+"""Characters along a line of a note."""
 _PICTURES_IN, _PLOTS_IN, _ENDS_IN = 1.95, 1.7, 0.35
 _READINGS = {
     "grad_cam": "Attention: where the encoder's\nlast feature speaks for the class.\nMethod: Grad-CAM",
-    "attention_rollout": "Attention: what the tokens of\nthe image take in, all layers.\nMethod: attention rollout",
-    "attention_per_layer": "Attention: what each token gives\nto the others, by layer.\nMethod: attention per layer",
+    "attention_rollout": "Attention: what the encoder takes\nin, over all its layers.\nMethod: attention rollout",
+    "attention_per_layer": "Attention: what the encoder takes\nin, layer by layer.\nMethod: attention per layer",
 }
 
 _Row: TypeAlias = tuple[float, Callable[[Sequence[Axes]], None]]
@@ -54,6 +57,9 @@ class CaseMaps:
 
     uncertainty: Maps | None
     attention: tuple[NamedMap, ...]
+    """Of the encoder."""
+    tokens: tuple[NamedMap, ...]
+    """Of the decoder's tokens."""
     saliency: tuple[NamedMap, ...]
 
     def shrunk(self, step: int) -> "CaseMaps":
@@ -61,9 +67,14 @@ class CaseMaps:
         sampled = self.uncertainty
         return CaseMaps(
             uncertainty=None if sampled is None else sampled.shrunk(step),
-            attention=tuple(replace(m, values=m.values[::step, ::step]) for m in self.attention),
-            saliency=tuple(replace(m, values=m.values[::step, ::step]) for m in self.saliency),
+            attention=_thinned(self.attention, step),
+            tokens=_thinned(self.tokens, step),
+            saliency=_thinned(self.saliency, step),
         )
+
+
+def _thinned(maps: Sequence[NamedMap], step: int) -> tuple[NamedMap, ...]:
+    return tuple(replace(m, values=m.values[::step, ::step]) for m in maps)
 
 
 def draw_case(
@@ -81,6 +92,14 @@ def draw_case(
             picture,
             maps.attention,
             reading=_attention_reading(explanation.attention),
+            label="share of peak",
+            cmap="magma",
+            schema=schema,
+        ),
+        *_map_row(
+            picture,
+            maps.tokens,
+            reading="Decoder: where the token of a class\nand learned prompts look",
             label="share of peak",
             cmap="magma",
             schema=schema,
@@ -207,7 +226,11 @@ def _plots_row(explanation: CaseExplanation) -> list[_Row]:
 
 
 def _attention_reading(layer: AttentionLayer | None) -> str:
-    return "" if layer is None else f"{_READINGS[layer.method]}\n\nLine: true outline of the class"
+    if layer is None:
+        return ""
+    if layer.method == "grad_cam":
+        return f"{_READINGS[layer.method]}\n\nLine: true outline of the class"
+    return "\n\n".join([_READINGS[layer.method], *(textwrap.fill(n, _NOTE_WIDTH) for n in layer.notes)])
 
 
 def _saliency_reading(layer: SaliencyLayer | None) -> str:

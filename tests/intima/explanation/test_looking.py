@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from intima.architectures import complete_architecture
 from intima.architectures.build import build_net
 from intima.architectures.net import SegmentationNet
-from intima.contracts.benchmark import ArchitectureSpec
+from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish
 from intima.explanation.attention import observe_attention
 from intima.explanation.case import CaseView, explain_attention, explain_saliency
 from intima.explanation.crop import Crop
@@ -19,7 +20,11 @@ from intima.explanation.gradcam import grad_cam
 from intima.explanation.saliency import integrated_gradients
 from intima.geometry import Size
 from intima.labels import ARTERY
+from intima.tiling import resample_planes
 from tests.builders import COLORS, rings
+
+# isort: split
+from segment_anything.modeling import ImageEncoderViT
 
 
 class Features(nn.Module):
@@ -147,6 +152,50 @@ def test_attention_within_windows_is_counted_and_not_drawn():
     assert (seen.rollout, seen.per_layer, seen.windowed) == (None, {}, 1)
 
 
+@pytest.mark.parametrize("px", [448, 512])
+def test_sam_whose_windows_look_like_a_grid_of_the_image_has_maps_of_its_global_layers_only(px):
+    """At 448 px a window of 14 x 14 patches has as many tokens as the image has patches of 32 px."""
+    net = SegmentationNet(Body(SmallSam(px), Last()), fixed_px=px).eval()
+    seen = observe_attention(net, torch.rand(1, 3, px, px))
+    assert (seen.rollout, seen.windowed) == (None, 2)
+    assert list(seen.per_layer) == ["body.encoder.vit.blocks.2.attn"]
+    layer, maps, _ = explain_attention(artery_view(96), net)
+    assert layer.method == "attention_per_layer"
+    assert layer.source == "layer 3 of 3 of the encoder"
+    assert layer.encoder_maps == ("body.encoder.vit.blocks.2.attn",)
+    assert layer.notes == (
+        "2 of 3 layers attend within windows and have no map of the image; a rollout would need every layer.",
+    )
+    assert [m.title for m in maps] == ["Attention, layer 3 of 3"]
+
+
+def test_sam_without_windows_is_rolled_out_over_every_layer():
+    net = SegmentationNet(Body(SmallSam(224), Last()), fixed_px=224).eval()
+    layer, maps, _ = explain_attention(artery_view(96), net)
+    assert (layer.method, layer.source, layer.notes) == ("attention_rollout", "all 3 layers of the encoder", ())
+    assert [m.title for m in maps] == ["Attention rollout"]
+
+
+class SmallSam(nn.Module):
+    """SAM's own encoder with three narrow blocks of two heads: two windowed, one global."""
+
+    def __init__(self, px: int) -> None:
+        super().__init__()
+        self.vit = ImageEncoderViT(
+            img_size=px,
+            embed_dim=8,
+            depth=3,
+            num_heads=2,
+            out_chans=3,
+            use_rel_pos=True,
+            window_size=14,
+            global_attn_indexes=(2,),
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [functional.interpolate(self.vit(images), size=images.shape[-2:])]
+
+
 class PromptedDecoder(nn.Module):
     """Two prompt tokens that look at the first and the last token of the image."""
 
@@ -169,11 +218,45 @@ class CrossAttention(nn.Module):
 def test_prompt_tokens_have_a_map_each_beside_grad_cam():
     net = net_of(Features(half=False), PromptedDecoder())
     seen = observe_attention(net, torch.rand(1, 3, 128, 128))
-    assert [int(m.argmax()) for m in seen.prompts] == [0, 255]
-    assert seen.prompts[0].shape == (16, 16)
-    layer, maps = explain_attention(artery_view(128), net)
-    assert (layer.method, layer.prompt_tokens) == ("grad_cam", 2)
-    assert [m.title for m in maps][-2:] == ["Prompt token 0", "Prompt token 1"]
+    assert [int(m.argmax()) for m in seen.tokens] == [0, 255]
+    assert seen.tokens[0].shape == (16, 16)
+    layer, _, tokens = explain_attention(artery_view(128), net)
+    assert (layer.method, layer.class_tokens, layer.prompt_tokens) == ("grad_cam", (), 2)
+    assert [m.title for m in tokens] == ["Prompt token 1 of 2", "Prompt token 2 of 2"]
+
+
+def test_the_queries_of_a_prompted_net_are_its_classes_and_then_its_prompts():
+    wish = ArchitectureWish.model_validate({"name": "litemedsam", "weights": "random", "input_px": 64})
+    net = build_net(complete_architecture(wish), classes=4, parameters={"prompt_tokens": 8}, seed=0).eval()
+    view = artery_view(64)
+    rows = decoder_attention(net, view.crop.tile_of(view.image))
+    layer, _, tokens = explain_attention(view, net)
+    assert layer.class_tokens == ("background", "lumen", "neointima", "media")
+    assert layer.prompt_tokens == 8
+    classes = [("Class token: lumen", 1), ("Class token: neointima", 2), ("Class token: media", 3)]
+    prompts = [(f"Prompt token {n} of 8", None) for n in range(1, 9)]
+    assert [(m.title, m.class_index) for m in tokens] == [*classes, *prompts, ("Class token: background", None)]
+    for shown, row in zip(tokens, [*rows[1:], rows[0]], strict=True):
+        expected = resample_planes(row.reshape(1, 16, 16), Size(64, 64))[0]
+        assert np.allclose(shown.values, expected / expected.max(), atol=1e-5)
+
+
+def decoder_attention(net: SegmentationNet, tile: Tensor) -> np.ndarray:
+    """What the queries take from the image, (queries, 256): mean over heads and layers, worked out by hand."""
+    layers = [m for n, m in net.decoder.named_modules() if "token_to_image" in n.rpartition(".")[2]]
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, args: tuple, given: dict) -> None:
+        q, k = (module._separate_heads(p(given[n]), 8) for n, p in (("q", module.q_proj), ("k", module.k_proj)))
+        seen.append(torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), -1)[0].mean(0))
+
+    hooks = [m.register_forward_pre_hook(keep, with_kwargs=True) for m in layers]
+    with torch.no_grad():
+        net(tile)
+    for hook in hooks:
+        hook.remove()
+    assert len(seen) == 3
+    return torch.stack(seen).mean(0).numpy()
 
 
 def artery_view(size: int) -> CaseView:
@@ -197,7 +280,7 @@ def test_a_convolutional_net_is_explained_by_grad_cam_and_saliency(training):
     with torch.no_grad():
         net.body.segmentation_head[1][0].bias[2] = 5.0
     view = artery_view(96)
-    layer, maps = explain_attention(view, net)
+    layer, maps, _ = explain_attention(view, net)
     assert layer.method == "grad_cam"
     assert [c.class_name for c in layer.classes] == ["lumen", "neointima", "media"]
     assert all(m.values.shape == (96, 96) and np.nanmax(m.values) <= 1.0 for m in maps)
