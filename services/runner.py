@@ -250,7 +250,7 @@ def run_local(
             depth = ledger.queue_depth(connection)
         if not any(depth.get(q) for q in lane.queues):
             return False
-        with hold_gpu(lane.gpus, stop=stop) as gpu:
+        with hold_gpu(lane.gpus, stop=stop, tell=partial(show_waiting, storage)) as gpu:
             if gpu is None:
                 return False
             with storage.writing() as connection:
@@ -271,6 +271,15 @@ def run_local(
         thread.start()
     for thread in running:
         thread.join()
+
+
+def show_waiting(storage: Storage, reason: str) -> None:
+    """Show users what training waits for: a machine whose GPUs are taken would else look dead."""
+    try:
+        with storage.writing() as connection:
+            ledger.tell_waiting(connection, queue="training", message=reason)
+    except Unavailable as error:
+        _log.warning("could not show what training waits for: %s", error)
 
 
 def _lanes(queues: Sequence[str], *, gpus: Sequence[str], slots: int) -> list[Lane]:

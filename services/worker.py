@@ -19,7 +19,7 @@ from intima.store.storage import Storage, attach_storage, open_storage
 from services.child import prepare_children
 from services.devices import hold_gpu
 from services.messages import QUEUES, Send, celery_send, make_celery
-from services.runner import HANDLERS, PACE, Pace, execute_claim, identity, sweep_once, usable_cores
+from services.runner import HANDLERS, PACE, Pace, execute_claim, identity, show_waiting, sweep_once, usable_cores
 
 _NEVER = threading.Event()
 """A pool process waits until its worker ends it."""
@@ -119,7 +119,7 @@ def run_unit(
     """
     try:
         storage, send = _open(settings, tuple(preload))
-        with hold_gpu(gpus, stop=_NEVER) as gpu:
+        with hold_gpu(gpus, stop=_NEVER, tell=functools.partial(show_waiting, storage)) as gpu:
             assert gpu is not None
             with storage.writing() as connection:
                 claim = ledger.claim_unit(connection, unit_id, owner=identity(), lease_s=pace.lease_s)

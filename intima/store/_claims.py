@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 
 from intima.arrays import Json
 from intima.contracts.benchmark import keys_read
@@ -14,6 +14,7 @@ from intima.store.tables import database_now, jobs, unit_needs, units
 
 CANDIDATES = 16
 MESSAGE_CHARS = 2000
+TOLD_JOBS = 500
 
 Answer: TypeAlias = Literal["go_on", "cancel", "lost"]
 After: TypeAlias = Literal["ready", "failed", "canceled"]
@@ -94,6 +95,19 @@ def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float
         conn.execute(update(jobs).where(jobs.c.id == claim.job_id).values(message=f"{claim.key}: {text}"))
         add_event(conn, claim.job_id, "progress", {"unit": claim.key} | shown)
     return "cancel" if job.state == "canceling" else "go_on"
+
+
+def tell_waiting(conn: Connection, *, queue: str, message: str) -> int:
+    """Show why the ready units of a queue do not start, in the jobs of which nothing runs; return how many.
+
+    A job that another transaction holds is passed over: waiting for several could deadlock with a claim.
+    """
+    here = units.c.job_id == jobs.c.id
+    stuck = exists().where(here, units.c.queue == queue, units.c.state == "ready")
+    idle = select(jobs.c.id).where(stuck, ~exists().where(here, units.c.state == "running")).limit(TOLD_JOBS)
+    ids = conn.execute(idle.with_for_update(of=jobs, skip_locked=True)).scalars().all()
+    conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(message=_clean(message)))
+    return len(ids)
 
 
 def publish(conn: Connection, claim: Claim, *, result: Json) -> bool:

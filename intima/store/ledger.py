@@ -13,7 +13,17 @@ where the claim's fence matches, so a worker that was given up cannot write. Tim
 """
 
 from intima.store._advance import advance
-from intima.store._claims import Answer, Claim, claim_next, claim_unit, fail_attempt, heartbeat, publish, release
+from intima.store._claims import (
+    Answer,
+    Claim,
+    claim_next,
+    claim_unit,
+    fail_attempt,
+    heartbeat,
+    publish,
+    release,
+    tell_waiting,
+)
 from intima.store._jobs import UNIT_ATTEMPTS, cancel_job, create_job, retry_job
 from intima.store._sweep import (
     RESEND_AFTER_S,
@@ -70,4 +80,5 @@ __all__ = [
     "running_owners",
     "sweep",
     "take_unsent",
+    "tell_waiting",
 ]

@@ -268,6 +268,15 @@ def test_a_canceled_unit_of_a_dead_worker_is_swept(store: Storage) -> None:
     assert view(store, job).state == "canceled"
 
 
+def test_jobs_of_which_nothing_runs_show_what_they_wait_for(store: Storage) -> None:
+    running = submit(store, [plan("a"), plan("b")])
+    must_claim(store)
+    waiting, other = submit(store, [plan("c")]), submit(store, [plan("d", queue="inference")])
+    with store.writing() as conn:
+        assert ledger.tell_waiting(conn, queue="training", message="waiting for a GPU") == 1
+    assert [view(store, job).progress.message for job in (running, waiting, other)] == ["", "waiting for a GPU", ""]
+
+
 def test_a_queued_job_is_canceled_at_once(store: Storage) -> None:
     job = submit(store, diamond())
     cancel(store, job)
