@@ -234,8 +234,8 @@ def run_local(
 ) -> None:
     """Claim units of these queues from the ledger and run ``slots`` of them at a time until ``stop`` is set.
 
-    Null slots takes one per core. With GPUs, each trains one unit at a time and the slots do the other queues. Units
-    that run at the stop are given back untried.
+    Null slots takes one per core. With GPUs, each trains one unit at a time and the slots do the other queues; without,
+    one more unit of inference may run when all slots train. Units that run at the stop are given back untried.
 
     Raises:
         Unavailable: GPUs are wanted and there are none.
@@ -283,11 +283,12 @@ def show_waiting(storage: Storage, reason: str) -> None:
 
 
 def _lanes(queues: Sequence[str], *, gpus: Sequence[str], slots: int) -> list[Lane]:
-    """Return a lane per GPU for training, and the slots for what is left."""
+    """Return a lane per GPU for training, the slots for what is left, and a lane that training cannot fill."""
     trains = bool(gpus) and "training" in queues
     on_gpu = [Lane(("training",), (gpu,)) for gpu in gpus] if trains else []
     rest = tuple(q for q in queues if not (trains and q == "training"))
-    return on_gpu + [Lane(rest, ())] * (slots if rest else 0)
+    spare = [Lane(("inference",), ())] if {"training", "inference"} <= set(rest) else []
+    return on_gpu + [Lane(rest, ())] * (slots if rest else 0) + spare
 
 
 def _loop(step: Callable[[], bool], rest_s: float, stop: threading.Event) -> None:

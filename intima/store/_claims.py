@@ -14,6 +14,8 @@ from intima.store.tables import database_now, jobs, unit_needs, units
 
 CANDIDATES = 16
 MESSAGE_CHARS = 2000
+PATIENT = "benchmark"
+"""Kind of job whose units may wait."""
 TOLD_JOBS = 500
 
 Answer: TypeAlias = Literal["go_on", "cancel", "lost"]
@@ -40,13 +42,14 @@ class Claim:
 
 
 def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: float) -> Claim | None:
-    """Claim the next ready unit of these queues, oldest job first; null where there is none.
+    """Claim the next ready unit of these queues; null where there is none.
 
+    A benchmark is hours of units and gives way to jobs that someone waits for; else the oldest job goes first.
     A transaction may come to hold several jobs here; all claims take them in this one order.
     """
-    oldest_first = (jobs.c.created_at, jobs.c.id, units.c.position)
+    order = (jobs.c.kind == PATIENT, jobs.c.created_at, jobs.c.id, units.c.position)
     ready = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id)
-    ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*oldest_first).limit(CANDIDATES)
+    ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*order).limit(CANDIDATES)
     for unit_id in conn.execute(ready).scalars().all():
         claim = claim_unit(conn, unit_id, owner=owner, lease_s=lease_s)
         if claim is not None:

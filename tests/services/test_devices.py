@@ -246,7 +246,8 @@ def test_no_gpus_is_the_cpu():
 
 def test_gpus_train_and_slots_do_the_rest():
     both = ("training", "inference")
-    assert _lanes(both, gpus=(), slots=2) == [Lane(both, ())] * 2
+    assert _lanes(both, gpus=(), slots=2) == [Lane(both, ()), Lane(both, ()), Lane(("inference",), ())]
+    assert _lanes(("training",), gpus=(), slots=1) == [Lane(("training",), ())]
     on_gpus = [Lane(("training",), ("a",)), Lane(("training",), ("b",))]
     assert _lanes(both, gpus=("a", "b"), slots=1) == [*on_gpus, Lane(("inference",), ())]
     assert _lanes(("training",), gpus=("a", "b"), slots=4) == on_gpus

@@ -160,6 +160,16 @@ def test_progress_reaches_the_job(storage: Storage) -> None:
     assert "step" in str(told[-1]["message"])
 
 
+def test_a_segmentation_does_not_wait_for_slots_that_train(storage: Storage, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    with local_runner(storage, slots=1):
+        training = submit(storage, [plan(f"long{i}", kind="fit", sleep_s=60, notes=str(notes)) for i in range(3)])
+        wait_until(lambda: bool(pids_in(notes)), what="the child")
+        asked = submit(storage, [plan("asked", queue="inference")])
+        assert wait_final(storage, asked).state == "succeeded"
+    assert list(states(storage, training).values()) == ["ready"] * 3
+
+
 def test_a_stopped_runner_gives_its_units_back_untried(storage: Storage, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     with local_runner(storage):

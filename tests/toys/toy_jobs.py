@@ -35,7 +35,8 @@ def diamond_total(width: int = 3) -> int:
 
 def submit(storage: Storage, units: list[UnitPlan], **options: object) -> str:
     with storage.writing() as conn:
-        return ledger.create_job(conn, kind="toy", units=units, payload={}, result_url="/v1/toys/1", **options)  # type: ignore[arg-type]
+        told = {"kind": "toy", "payload": {}, "result_url": "/v1/toys/1"} | options
+        return ledger.create_job(conn, units=units, **told)  # type: ignore[arg-type]
 
 
 def view(storage: Storage, job: str) -> JobView:

@@ -146,6 +146,16 @@ def test_the_oldest_job_goes_first(store: Storage) -> None:
     assert view(store, first).state == "running"
 
 
+def test_a_benchmark_gives_way_to_what_someone_waits_for(store: Storage) -> None:
+    folds = [plan(f"fold{i}", kind="fold") for i in range(40)]
+    submit(store, folds, kind="benchmark")
+    assert must_claim(store).key == "fold0"
+    time.sleep(0.01)
+    submit(store, [plan("segment", queue="inference", kind="segment")], kind="segmentation")
+    submit(store, [plan("explain", kind="explain")], kind="explanation")
+    assert [must_claim(store).key for _ in range(3)] == ["segment", "explain", "fold1"]
+
+
 def test_a_result_is_taken_once(store: Storage) -> None:
     job = submit(store, [plan("a")])
     held = must_claim(store)
