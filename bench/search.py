@@ -22,7 +22,7 @@ from intima.arrays import FloatMatrix, FloatVector, Json
 from intima.benchmark import run_collect, run_fold, run_trial
 from intima.contracts.benchmark import BenchmarkSpec, CollectResult, Pruner, TrialResult, UnitPlan, keys_read
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
-from intima.contracts.search import CurvePoint, HpoNoise, ParameterValue, Range
+from intima.contracts.search import CurvePoint, Gap, HpoNoise, ParameterValue, Range
 from intima.labels import ARTERY
 from intima.phantom import draw_specs, phantom_cases
 from intima.schedule import plan_benchmark
@@ -64,8 +64,8 @@ def main() -> int:
         compare_arms(surrogate, seeds=arguments.seeds, trials=arguments.trials)
         for shift, labels in ((4, "shuffled"), (0, "true")):
             noise = audit(storage, trials=arguments.audit_trials, shift=shift)
-            print(f"audit, {labels} labels: {noise.splits} splits, inner best - outer {signed(noise.mean)}, "
-                  f"t {interval(noise.ci95)}, corrected {interval(noise.ci95_corrected)}", flush=True)  # fmt: skip
+            for net, gap in (("same net", noise.selection), ("refitted net", noise.refitted)):
+                print(f"audit, {labels} labels, {net}: {describe(gap)}", flush=True)
         storage.close()
     return 0
 
@@ -279,6 +279,16 @@ def audit(storage: Storage, *, trials: int, shift: int) -> HpoNoise:
     spec = make_spec(dataset, seeds=[0, 1], nested=True, trials=trials)
     results = run_units(storage, plan_benchmark(spec, dataset=dataset, benchmark="bench"))
     return CollectResult.model_validate(results["collect"]).hpo_noise[0]
+
+
+def describe(gap: Gap | None) -> str:
+    """Return a gap with its intervals."""
+    if gap is None:
+        return "none"
+    return (
+        f"{gap.splits} splits, inner best - outer {signed(gap.mean)}, "
+        f"t {interval(gap.ci95)}, corrected {interval(gap.ci95_corrected)}"
+    )
 
 
 def signed(value: float) -> str:

@@ -5,6 +5,7 @@ from itertools import chain
 
 from intima.arrays import Json
 from intima.benchmark.recipe import (
+    audited_outer_value,
     chosen_parameters,
     make_recipe,
     read_dataset,
@@ -15,6 +16,7 @@ from intima.benchmark.recipe import (
     trials_behind,
 )
 from intima.contracts.benchmark import CollectPayload, CollectResult, ExternalResult, FoldPayload, FoldResult, ScoreRow
+from intima.contracts.search import StudySummary
 from intima.formats.tables import scores_csv
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
@@ -50,11 +52,19 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
         rows=rows,
         seconds=seconds,
         weights_sha256=weights,
-        search=summarise_study(payload.study.space, trials_behind(unit)),
+        search=_audited_search(unit, payload),
         losses=losses.points(),
         train_subjects=len({c.subject for c in dataset.cases if c.case in payload.split.train}),
     )
     return to_json(result)
+
+
+def _audited_search(unit: UnitInput, payload: FoldPayload) -> StudySummary | None:
+    """Return the summary of the search behind a fold, with what its winner scores outside."""
+    search = summarise_study(payload.study.space, trials_behind(unit))
+    if search is None:
+        return None
+    return search.model_copy(update={"outer_value": audited_outer_value(unit, best=search.best)})
 
 
 def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:

@@ -94,7 +94,19 @@ def identity_of(study: StudyRef, seed: int) -> tuple[int | str, ...]:
 
 
 def trials_behind(unit: UnitInput) -> list[TrialResult]:
-    """Return the results of the search this unit stands behind, in order of their numbers."""
+    """Return the results of the search this unit stands behind, in order of their numbers, without outer scores.
+
+    Whatever proposes, prunes or chooses reads results here.
+    """
+    return [trial.model_copy(update={"outer_value": None}) for trial in _stored_trials(unit)]
+
+
+def audited_outer_value(unit: UnitInput, *, best: int) -> float | None:
+    """Return the outer score of one trial's own net. For the audit, once that trial has been chosen."""
+    return _stored_trials(unit)[best].outer_value
+
+
+def _stored_trials(unit: UnitInput) -> list[TrialResult]:
     keys = sorted((k for k in unit.results if "/trial" in k), key=lambda k: int(k.rpartition("/trial")[2]))
     return [TrialResult.model_validate(unit.results[key]) for key in keys]
 

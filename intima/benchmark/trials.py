@@ -1,12 +1,14 @@
 """A trial: one configuration of a study, trained and scored on the inner split."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from intima.architectures.net import SegmentationNet
 from intima.arrays import Json
 from intima.benchmark.recipe import (
+    Recipe,
     identity_of,
     make_recipe,
     read_dataset,
@@ -31,6 +33,11 @@ from intima.training.search import propose_parameters
 from intima.training.seeds import derive_seed
 
 
+def _no_score() -> float | None:
+    """Score nothing: there is no net, or no test case."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a trial ended."""
@@ -38,13 +45,16 @@ class Outcome:
     value: float | None
     curve: tuple[CurvePoint, ...]
     pruned: bool = False
+    score_outside: Callable[[], float | None] = _no_score
+    """Scores its final net on the outer test cases."""
 
 
 def run_trial(unit: UnitInput, storage: Storage, report: Report) -> Json:
     """Train one configuration on the inner fit set and score it on the inner validation set.
 
     Skipped once earlier trials have used up the time budget. A configuration that diverges scores 0. One that is worse
-    than the median of the earlier ones at a rung is stopped there.
+    than the median of the earlier ones at a rung is stopped there. The net of one that may still win is scored on the
+    outer test cases as well, for the audit: outside its seconds, so that a budget in minutes does not feel it.
 
     Raises:
         Invalid: the training cases are of one subject, so there is no inner split.
@@ -57,11 +67,20 @@ def run_trial(unit: UnitInput, storage: Storage, report: Report) -> Json:
     parameters = _propose(payload, earlier)
     outcome = _try(storage, payload, parameters=parameters, earlier=earlier, report=report)
     seconds = time.monotonic() - started
-    return to_json(
-        TrialResult(
-            parameters=parameters, value=outcome.value, curve=outcome.curve, pruned=outcome.pruned, seconds=seconds
-        )
+    result = TrialResult(
+        parameters=parameters,
+        value=outcome.value,
+        curve=outcome.curve,
+        outer_value=outcome.score_outside() if _may_win(outcome, earlier) else None,
+        pruned=outcome.pruned,
+        seconds=seconds,
     )
+    return to_json(result)
+
+
+def _may_win(outcome: Outcome, earlier: Sequence[TrialResult]) -> bool:
+    """Tell whether a trial beats all it sees. Of equal trials the first wins, so that no other can."""
+    return outcome.value is not None and all(t.value is None or outcome.value > t.value for t in earlier)
 
 
 def _propose(payload: TrialPayload, earlier: Sequence[TrialResult]) -> dict[str, ParameterValue]:
@@ -110,7 +129,20 @@ def _try(
             raise
         return Outcome(value=0.0, curve=tuple(curve))
     value = mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report))
-    return Outcome(value=value, curve=(*curve, CurvePoint(step=recipe.settings.steps, value=value)))
+    return Outcome(
+        value=value,
+        curve=(*curve, CurvePoint(step=recipe.settings.steps, value=value)),
+        score_outside=partial(_score_outside, storage, recipe, net),
+    )
+
+
+def _score_outside(storage: Storage, recipe: Recipe, net: SegmentationNet) -> float | None:
+    """Return the score on the outer test cases; None in a study of all data, and where no test case has a value."""
+    split = recipe.study.split
+    if split is None:
+        return None
+    scored = score_net(storage, recipe, net, cases=split.test, report=_tell_nobody)
+    return None if all(item.macro_dice is None for item in scored) else mean_macro_dice(scored)
 
 
 def _tell_nobody(_fraction: float, _message: str) -> None:

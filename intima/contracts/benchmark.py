@@ -274,6 +274,9 @@ class TrialResult(Contract):
     null when the trial was pruned, or skipped because the time budget was used up."""
     curve: tuple[CurvePoint, ...] = ()
     """Scores at the rungs; the last is the value, unless the trial was pruned."""
+    outer_value: float | None = None
+    """Score of the very same net on the outer test cases, for the audit alone: no sampler, pruner or choice sees it.
+    Null in a study of all data, and where a trial before it has as good an inner score, so that it cannot win."""
     pruned: bool = False
     seconds: float
 

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from intima.contracts._base import Contract
 
@@ -55,10 +55,25 @@ class StudySummary(Contract):
     """Number of the trial whose parameters were taken."""
     value: float
     """Its inner score."""
+    outer_value: float | None = None
+    """Score of the very net of that trial on the outer test cases. The search did not see it, only the audit does; null
+    for a study of all data."""
     importances: dict[str, float] | None
     """Share of each parameter in what sets good trials apart (PED-ANOVA, Watanabe et al. 2023); they sum to 1."""
     reason: str | None = None
     """Why there are no importances."""
+
+
+class Gap(Contract):
+    """Inner best minus outer score (mean macro Dice over subjects), averaged over splits."""
+
+    splits: int
+    """Outer splits times seeds that have both scores."""
+    mean: float
+    ci95: tuple[float, float] | None
+    """Student's t over splits, as if they were independent; null for fewer than two splits."""
+    ci95_corrected: tuple[float, float] | None
+    """With the variance (1/J + n_test/n_train) S^2 of Nadeau and Bengio (2003); this one decides."""
 
 
 class HpoNoise(Contract):
@@ -66,13 +81,20 @@ class HpoNoise(Contract):
 
     model: str
     protocol: str
-    splits: int
-    """Outer splits times seeds that have both scores."""
-    mean: float
-    """Mean of inner best minus outer score (macro Dice)."""
-    ci95: tuple[float, float] | None
-    """Student's t over splits, as if they were independent; null for fewer than two splits."""
-    ci95_corrected: tuple[float, float] | None
-    """With the variance (1/J + n_test/n_train) S^2 of Nadeau and Bengio (2003); this one decides."""
+    selection: Gap | None
+    """Both scores are of the very same net, that of the winning trial: what choosing the best of several trials adds
+    to its score. Null for a flat search, which has no test set outside it, and in benchmarks of earlier versions."""
+    refitted: Gap
+    """The outer score is of the net that the fold trained anew: on all subjects of the outer training set, and in some
+    presets for longer than a trial. So what the search flatters and what the refit gains are mixed here."""
     optimistic: bool
-    """True for a flat search, whose inner split holds the outer test cases: the gap is then too small."""
+    """True for a flat search, whose inner split holds the outer test cases: ``refitted`` is then too small."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former(cls, value: object) -> object:
+        """Read the form of earlier versions, whose one gap was that of the refitted net."""
+        if not isinstance(value, dict) or "mean" not in value:
+            return value
+        gap = {name: value[name] for name in Gap.model_fields}
+        return {k: v for k, v in value.items() if k not in gap} | {"selection": None, "refitted": gap}

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from scipy import stats
 
 from intima.contracts.benchmark import FoldResult
-from intima.contracts.search import HpoNoise
+from intima.contracts.search import Gap, HpoNoise
 from intima.labels import MACRO
 from intima.training.leaderboard import METRIC, t_interval
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class SplitGaps:
     """Inner best minus outer score of one fold."""
 
-    gap: float
+    selection: float | None
+    """By the net of the winning trial."""
+    refitted: float
+    """By the net of the fold."""
     test_share: float
     """Test subjects over training subjects."""
     optimistic: bool
@@ -26,12 +29,12 @@ class Gap:
 def hpo_noise(folds: Sequence[FoldResult]) -> tuple[HpoNoise, ...]:
     """Return the audit of each contender under each protocol, in order of protocol and name; folds without a search
     or without a score are left out."""
-    gaps: dict[tuple[str, str], list[Gap]] = defaultdict(list)
+    found: dict[tuple[str, str], list[SplitGaps]] = defaultdict(list)
     for fold in folds:
-        gap = _gap(fold)
-        if gap is not None:
-            gaps[fold.rows[0].protocol, fold.rows[0].model].append(gap)
-    return tuple(_noise(protocol, model, found) for (protocol, model), found in sorted(gaps.items()))
+        gaps = _gaps(fold)
+        if gaps is not None:
+            found[fold.rows[0].protocol, fold.rows[0].model].append(gaps)
+    return tuple(_noise(protocol, model, gaps) for (protocol, model), gaps in sorted(found.items()))
 
 
 def corrected_interval(
@@ -55,7 +58,7 @@ def corrected_interval(
     return (mean - half, mean + half)
 
 
-def _gap(fold: FoldResult) -> Gap | None:
+def _gaps(fold: FoldResult) -> SplitGaps | None:
     """Compare means over subjects, as the score of a trial is one."""
     if fold.search is None or not fold.rows:
         return None
@@ -68,19 +71,31 @@ def _gap(fold: FoldResult) -> Gap | None:
         return None
     means = [math.fsum(v) / len(v) for v in by_subject.values()]
     outer = math.fsum(means) / len(means)
-    share = len(means) / fold.train_subjects
-    return Gap(gap=fold.search.value - outer, test_share=share, optimistic=fold.rows[0].selection_biased)
+    inner, same_net = fold.search.value, fold.search.outer_value
+    return SplitGaps(
+        selection=None if same_net is None else inner - same_net,
+        refitted=inner - outer,
+        test_share=len(means) / fold.train_subjects,
+        optimistic=fold.rows[0].selection_biased,
+    )
 
 
-def _noise(protocol: str, model: str, gaps: Sequence[Gap]) -> HpoNoise:
-    values = [g.gap for g in gaps]
+def _noise(protocol: str, model: str, gaps: Sequence[SplitGaps]) -> HpoNoise:
     share = math.fsum(g.test_share for g in gaps) / len(gaps)
+    selection = [g.selection for g in gaps if g.selection is not None]
     return HpoNoise(
         model=model,
         protocol=protocol,
+        selection=_gap(selection, test_share=share) if selection else None,
+        refitted=_gap([g.refitted for g in gaps], test_share=share),
+        optimistic=any(g.optimistic for g in gaps),
+    )
+
+
+def _gap(values: Sequence[float], *, test_share: float) -> Gap:
+    return Gap(
         splits=len(values),
         mean=math.fsum(values) / len(values),
         ci95=t_interval(values),
-        ci95_corrected=corrected_interval(values, test_share=share),
-        optimistic=any(g.optimistic for g in gaps),
+        ci95_corrected=corrected_interval(values, test_share=test_share),
     )

@@ -281,13 +281,27 @@ def test_a_searched_encoder_and_input_are_what_is_trained_and_what_the_card_says
     assert made.settings.batch == 2
 
 
-def test_the_audit_compares_the_winner_inside_with_the_scores_outside(finished):
-    collected = CollectResult.model_validate(finished["collect"])
-    (noise,) = collected.hpo_noise
-    assert (noise.model, noise.protocol, noise.splits, noise.optimistic) == ("small", "kfold3", 3, False)
+def test_the_audit_compares_the_winner_inside_with_the_same_net_outside(finished):
+    (noise,) = CollectResult.model_validate(finished["collect"]).hpo_noise
+    assert (noise.model, noise.protocol, noise.optimistic) == ("small", "kfold3", False)
     folds = [FoldResult.model_validate(r) for k, r in finished.items() if k.endswith("/fold")]
+    trials = [TrialResult.model_validate(r) for k, r in finished.items() if "/trial" in k and "kfold" in k]
     assert all(f.search.trials == 1 and "need 20" in f.search.reason for f in folds)
-    assert noise.ci95_corrected[0] < noise.ci95[0] < noise.mean < noise.ci95[1] < noise.ci95_corrected[1]
+    assert [f.search.outer_value for f in folds] == [t.outer_value for t in trials]
+    assert noise.selection.mean == pytest.approx(np.mean([t.value - t.outer_value for t in trials]))
+    for gap in (noise.selection, noise.refitted):
+        assert gap.splits == 3
+        assert gap.ci95_corrected[0] < gap.ci95[0] < gap.mean < gap.ci95[1] < gap.ci95_corrected[1]
+
+
+def test_a_study_of_all_data_has_no_outer_score(finished, storage, dataset):
+    final = [r for k, r in finished.items() if k.startswith("small/final/trial")]
+    assert [r["outer_value"] for r in final] == [None]
+    units = plan_benchmark(spec(search={"trials": 1, "nested": False}), dataset=dataset, benchmark="b")
+    results = dict(zip(("small/final/trial0",), final, strict=True))
+    unit = next(u for u in units if u.kind == "fold")
+    result = benchmark.run_fold(UnitInput("j", unit.key, 1, dict(unit.payload), results), storage, lambda *_: None)
+    assert result["search"]["outer_value"] is None
 
 
 def test_other_errors_of_a_trial_are_not_hidden(storage, dataset, monkeypatch):
