@@ -4,6 +4,7 @@ Predictive entropy PE = H[mean p], ambiguity AE = mean H[p_t], disagreement MI =
 No promise is made that these are "aleatoric" and "epistemic" parts.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,16 +28,21 @@ class Pass:
 
 
 SamplerName = Literal["ensemble", "tta", "none"]
+VIEWS = 8
+FEWEST_PASSES = 8
+"""Where the request names no number: at least so many, or every member once."""
 
 
 def plan_passes(spec: UncertaintySpec, *, members: int) -> tuple[SamplerName, tuple[Pass, ...]]:
     """Decide which passes to run. The seed chooses the order in which views are taken, nothing else is random.
 
+    Every member runs in the same views, so that each weighs the same in the mean, as where the model was scored.
+
     Returns:
         The sampler really used, and its passes. "none" runs every member once, unturned, and reports nothing.
 
     Raises:
-        Invalid: the model cannot be sampled in the way asked for.
+        Invalid: the model cannot be sampled in the way asked for, or not in so many passes.
     """
     if spec.sampler == "mc_dropout":
         raise Invalid(
@@ -48,7 +54,7 @@ def plan_passes(spec: UncertaintySpec, *, members: int) -> tuple[SamplerName, tu
     if spec.sampler == "none":
         return "none", tuple(Pass(m, 0) for m in range(members))
     if spec.sampler == "tta" or (spec.sampler == "auto" and members == 1):
-        return "tta", _tta(spec)
+        return "tta", _spread(spec, members, fewest_views=2)
     if members < 2:
         raise Invalid(
             "This model has one member; an ensemble needs at least 2.",
@@ -56,32 +62,24 @@ def plan_passes(spec: UncertaintySpec, *, members: int) -> tuple[SamplerName, tu
             hint='Use the sampler "tta".',
             pointer="/uncertainty/sampler",
         )
-    return "ensemble", _ensemble(spec, members)
+    return "ensemble", _spread(spec, members, fewest_views=1)
 
 
-def _views(seed: int) -> list[int]:
-    return [0, *(int(v) for v in 1 + np.random.default_rng(seed).permutation(7))]
-
-
-def _tta(spec: UncertaintySpec) -> tuple[Pass, ...]:
-    if not 2 <= spec.passes <= 8:
+def _spread(spec: UncertaintySpec, members: int, *, fewest_views: int) -> tuple[Pass, ...]:
+    """Return every member in each of as many views as the passes make, the tile as it is first."""
+    passes = spec.passes or members * max(fewest_views, math.ceil(FEWEST_PASSES / members))
+    views, rest = divmod(passes, members)
+    if rest or not fewest_views <= views <= VIEWS:
         raise Invalid(
-            f"Got {spec.passes} passes; test-time augmentation has 8 different views and needs at least 2.",
-            hint="Ask for 2 to 8 passes.",
+            f"Got {passes} passes; this model has {members} member(s), each to be run in the same {fewest_views} to "
+            f"{VIEWS} views.",
+            code="unequal_passes",
+            hint=f"Leave passes out, or ask for a multiple of {members} from {fewest_views * members} to "
+            f"{VIEWS * members}.",
             pointer="/uncertainty/passes",
         )
-    return tuple(Pass(0, view) for view in _views(spec.seed)[: spec.passes])
-
-
-def _ensemble(spec: UncertaintySpec, members: int) -> tuple[Pass, ...]:
-    if not members <= spec.passes <= 8 * members:
-        raise Invalid(
-            f"Got {spec.passes} passes; this ensemble has {members} members with 8 views each.",
-            hint=f"Ask for {members} to {8 * members} passes.",
-            pointer="/uncertainty/passes",
-        )
-    views = _views(spec.seed)
-    return tuple(Pass(i % members, views[i // members]) for i in range(spec.passes))
+    turns = [0, *(int(v) for v in 1 + np.random.default_rng(spec.seed).permutation(VIEWS - 1))]
+    return tuple(Pass(member, view) for view in turns[:views] for member in range(members))
 
 
 def stack_passes(predicts: Sequence[Predict], passes: Sequence[Pass]) -> Predict:

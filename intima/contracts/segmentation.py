@@ -21,11 +21,18 @@ class RegionSpec(Contract):
 
 
 class UncertaintySpec(Contract):
-    """How uncertainty is sampled."""
+    """How uncertainty is sampled: by every member of the model in the same views (orientations) of each tile.
+
+    A pass is one member on one view, and time grows with passes. Each member weighs the same, so their number is a
+    multiple of the members, at most 8 views of each; any other is refused with 422. Null takes the least from 8 up.
+    "ensemble" needs two members; "tta" (test-time augmentation) has at least two views, on an ensemble those of every
+    member; "none" runs every member once and reports no uncertainty.
+    """
 
     sampler: Literal["auto", "ensemble", "tta", "mc_dropout", "none"] = "auto"
     """auto: ensemble where the model has two members or more, else tta. The one used is recorded."""
-    passes: int = Field(default=8, ge=1, le=64)
+    passes: int | None = Field(default=None, ge=1, le=64)
+    """Null: 8 where the members allow it (1, 2, 4, 8), else the next multiple of them; recorded too."""
     seed: int = Field(default=0, ge=0)
 
 

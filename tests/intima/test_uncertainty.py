@@ -68,13 +68,27 @@ def test_stacked_passes_of_an_equivariant_net_agree() -> None:
 
 def test_plans() -> None:
     assert plan_passes(UncertaintySpec(), members=1)[0] == "tta"
-    name, passes = plan_passes(UncertaintySpec(passes=8), members=3)
+    name, passes = plan_passes(UncertaintySpec(passes=9), members=3)
     assert name == "ensemble"
-    assert len(set(passes)) == 8
-    assert {p.member for p in passes} == {0, 1, 2}
+    assert len(set(passes)) == 9
+    assert passes[:3] == (Pass(0, 0), Pass(1, 0), Pass(2, 0))
     assert plan_passes(UncertaintySpec(sampler="none"), members=2)[1] == (Pass(0, 0), Pass(1, 0))
-    again = plan_passes(UncertaintySpec(passes=8), members=3)[1]
-    assert again == passes
+    assert plan_passes(UncertaintySpec(passes=9), members=3)[1] == passes
+
+
+@pytest.mark.parametrize("members", range(1, 21))
+@pytest.mark.parametrize("sampler", ["auto", "tta"])
+def test_every_member_runs_in_the_same_views(members: int, sampler: str) -> None:
+    """Default requests work for every size of ensemble, and a plan made from what was recorded is the same."""
+    name, passes = plan_passes(UncertaintySpec(sampler=sampler), members=members)
+    views = {m: {p.view for p in passes if p.member == m} for m in range(members)}
+    assert len({frozenset(found) for found in views.values()}) == 1
+    assert len(set(passes)) == len(passes) >= 8
+    assert 0 in views[0]
+    assert len(views[0]) >= 2 or name == "ensemble"
+    assert len(passes) < 8 + members or len(views[0]) == 2
+    recorded = UncertaintySpec(sampler=name, passes=len(passes))
+    assert plan_passes(recorded, members=members) == (name, passes)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +98,10 @@ def test_plans() -> None:
         (UncertaintySpec(sampler="ensemble"), 1),
         (UncertaintySpec(sampler="tta", passes=9), 1),
         (UncertaintySpec(sampler="tta", passes=1), 1),
+        (UncertaintySpec(sampler="tta", passes=3), 3),
         (UncertaintySpec(sampler="ensemble", passes=1), 2),
-        (UncertaintySpec(sampler="ensemble", passes=17), 2),
+        (UncertaintySpec(sampler="ensemble", passes=18), 2),
+        (UncertaintySpec(passes=8), 3),
     ],
 )
 def test_impossible_samplers_are_refused_with_a_hint(spec: UncertaintySpec, members: int) -> None:
