@@ -44,6 +44,8 @@ MAX_THUMBNAIL_PX = 1024
 MAX_ENLARGEMENT = 3.0
 """Slides coarser than the model's pixel size by more than this are refused."""
 FEW_WORKING_PX = 64
+_LEAST = np.finfo(np.float32).tiny
+"""A probability of 0 is taken for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,10 @@ def _reader(slide: Slide, frame: Frame) -> Read:
 
 
 def collect_strips(strips: Iterator[Strip], *, frame: Frame, classes: int, report: Report) -> SegmentedSlide:
-    """Gather streamed strips of stacked passes into masks and maps."""
+    """Gather streamed strips of stacked passes into masks and maps.
+
+    The logarithm of the mean probability is brought to the native size, as scoring does with logits.
+    """
     height = frame.working.height
     statistics: list[PassStatistics] = []
 
@@ -262,7 +267,7 @@ def collect_strips(strips: Iterator[Strip], *, frame: Frame, classes: int, repor
             done = summarise_passes(stacked, classes=classes)
             statistics.append(done)
             report(0.05 + 0.8 * (top + stacked.shape[1]) / height, f"row {top + stacked.shape[1]} of {height}")
-            yield top, done.probabilities
+            yield top, np.log(np.maximum(done.probabilities, _LEAST))
 
     labels = [rows for _, rows in label_strips(mean_strips(), working=frame.working, native=frame.native)]
     return SegmentedSlide(

@@ -5,6 +5,7 @@ halos and are blended by a linear ramp over the overlap, on logits. The result i
 memory grows with the width of the image and not with its area.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -199,7 +200,7 @@ def resample_planes(planes: NDArray[np.float32], size: Size) -> NDArray[np.float
 
 
 def upsample_logits(logits: Logits, size: Size) -> Logits:
-    """Resample (channels, height, width) logits to the native size, bilinear, half-pixel centres."""
+    """Resample (channels, height, width) logits to the native size: bilinear, half-pixel centres; means if smaller."""
     return resample_planes(logits, size)
 
 
@@ -245,7 +246,7 @@ def _area(planes: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.
 
 
 def label_strips(strips: Iterator[Strip], *, working: Size, native: Size) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Turn strips of class scores into strips of native-resolution labels, bilinear in the scores.
+    """Turn strips of class scores into strips of native-resolution labels, resampled as ``upsample_logits`` does.
 
     Args:
         strips: (first row, (classes, rows, width)) from top to bottom, in working pixels.
@@ -255,30 +256,47 @@ def label_strips(strips: Iterator[Strip], *, working: Size, native: Size) -> Ite
     Yields:
         First native row and (rows, native width) class indices, from top to bottom without gaps.
     """
-    sources = linear_positions(native.height, working.height)
+    first, weights = _taps(native.height, working.height)
+    needed = first + np.where(weights > 0, np.arange(weights.shape[1]), 0).max(axis=1)
     carried: NDArray[np.float32] | None = None
     carried_top, next_row = 0, 0
     for top, scores in strips:
         carried_top = top if carried is None else carried_top
         block = scores if carried is None else np.concatenate([carried, scores], axis=1)
         bottom = top + scores.shape[1]
-        last = native.height if bottom >= working.height else int(np.searchsorted(sources, bottom - 1, side="right"))
+        last = native.height if bottom >= working.height else int(np.searchsorted(needed, bottom))
         if last > next_row:
-            yield next_row, _label_rows(block, sources[next_row:last] - carried_top, native.width)
-        keep = max(0, int(np.floor(sources[min(last, native.height - 1)])) - carried_top)
+            rows = slice(next_row, last)
+            yield next_row, _label_rows(block, first[rows] - carried_top, weights[rows], native.width)
+        keep = max(0, int(first[min(last, native.height - 1)]) - carried_top)
         carried, carried_top, next_row = block[:, keep:], carried_top + keep, max(last, next_row)
+
+
+def _taps(length: int, source_length: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Return what ``resample_planes`` takes for each target row: its first source row, and (length, taps) weights."""
+    if length >= source_length:
+        positions = linear_positions(length, source_length)
+        first = np.floor(positions).astype(np.intp)
+        fraction = (positions - first).astype(np.float32)
+        return first, np.stack([1 - fraction, fraction], axis=1)
+    edges = np.linspace(0.0, source_length, length + 1)
+    first = np.floor(edges[:-1]).astype(np.intp)
+    rows = first[:, None] + np.arange(math.ceil(source_length / length) + 1)
+    covered = np.minimum(rows + 1, edges[1:, None]) - np.maximum(rows, edges[:-1, None])
+    return first, (np.maximum(covered, 0.0) * (length / source_length)).astype(np.float32)
 
 
 _ROWS_AT_ONCE = 256
 
 
-def _label_rows(block: NDArray[np.float32], rows: NDArray[np.float64], width: int) -> NDArray[np.uint8]:
-    out = np.empty((len(rows), width), np.uint8)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        at = rows[start : start + _ROWS_AT_ONCE]
-        low = np.floor(at).astype(np.intp)
-        high = np.minimum(low + 1, block.shape[1] - 1)
-        fraction = (at - low).astype(np.float32)[None, :, None]
-        mixed = block[:, low] * (1 - fraction) + block[:, high] * fraction
+def _label_rows(
+    block: NDArray[np.float32], first: NDArray[np.intp], weights: NDArray[np.float32], width: int
+) -> NDArray[np.uint8]:
+    out = np.empty((len(first), width), np.uint8)
+    for start in range(0, len(first), _ROWS_AT_ONCE):
+        at, weight = first[start : start + _ROWS_AT_ONCE], weights[start : start + _ROWS_AT_ONCE]
+        mixed = np.zeros((len(block), len(at), block.shape[2]), np.float32)
+        for tap in range(weights.shape[1]):
+            mixed += block[:, np.minimum(at + tap, block.shape[1] - 1)] * weight[:, tap, None]
         out[start : start + len(at)] = _along(mixed, width, axis=2).argmax(0)
     return out

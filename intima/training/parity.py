@@ -1,6 +1,6 @@
 """How far a served net is from its torch form: in probability, in classes, in areas."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from intima.arrays import LogitBatch
 from intima.contracts.model import Parity
 from intima.errors import Invalid
-from intima.training.export import softmax
+from intima.training.export import probability_gap
 
 _Labels = NDArray[np.int64]
 
@@ -26,10 +26,10 @@ def compare_logits(reference: Sequence[LogitBatch], found: Sequence[LogitBatch],
     """
     if not reference:
         raise Invalid("Got no tiles; need at least one batch to compare two nets on.")
-    differences = [np.abs(softmax(a) - softmax(b)) for a, b in zip(reference, found, strict=True)]
+    differences = [probability_gap(a, b) for a, b in zip(reference, found, strict=True)]
     expected, labels = _labels(reference), _labels(found)
     return Parity(
-        max_abs=_worst(float(d.max()) for d in differences),
+        max_abs=max(float(d.max()) for d in differences),
         mean_abs=float(np.concatenate([d.ravel() for d in differences]).mean(dtype=np.float64)),
         argmax_agreement=float((expected == labels).mean()),
         macro_dice=_macro_dice(expected, labels, classes=len(classes)),
@@ -54,11 +54,6 @@ def worst_parity(parities: Sequence[Parity]) -> Parity:
             name: max((p.area_change[name] for p in parities), key=_magnitude) for name in parities[0].area_change
         },
     )
-
-
-def _worst(values: Iterable[float]) -> float:
-    """Return the largest value; a net that gives NaN differs completely, which is 1 in probability."""
-    return max(value if np.isfinite(value) else 1.0 for value in values)
 
 
 def _labels(batches: Sequence[LogitBatch]) -> _Labels:

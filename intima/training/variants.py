@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -116,7 +117,10 @@ def _require(parity: Parity, precision: Precision) -> None:
 
 
 def _parity(served: Predict, reference: Sequence[LogitBatch], samples: Samples) -> Parity:
-    return compare_logits(reference, [served(batch) for batch in samples.compare], classes=samples.classes)
+    found = [served(batch) for batch in samples.compare]
+    if not all(np.isfinite(batch).all() for batch in found):
+        raise Invalid("gives logits that are not finite.", code="export_parity")
+    return compare_logits(reference, found, classes=samples.classes)
 
 
 def _run(net: nn.Module, batch: TileBatch) -> LogitBatch:

@@ -150,6 +150,41 @@ def test_parity_by_hand():
         compare_logits([], [], classes=CLASSES)
 
 
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_net_without_numbers_on_any_one_tile_is_not_published(broken):
+    """Python's max keeps the first value when a later one is NaN."""
+    calls = iter(range(100))
+
+    def lame(data):
+        def predict(tiles):
+            logits = served(data)(tiles)
+            return logits * np.float32(np.nan) if next(calls) % 2 == broken else logits
+
+        return predict
+
+    with pytest.raises(Invalid, match="differ by 1 in probability") as caught:
+        export_variants(Nearest(), samples=SAMPLES, load=lame)
+    assert caught.value.code == "export_parity"
+
+
+def test_a_variant_without_numbers_on_a_few_pixels_is_left_out():
+    loads = iter(range(100))
+
+    def lame_later(data):
+        number = next(loads)
+
+        def predict(tiles):
+            logits = served(data)(tiles)
+            logits[0, :, 0, 0] = np.nan if number >= 2 else logits[0, :, 0, 0]
+            return logits
+
+        return predict
+
+    found = export_variants(Nearest(), samples=SAMPLES, load=lame_later)
+    assert list(found.files) == ["fp32"]
+    assert "not finite" in found.left_out["int8"]
+
+
 def test_cost_counts_a_convolution_by_hand():
     cost = count_cost(nn.Conv2d(3, 8, 3, padding=1, bias=False), tile_px=64)
     assert cost.flops == 2 * 64 * 64 * 8 * 3 * 9
