@@ -79,7 +79,8 @@ def complete_space(spec: ArchitectureSpec, changes: Mapping[str, Dimension]) -> 
     a frozen encoder is trained on fixed views, and weights that no loss in the space reads.
 
     Raises:
-        Invalid: an unknown name, ends the wrong way round or out of bounds, an illegal choice, a default outside.
+        Invalid: an unknown name, ends the wrong way round or out of bounds, an illegal choice, a default outside, a
+            batch that this architecture cannot be trained with.
     """
     for name, dimension in changes.items():
         _check(name, dimension)
@@ -87,6 +88,7 @@ def complete_space(spec: ArchitectureSpec, changes: Mapping[str, Dimension]) -> 
     known = _known_defaults(spec)
     space = {name: _filled(name, d, known.get(name)) for name, d in {**default_space(spec.name), **changes}.items()}
     space = {name: d for name, d in space.items() if _is_usable(name, spec, space)}
+    _require_crops(spec, space.get("batch"))
     for variant in variants(spec, space):
         check_architecture(variant)
     return space
@@ -147,6 +149,14 @@ def _refuse_unread(changes: Mapping[str, Dimension]) -> None:
     if unread:
         owner = next(loss for loss, weights in LOSS_WEIGHTS.items() if unread[0] in weights)
         raise _invalid(unread[0], f"Got {unread[0]}, which only the loss {owner} reads; add {owner} to the losses.")
+
+
+def _require_crops(spec: ArchitectureSpec, batch: Dimension | None) -> None:
+    """Refuse batches smaller than the architecture can be trained with."""
+    fewest = ARCHITECTURES[spec.name].fewest_crops
+    smallest = batch.low if isinstance(batch, Range) else min((float(c) for c in batch.choices) if batch else (fewest,))
+    if smallest < fewest:
+        raise _invalid("batch", f"Got a batch of {smallest:g}; {spec.name} is trained with at least {fewest}.")
 
 
 def _check(name: str, dimension: Dimension) -> None:

@@ -48,6 +48,8 @@ class Architecture:
     encoder_training: tuple[EncoderTraining, ...] = ("full", "frozen")
     has_prompts: bool = False
     """Whether the net has learnable prompt tokens, whose number is searched."""
+    fewest_crops: int = 1
+    """Least batch in training: 2 where batch normalisation sees one pixel a crop; of one value it has no statistics."""
     weights: WeightsKind | None = None
     """Weights where the spec names none; null takes what is installed, and random where nothing is."""
 
@@ -68,13 +70,13 @@ def _foundation(builder: str, encoders: tuple[str, ...], *, input_px: int, has_p
 ARCHITECTURES: dict[str, Architecture] = {
     "unet": Architecture("intima.architectures.unet:build_unet"),
     "unet_small": Architecture("intima.architectures.unet:build_unet_small"),
-    "deeplabv3plus": Architecture("intima.architectures.deeplabv3plus:build_deeplabv3plus"),
+    "deeplabv3plus": Architecture("intima.architectures.deeplabv3plus:build_deeplabv3plus", fewest_crops=2),
     "unetplusplus": Architecture("intima.architectures.unetplusplus:build_unetplusplus"),
     "manet": Architecture("intima.architectures.manet:build_manet"),
     "linknet": Architecture("intima.architectures.linknet:build_linknet"),
     "fpn": Architecture("intima.architectures.fpn:build_fpn"),
     "pspnet": Architecture("intima.architectures.pspnet:build_pspnet"),
-    "pan": Architecture("intima.architectures.pan:build_pan"),
+    "pan": Architecture("intima.architectures.pan:build_pan", fewest_crops=2),
     "upernet": Architecture("intima.architectures.upernet:build_upernet"),
     "dpt": Architecture("intima.architectures.dpt:build_dpt", VIT_ENCODERS, any_timm=False, fixed_input=True),
     "segformer": Architecture("intima.architectures.segformer:build_segformer", MIT_ENCODERS, any_timm=False),

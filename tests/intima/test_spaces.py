@@ -18,6 +18,7 @@ from intima.spaces import (
     variants,
 )
 from intima.training.loop import OPTIMISERS as TORCH_OPTIMISERS
+from intima.training.presets import PRESETS
 
 UNET = complete_architecture(ArchitectureWish(name="unet"))
 
@@ -90,6 +91,21 @@ def test_nonsense_is_refused_with_its_field(name, dimension):
     assert error.value.pointer == f"/search/space/{name}"
     assert error.value.code == "bad_search_space"
     assert "Got" in str(error.value)
+
+
+@pytest.mark.parametrize("batch", [{"low": 1, "high": 8}, {"choices": [4, 1]}])
+def test_a_batch_that_an_architecture_cannot_be_trained_with_is_refused(batch):
+    """One crop has no statistics where batch normalisation sees one pixel of it."""
+    changes = {"batch": SearchSpec.model_validate({"space": {"batch": batch}}).space["batch"]}
+    assert "batch" in complete_space(UNET, changes)
+    with pytest.raises(Invalid, match="deeplabv3plus is trained with at least 2") as error:
+        complete_space(complete_architecture(ArchitectureWish(name="deeplabv3plus")), changes)
+    assert error.value.pointer == "/search/space/batch"
+
+
+def test_the_presets_have_crops_enough_for_every_architecture():
+    fewest = max(known.fewest_crops for known in ARCHITECTURES.values())
+    assert all(settings.batch >= fewest for settings in PRESETS.values())
 
 
 def test_an_encoder_that_the_architecture_has_not_is_refused():

@@ -45,6 +45,8 @@ class ArchitectureView(BaseModel):
     fixed_input: bool
     encoder_training: list[EncoderTraining]
     has_prompts: bool
+    fewest_crops: int
+    """Least batch in training."""
     space: Space
     """What a search changes where the benchmark says nothing."""
 
@@ -84,6 +86,7 @@ def _view(name: str, known: Architecture, *, folder: Path | None) -> Architectur
         fixed_input=known.fixed_input,
         encoder_training=list(known.encoder_training),
         has_prompts=known.has_prompts,
+        fewest_crops=known.fewest_crops,
         space=default_space(name),
     )
 

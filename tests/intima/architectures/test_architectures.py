@@ -89,6 +89,17 @@ def test_every_weight_gets_a_gradient(net):
     assert any(p.grad.abs().max() > 0 for p in net.encoder.parameters())
 
 
+def test_the_least_batch_can_be_trained(net, name):
+    """The smallest crop of 64 px, where deep maps are a pixel."""
+    fewest = ARCHITECTURES[name].fewest_crops
+    net.train()
+    with torch.no_grad():
+        assert torch.isfinite(net(torch.rand(fewest, 3, 64, 64))).all()
+        if fewest > 1:
+            with pytest.raises(ValueError, match="more than 1 value per channel"):
+                net(torch.rand(1, 3, 64, 64))
+
+
 def test_dropout_is_alive_in_training_and_silent_in_evaluation(net):
     images = torch.rand(2, 3, 64, 64)
     net.train()
