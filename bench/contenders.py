@@ -1,9 +1,9 @@
 """All named architectures in one benchmark over HTTP, on a local stack: scores, time of each, workers against one.
 
 ``python -m bench contenders phantom|skin|kidney [--slots 2] [--protocols loocv kfold3] [--trials 2] [--names ...]``.
-SAM and MedSAM start from random weights here, since their files cannot be had, at 256 px: their scores show that the
-machinery works and not what they can do. Seconds of an architecture are summed over its units; "speed-up" is the sum
-over all units by the wall time, what the workers gained over one.
+SAM, MedSAM and SegFormer start from random weights here, since their files cannot be had, the first two at 256 px:
+their scores show that the machinery works and not what they can do. Seconds of an architecture are summed over its
+units; "speed-up" is the sum over all units by the wall time, what the workers gained over one.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from services.local import Settings, running_stack
 WISHES: dict[str, dict[str, Any]] = {
     "unet": {"name": "unet"},
     "deeplabv3plus": {"name": "deeplabv3plus"},
-    "segformer": {"name": "segformer"},
+    "segformer": {"name": "segformer", "weights": "random"},
     "sam": {"name": "sam", "weights": "random", "input_px": 256},
     "medsam": {"name": "medsam", "weights": "random", "input_px": 256},
     "medsam_unet": {"name": "medsam_unet"},

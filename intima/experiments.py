@@ -58,6 +58,7 @@ def _row(unit: StoredUnit) -> ExperimentRow:
         model=study.label,
         architecture=study.architecture.name,
         encoder=study.architecture.encoder,
+        encoder_weights=study.architecture.weights,
         encoder_training=study.architecture.encoder_training,
         input_px=study.architecture.input_px,
         protocol=None if split is None else split.protocol,

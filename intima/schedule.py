@@ -6,6 +6,7 @@ the scores table follows the folds, the published ensemble follows a study over 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from intima.architectures import ARCHITECTURES, complete_architecture
 from intima.contracts._base import Contract
@@ -13,6 +14,7 @@ from intima.contracts.benchmark import (
     ArchitectureSpec,
     BenchmarkSpec,
     CollectPayload,
+    EncoderStart,
     ExternalPayload,
     FitPayload,
     FoldPayload,
@@ -34,6 +36,9 @@ from intima.spaces import PROMPT_TOKENS, complete_space
 MAX_UNITS = 20_000
 MAX_NEEDS = 2_000_000
 NO_SPLITS: Mapping[str, StoredSplits] = {}
+Starts: TypeAlias = Mapping[str, Mapping[str, EncoderStart]]
+"""What the encoders start from: by label of the contender, then by encoder."""
+NO_STARTS: Starts = {}
 TRIALS: dict[Preset, int] = {"quick": 2, "standard": 20, "paper": 200}
 """Search trials per study where the spec names none."""
 PRUNED_FROM = 6
@@ -47,10 +52,12 @@ def plan_benchmark(
     benchmark: str,
     imported: Mapping[str, StoredSplits] = NO_SPLITS,
     external: External | None = None,
+    starts: Starts = NO_STARTS,
 ) -> tuple[UnitPlan, ...]:
     """Return every unit of a benchmark in an order in which each stands behind its needs.
 
-    ``imported`` holds the imported splits that the spec names, by id; ``external`` the dataset it names.
+    ``imported`` holds the imported splits that the spec names, by id; ``external`` the dataset it names; ``starts``
+    what ``intima.starts`` has resolved, and where it holds nothing every unit looks for weights of its own.
 
     Raises:
         Invalid: the dataset has too few subjects for a protocol, the external dataset does not fit, or a split
@@ -65,7 +72,14 @@ def plan_benchmark(
     _refuse_unused_prompts(spec)
     units: list[UnitPlan] = []
     for label, architecture in label_architectures([complete_architecture(a) for a in spec.architectures]).items():
-        units += _contender_units(spec, label=label, architecture=architecture, splits=splits, benchmark=benchmark)
+        units += _contender_units(
+            spec,
+            label=label,
+            architecture=architecture,
+            splits=splits,
+            benchmark=benchmark,
+            starts=starts.get(label, {}),
+        )
     scored = tuple(u.key for u in units if u.kind in {"fold", "external"})
     collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
     units.append(_unit("collect", "collect", needs=scored, payload=collect))
@@ -222,15 +236,18 @@ def _contender_units(
     architecture: ArchitectureSpec,
     splits: Mapping[int, Sequence[Split]],
     benchmark: str,
+    starts: Mapping[str, EncoderStart],
 ) -> Iterator[UnitPlan]:
     space = complete_space(architecture, spec.search.space)
+    kind = next((start.kind for start in starts.values()), architecture.weights)
     final = StudyRef(
-        architecture=architecture,
+        architecture=architecture.model_copy(update={"weights": kind}),
         label=label,
         seed=spec.seeds[0],
         seeds=seeds_of(spec, spec.seeds[0]),
         split=None,
         space=space,
+        starts=dict(starts),
     )
     searched = Series(prefix=f"{label}/final/trial", count=0)
     if _searches_everything(spec):

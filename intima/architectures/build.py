@@ -9,7 +9,7 @@ import torch
 from intima.architectures import ARCHITECTURES, check_architecture, names_timm_encoder, plain_encoder
 from intima.architectures.net import Builder, Design, SegmentationNet
 from intima.architectures.smp_parts import fix_padding, timm
-from intima.architectures.sources import find_weights
+from intima.architectures.sources import EncoderWeights, find_weights
 from intima.architectures.weights import load_encoder, normalise_for
 from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
 from intima.errors import Invalid
@@ -25,6 +25,7 @@ def build_net(
     parameters: Mapping[str, ParameterValue],
     seed: int,
     weights_folder: Path | None = None,
+    weights: EncoderWeights | None = None,
 ) -> SegmentationNet:
     """Return a net with encoder weights as the spec says and everything else drawn from ``seed``.
 
@@ -34,12 +35,13 @@ def build_net(
         parameters: hyper-parameters; ``dropout`` and ``prompt_tokens`` are read here.
         seed: of the random initialisation; the global generator of torch is left as it was.
         weights_folder: where this deployment keeps pretrained weights.
+        weights: what was found there before; null: whatever the spec asks for.
 
     Raises:
         Invalid: unknown architecture or encoder, or weights that are not there.
     """
     net = build_bare(spec, classes=classes, parameters=parameters, seed=seed)
-    load_encoder(net.body, find_weights(spec, folder=weights_folder))
+    load_encoder(net.body, weights or find_weights(spec, folder=weights_folder))
     return net
 
 

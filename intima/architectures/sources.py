@@ -1,7 +1,7 @@
 """Where pretrained encoder weights lie: in an installed package, or in a folder of this deployment. No framework.
 
-Weights that were asked for and are not there are an error that names the file and the place; a net never starts from
-random weights in silence.
+Weights that are not there are an error that names the file and the place; a net never starts from random weights in
+silence.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from intima.architectures import LITE0, MIT_ENCODERS, VIT_ENCODERS, plain_encoder
-from intima.contracts.benchmark import ArchitectureSpec, WeightsKind
+from intima.contracts.benchmark import ArchitectureSpec, EncoderStart, WeightsKind
 from intima.errors import Invalid
 
 
@@ -30,16 +30,27 @@ class WeightsSource:
 
 @dataclass(frozen=True, slots=True)
 class EncoderWeights:
-    """Where encoder weights come from, in the words of a model card."""
+    """Weights to start from, and where their file lies on this machine."""
 
-    origin: str
-    """"imagenet (package ..., sha256 ...)" or "random"."""
-    licence: str
+    start: EncoderStart
     file: Path | None
     """None: random initialisation."""
 
+    @property
+    def origin(self) -> str:
+        """Where they come from, in the words of a model card."""
+        return self.start.origin
 
-RANDOM = EncoderWeights(origin="random", licence="none: random initialisation", file=None)
+    @property
+    def licence(self) -> str:
+        """The licence, in the words of a model card."""
+        return self.start.licence
+
+
+RANDOM = EncoderWeights(
+    EncoderStart(kind="random", origin="random", licence="none: random initialisation"),
+    file=None,
+)
 
 _LITE0 = WeightsSource(
     kind="imagenet",
@@ -107,31 +118,100 @@ def sources_of(spec: ArchitectureSpec) -> tuple[WeightsSource, ...]:
     return SOURCES.get(f"{spec.name}/{encoder}", ()) + SOURCES.get(encoder, ())
 
 
-def find_weights(spec: ArchitectureSpec, *, folder: Path | None) -> EncoderWeights:
-    """Return the encoder weights a spec asks for; without a wish, the first that is there, else random ones.
+def resolve_start(spec: ArchitectureSpec, *, folder: Path) -> EncoderStart:
+    """Return what the encoder of a spec starts from, so that every unit of a benchmark starts from the same.
+
+    Weights in packages are the trainer's, which need not be installed where benchmarks are submitted: they are taken
+    by name here, and looked for and hashed where a net is trained.
 
     Args:
-        spec: what is to be built.
-        folder: where this deployment keeps weights; null: nowhere, installed packages only.
+        spec: what is to be built; without a wish for weights, the encoder's first known ones are needed.
+        folder: where this deployment keeps weights.
 
     Raises:
-        Invalid: the spec asks for weights that are not there, or a file is not the one known here.
+        Invalid: the weights are not there, a file is not the one known here, or a frozen encoder would be random
+            though nobody asked for it.
     """
     if spec.weights == "random":
+        return RANDOM.start
+    fitting = _fitting(spec)
+    if not fitting and spec.weights is None:
+        return _random_by_need(spec)
+    for source in fitting:
+        if source.package is not None:
+            return _start(source, place=f"package {source.package}", sha256=source.sha256)
+        path = _locate(source, folder)
+        if path is not None:
+            return _described(source, path).start
+    raise _missing(spec, fitting, folder)
+
+
+def find_weights(spec: ArchitectureSpec, *, folder: Path | None, start: EncoderStart | None = None) -> EncoderWeights:
+    """Return the encoder weights a spec asks for, with the hash of their file as it is now.
+
+    Args:
+        spec: what is to be built. Without a wish for weights the first that are there are taken, and random ones only
+            for an encoder of which none are known.
+        folder: where this deployment keeps weights; null: nowhere, installed packages only.
+        start: what the weights must be, as ``resolve_start`` found it; null: whatever the spec asks for.
+
+    Raises:
+        Invalid: the weights are not there, or a file is not the one known here or not the one in ``start``.
+    """
+    if start is not None:
+        return _as_resolved(spec, start, folder)
+    if spec.weights == "random":
         return RANDOM
-    fitting = [s for s in sources_of(spec) if spec.weights in {None, s.kind}]
+    fitting = _fitting(spec)
+    if not fitting and spec.weights is None:
+        return EncoderWeights(_random_by_need(spec), file=None)
     for source in fitting:
         path = _locate(source, folder)
         if path is not None:
             return _described(source, path)
-    if spec.weights is None:
-        return RANDOM
     raise _missing(spec, fitting, folder)
 
 
-def is_there(source: WeightsSource, *, folder: Path | None) -> bool:
-    """Tell whether a source's file is in its package or in the folder; its hash is checked where it is used."""
-    return _locate(source, folder) is not None
+def _fitting(spec: ArchitectureSpec) -> list[WeightsSource]:
+    return [s for s in sources_of(spec) if spec.weights in {None, s.kind}]
+
+
+def _random_by_need(spec: ArchitectureSpec) -> EncoderStart:
+    if spec.encoder_training == "frozen":
+        raise Invalid(
+            f"Got a frozen encoder {spec.encoder}, of which no pretrained weights are known: it would stay random.",
+            code="frozen_random_encoder",
+            hint="Train the encoder, take another one, or send weights 'random' to have just that.",
+            pointer="/architectures",
+        )
+    return EncoderStart(
+        kind="random",
+        origin=f"random (no pretrained weights of {spec.encoder} are known)",
+        licence=RANDOM.licence,
+    )
+
+
+def _as_resolved(spec: ArchitectureSpec, start: EncoderStart, folder: Path | None) -> EncoderWeights:
+    if start.file is None:
+        return EncoderWeights(start, file=None)
+    source = WeightsSource(kind=start.kind, file=start.file, licence=start.licence, package=start.package)
+    path = _locate(source, folder)
+    if path is None:
+        raise _missing(spec, [source], folder)
+    found = _described(source, path)
+    if start.sha256 not in {None, found.start.sha256}:
+        raise Invalid(
+            f"{path.name} in {_place(source, folder)} has SHA-256 {found.start.sha256}; this benchmark was submitted "
+            f"with {start.sha256}.",
+            code="weights_changed",
+            hint="Put the file back that was there, or submit the benchmark again.",
+        )
+    return found
+
+
+def is_there(source: WeightsSource, *, folder: Path) -> bool:
+    """Tell whether a source's file is in the folder; what comes in a package is installed where nets are trained."""
+    return source.package is not None or _locate(source, folder) is not None
 
 
 def _locate(source: WeightsSource, folder: Path | None) -> Path | None:
@@ -152,11 +232,24 @@ def _described(source: WeightsSource, path: Path) -> EncoderWeights:
     place = path.name
     if source.package is not None:
         place = f"package {source.package} {metadata.version(source.package)}"
-    return EncoderWeights(origin=f"{source.kind} ({place}, sha256 {found})", licence=source.licence, file=path)
+    return EncoderWeights(_start(source, place=place, sha256=found), file=path)
+
+
+def _start(source: WeightsSource, *, place: str, sha256: str | None) -> EncoderStart:
+    return EncoderStart(
+        kind=source.kind,
+        origin=f"{source.kind} ({place}, sha256 {sha256})",
+        licence=source.licence,
+        file=source.file,
+        package=source.package,
+        sha256=sha256,
+    )
 
 
 def _missing(spec: ArchitectureSpec, fitting: list[WeightsSource], folder: Path | None) -> Invalid:
     wanted = f"Got weights {spec.weights!r} for {spec.name} with encoder {spec.encoder}, but "
+    if spec.weights is None:
+        wanted = f"Got {spec.name} with encoder {spec.encoder} and no wish for weights, but "
     if not fitting:
         have = sorted(name for name, sources in SOURCES.items() if any(s.kind == spec.weights for s in sources))
         return Invalid(
@@ -166,16 +259,17 @@ def _missing(spec: ArchitectureSpec, fitting: list[WeightsSource], folder: Path 
             pointer="/architectures",
         )
     files = " or ".join(source.file for source in fitting)
-    package = fitting[0].package
-    if package is not None:
-        place, hint = f"the package {package}", f"Install {package}"
-    elif folder is not None:
-        place, hint = f"the folder of weights ({folder})", f"Put {files} into {folder}"
-    else:
-        place, hint = "any folder of weights: this deployment has none", f"Put {files} into a folder of weights"
+    package, place = fitting[0].package, _place(fitting[0], folder)
+    hint = f"Put {files} into {place}" if package is None else f"Install {package}"
     return Invalid(
         f"{wanted}their file {files} is not in {place}.",
         code="no_encoder_weights",
         hint=f"{hint}, or take weights 'random'.",
         pointer="/architectures",
     )
+
+
+def _place(source: WeightsSource, folder: Path | None) -> str:
+    if source.package is not None:
+        return f"the package {source.package}"
+    return "a folder of weights: this deployment has none" if folder is None else f"the folder of weights ({folder})"

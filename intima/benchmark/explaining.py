@@ -120,6 +120,7 @@ def _restore(storage: Storage, payload: ExplainPayload) -> _Fold:
         classes=len(dataset.classes),
         parameters=payload.parameters,
         weights_folder=storage.weights_folder,
+        start=payload.study.starts.get(architecture.encoder),
     )
     resolution = resolution_of(dataset, payload.study, input_px=architecture.input_px)
     return _Fold(payload, dataset, architecture, net, resolution, Tiling.of(architecture))

@@ -9,7 +9,7 @@ from scipy.special import log_softmax, logsumexp
 from intima.architectures.build import build_bare
 from intima.arrays import Json, LogitBatch, Predict, TileBatch
 from intima.benchmark.folds import score_rows
-from intima.benchmark.recipe import Recipe, make_recipe, read_dataset, to_json
+from intima.benchmark.recipe import Recipe, make_recipe, read_dataset, shared_start, to_json
 from intima.contracts.benchmark import ExternalPayload, ExternalResult, FitResult, FoldPayload, Series, Split
 from intima.folds import EXTERNAL
 from intima.store.storage import Storage
@@ -40,8 +40,8 @@ def run_external(unit: UnitInput, storage: Storage, report: Report) -> Json:
     ):
         scored.append(item)
         report(len(scored) / len(external.cases), f"scored {len(scored)}/{len(external.cases)} external cases")
-    as_fold = _as_fold(payload)
-    rows = tuple(row for item in scored for row in score_rows(item, as_fold))
+    as_fold, start = _as_fold(payload), shared_start(fits)
+    rows = tuple(row for item in scored for row in score_rows(item, as_fold, start=start))
     return to_json(ExternalResult(rows=rows, seconds=time.monotonic() - started))
 
 

@@ -11,11 +11,20 @@ from intima.benchmark.recipe import (
     read_dataset,
     score_net,
     seeds_for,
+    starting_weights,
     to_json,
     train_net,
     trials_behind,
 )
-from intima.contracts.benchmark import CollectPayload, CollectResult, ExternalResult, FoldPayload, FoldResult, ScoreRow
+from intima.contracts.benchmark import (
+    CollectPayload,
+    CollectResult,
+    EncoderStart,
+    ExternalResult,
+    FoldPayload,
+    FoldResult,
+    ScoreRow,
+)
 from intima.contracts.search import StudySummary
 from intima.formats.tables import scores_csv
 from intima.store.storage import Storage
@@ -42,9 +51,18 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     )
     seeds = seeds_for("fold", payload.study)
     losses = LossCurve()
-    net = train_net(storage, recipe, cases=payload.split.train, seeds=seeds, report=report, record=losses.add)
+    start = starting_weights(storage, recipe)
+    net = train_net(
+        storage,
+        recipe,
+        cases=payload.split.train,
+        seeds=seeds,
+        report=report,
+        record=losses.add,
+        weights=start,
+    )
     scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
-    rows = tuple(row for item in scored for row in score_rows(item, payload))
+    rows = tuple(row for item in scored for row in score_rows(item, payload, start=start.start))
     weights = storage.blobs.put(pack_weights(net, seed=seeds.init))
     seconds = time.monotonic() - started
     result = FoldResult(
@@ -54,6 +72,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
         weights_sha256=weights,
         search=_audited_search(unit, payload),
         losses=losses.points(),
+        start=start.start,
         train_subjects=len({c.subject for c in dataset.cases if c.case in payload.split.train}),
     )
     return to_json(result)
@@ -89,8 +108,8 @@ def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:
     return to_json(result)
 
 
-def score_rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:
-    """Return the scores of one case as rows of the table."""
+def score_rows(item: ScoredCase, payload: FoldPayload, *, start: EncoderStart | None) -> list[ScoreRow]:
+    """Return the scores of one case as rows of the table; ``start`` is what the encoder started from, if known."""
     shared = {
         "case": item.case.case,
         "subject": item.case.subject,
@@ -105,6 +124,7 @@ def score_rows(item: ScoredCase, payload: FoldPayload) -> list[ScoreRow]:
         "model": payload.study.label,
         "selection_biased": payload.selection_biased,
         "leakage_override": payload.leakage_override,
+        "encoder_weights": None if start is None else start.kind,
     }
     return [
         ScoreRow.model_validate({**shared, "class": s.class_name, "metric": s.metric, "value": s.value, "unit": s.unit})

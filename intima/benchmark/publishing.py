@@ -11,7 +11,6 @@ from safetensors.torch import save as save_tensors
 from intima import registry
 from intima.architectures.build import build_bare
 from intima.architectures.net import SegmentationNet
-from intima.architectures.sources import find_weights
 from intima.arrays import Json, Predict, TileBatch
 from intima.benchmark.recipe import (
     Recipe,
@@ -19,12 +18,15 @@ from intima.benchmark.recipe import (
     chosen_parameters,
     make_recipe,
     read_dataset,
+    shared_start,
+    starting_weights,
     to_json,
     train_net,
     trials_behind,
 )
 from intima.contracts.benchmark import (
     CollectResult,
+    EncoderStart,
     FitPayload,
     FitResult,
     PublishPayload,
@@ -63,7 +65,8 @@ def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
     seed = _member_seed(payload.study, payload.member)
     seeds = TrainingSeeds(init=seed, augmentation=seed)
     losses, cases = LossCurve(), [c.case for c in dataset.cases]
-    net = train_net(storage, recipe, cases=cases, seeds=seeds, report=report, record=losses.add)
+    start = starting_weights(storage, recipe)
+    net = train_net(storage, recipe, cases=cases, seeds=seeds, report=report, record=losses.add, weights=start)
     weights = storage.blobs.put(save_tensors(net.state_dict()))
     seconds = time.monotonic() - started
     search = summarise_study(payload.study.space, trials_behind(unit))
@@ -72,6 +75,7 @@ def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
         weights_sha256=weights,
         search=search,
         losses=losses.points(),
+        start=start.start,
         seconds=seconds,
     )
     return to_json(result)
@@ -81,13 +85,14 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
     """Export every member to ONNX, compare it with torch on real tiles, write the card and publish.
 
     Raises:
-        Invalid: a member's ONNX form differs from its torch form.
+        Invalid: a member's ONNX form differs from its torch form, or the members started from different weights.
     """
     payload = PublishPayload.model_validate(unit.payload)
     dataset = read_dataset(storage, payload.dataset)
     fits = [FitResult.model_validate(unit.results[key]) for key in _fit_keys(unit)]
     if not fits:
         raise Invalid("Got no trained members to publish; need at least one fit unit.")
+    start = shared_start(fits)
     recipe = make_recipe(dataset, payload.study, settings=PRESETS[payload.preset], parameters=dict(fits[0].parameters))
     samples = _samples(storage, recipe)
     nets = [_read_net(storage, recipe, fitted) for fitted in fits]
@@ -97,7 +102,7 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
         report((number + 1) / (len(fits) + 1), f"member {number + 1}/{len(fits)} exported")
     seeds = [_member_seed(payload.study, number) for number in range(len(fits))]
     members, files = _store(storage, exported, nets[0], seeds=seeds, recipe=recipe)
-    card = _card(unit, storage, recipe, payload=payload, members=members, files=files)
+    card = _card(unit, storage, recipe, payload=payload, members=members, files=files, start=start)
     version = registry.publish(storage, card)
     return to_json(PublishResult(model=version.ref, parity_max_abs=card.parity_max_abs))
 
@@ -167,6 +172,7 @@ def _card(
     payload: PublishPayload,
     members: Sequence[Member],
     files: Published,
+    start: EncoderStart | None,
 ) -> ModelCard:
     architecture, label = recipe.study.architecture, recipe.study.label
     collected = CollectResult.model_validate(unit.results["collect"])
@@ -179,7 +185,7 @@ def _card(
         resolution=recipe.resolution,
         members=members,
         parameters=recipe.parameters,
-        weights=find_weights(architecture, folder=storage.weights_folder),
+        start=start,
         scores=protocol_scores(collected.leaderboard, label=label, biased=biased),
         benchmark=payload.benchmark,
         leakage_override=payload.leakage_override,

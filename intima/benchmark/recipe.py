@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from intima.architectures.build import build_net
 from intima.architectures.net import SegmentationNet
+from intima.architectures.sources import EncoderWeights, find_weights
 from intima.arrays import Json
 from intima.contracts._base import Contract
-from intima.contracts.benchmark import ParameterValue, StudyRef, TrialResult
+from intima.contracts.benchmark import EncoderStart, FitResult, ParameterValue, StudyRef, TrialResult
 from intima.contracts.dataset import Dataset
+from intima.errors import Invalid
 from intima.spaces import apply_parameters
 from intima.store import catalog
 from intima.store.storage import Storage
@@ -116,6 +118,34 @@ def chosen_parameters(unit: UnitInput, study: StudyRef) -> dict[str, ParameterVa
     return best_parameters(study.space, trials_behind(unit))
 
 
+def starting_weights(storage: Storage, recipe: Recipe) -> EncoderWeights:
+    """Return what the encoder of a recipe starts from.
+
+    Raises:
+        Invalid: the weights are not there, or not those that the benchmark was submitted with.
+    """
+    architecture = recipe.study.architecture
+    start = recipe.study.starts.get(architecture.encoder)
+    return find_weights(architecture, folder=storage.weights_folder, start=start)
+
+
+def shared_start(fits: Sequence[FitResult]) -> EncoderStart | None:
+    """Return what all members of one model started from, as their trainings recorded it; null where none did.
+
+    Raises:
+        Invalid: they did not start from the same.
+    """
+    starts = [fit.start for fit in fits]
+    if len({None if start is None else (start.kind, start.sha256, start.licence) for start in starts}) > 1:
+        found = ", ".join("not recorded" if start is None else start.origin for start in starts)
+        raise Invalid(
+            f"The members of this model did not start from the same encoder weights: {found}.",
+            code="mixed_start_weights",
+            hint="Submit the benchmark again.",
+        )
+    return starts[0]
+
+
 def train_net(
     storage: Storage,
     recipe: Recipe,
@@ -125,15 +155,19 @@ def train_net(
     report: Report,
     rungs: Rungs = NO_RUNGS,
     record: Record = forget,
+    weights: EncoderWeights | None = None,
 ) -> SegmentationNet:
-    """Return a net trained on these cases; training is the first part of the progress."""
+    """Return a net trained on these cases; training is the first part of the progress.
+
+    ``weights`` is what ``starting_weights`` has found, where the caller keeps a record of it.
+    """
     classes = len(recipe.dataset.classes)
     net = build_net(
         recipe.study.architecture,
         classes=classes,
         parameters=recipe.parameters,
         seed=seeds.init,
-        weights_folder=storage.weights_folder,
+        weights=weights or starting_weights(storage, recipe),
     )
     report(0.0, f"reading {len(cases)} cases")
     return fit(

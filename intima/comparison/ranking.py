@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from intima import __version__
 from intima.arrays import FloatMatrix, FloatVector
-from intima.comparison.scores import Selection, SubjectScores, higher_is_better, mean_by_subject
+from intima.comparison.scores import Selection, SubjectScores, higher_is_better, mean_by_subject, start_warning
 from intima.comparison.table import FetchTable, read_table, scores_from_table, select_scores
 from intima.comparison.words import listed
 from intima.contracts.statistics import (
@@ -136,7 +136,7 @@ def _joined(scores: Sequence[SubjectScores], source: str) -> ScoreTable:
                 pointer="/benchmark",
             )
     need_subjects(len(subjects), 2, pointer="/benchmark", purpose="a ranking")
-    warnings = dict.fromkeys(w for one in scores for w in one.warnings)
+    warnings = dict.fromkeys([*(w for one in scores for w in one.warnings), *start_warning(scores)])
     if any(one.overlap for one in scores):
         warnings["P-values and intervals of pairs speak about these trained models; training sets overlap."] = None
     matrix = np.array([[one.by_subject[s] for one in scores] for s in subjects], dtype=np.float64)

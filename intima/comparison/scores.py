@@ -110,6 +110,15 @@ def stated_overlap(dependence: Dependence) -> TrainingOverlap:
     return TrainingOverlap(splits, dependence.n_test / dependence.n_train)
 
 
+def start_warning(scores: Iterable[SubjectScores]) -> tuple[str, ...]:
+    """Return a warning where contenders started from different kinds of encoder weights, none where all are alike."""
+    known = [(s.label, str(s.provenance["encoder_weights"])) for s in scores if s.provenance.get("encoder_weights")]
+    if len({kind for _, kind in known}) < 2:
+        return ()
+    listed = ", ".join(f"{label} from {kind}" for label, kind in known)
+    return (f"The encoders started from different weights, which may explain a difference: {listed}.",)
+
+
 def higher_is_better(metric: str, stated: bool | None) -> tuple[bool, tuple[str, ...]]:
     """Return the direction of a metric, with a warning where it had to be assumed.
 

@@ -58,6 +58,8 @@ class TableRow:
     unit: str
     selection_biased: bool
     leakage_override: bool = False
+    encoder_weights: str = ""
+    """What the encoder started from; empty in tables of versions that did not say."""
 
     @property
     def protocol(self) -> str:
@@ -112,6 +114,7 @@ def _row(row: Mapping[str, str | None], number: int) -> TableRow:
         unit=cells["unit"],
         selection_biased=cells["selection_biased"].lower() in {"true", "1"},
         leakage_override=(row.get("leakage_override") or "").strip().lower() in {"true", "1"},
+        encoder_weights=(row.get("encoder_weights") or "").strip(),
     )
 
 
@@ -148,6 +151,7 @@ def scores_from_table(rows: Sequence[TableRow], label: str, selection: Selection
             "rows": len(mine),
             "split_sha256": _split_sha256(mine),
             "leakage_override": any(r.leakage_override for r in mine),
+            "encoder_weights": "/".join(sorted({r.encoder_weights for r in mine})),
         },
         warnings=tuple(_warnings(mine, label, subjects - set(means))),
     )

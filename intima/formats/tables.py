@@ -34,6 +34,7 @@ SCORE_COLUMNS = (
     "init_seed",
     "augmentation_seed",
     "leakage_override",
+    "encoder_weights",
 )
 """Columns of scores.csv: those fixed by the wire contract, then what was added."""
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from intima import __version__
-from intima.architectures.sources import EncoderWeights
-from intima.contracts.benchmark import ArchitectureSpec, LeaderboardEntry, ParameterValue
+from intima.contracts.benchmark import ArchitectureSpec, EncoderStart, LeaderboardEntry, ParameterValue
 from intima.contracts.dataset import Dataset
 from intima.contracts.model import Cost, Latency, LeftOut, Member, ModelCard, ProtocolScore, Variant
 from intima.training.data import Resolution
 from intima.training.scoring import Tiling
 
 _MAX_NAME = 100
+_UNRECORDED = "not recorded: trained by an earlier version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def write_card(
     resolution: Resolution,
     members: Sequence[Member],
     parameters: Mapping[str, ParameterValue],
-    weights: EncoderWeights,
+    start: EncoderStart | None,
     scores: Sequence[ProtocolScore],
     benchmark: str | None,
     parity_max_abs: float,
@@ -42,7 +42,10 @@ def write_card(
     notes: str = "",
     files: Published | None = None,
 ) -> ModelCard:
-    """Return a card. A dataset whose name says "synthetic" makes a model marked as trained on synthetic images."""
+    """Return a card. A dataset whose name says "synthetic" makes a model marked as trained on synthetic images.
+
+    ``start`` is what the members recorded when they were trained; null where they recorded nothing.
+    """
     tiling = Tiling.of(architecture)
     return ModelCard(
         name=name,
@@ -54,8 +57,8 @@ def write_card(
         halo_px=tiling.halo_px,
         members=tuple(members),
         parameters=dict(parameters),
-        encoder_weights=weights.origin,
-        weights_licence=weights.licence,
+        encoder_weights=_UNRECORDED if start is None else start.origin,
+        weights_licence=_UNRECORDED if start is None else start.licence,
         dataset=dataset.name,
         dataset_version=dataset.version,
         dataset_licence=dataset.licence,

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from intima.architectures.build import build_bare, build_net
 from intima.architectures.net import SegmentationNet
-from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
+from intima.architectures.sources import find_weights
+from intima.contracts.benchmark import ArchitectureSpec, EncoderStart, ParameterValue
 from intima.errors import Invalid
 
 _NOTE = "intima"
@@ -44,8 +45,9 @@ def restore_net(
     classes: int,
     parameters: Mapping[str, ParameterValue],
     weights_folder: Path | None,
+    start: EncoderStart | None = None,
 ) -> SegmentationNet:
-    """Return the net that ``pack_weights`` was given, in evaluation mode.
+    """Return the net that ``pack_weights`` was given, in evaluation mode; ``start`` is what its encoder started from.
 
     Raises:
         Invalid: the file is of another net, or the pretrained weights it stands on are not the same any more.
@@ -54,7 +56,8 @@ def restore_net(
     if expected is None:
         net = build_bare(spec, classes=classes, parameters=parameters)
     else:
-        net = build_net(spec, classes=classes, parameters=parameters, seed=seed, weights_folder=weights_folder)
+        weights = find_weights(spec, folder=weights_folder, start=start)
+        net = build_net(spec, classes=classes, parameters=parameters, seed=seed, weights=weights)
     state = net.state_dict()
     untrained = {name: tensor for name, tensor in state.items() if name not in kept}
     if not kept.keys() <= state.keys() or any(kept[name].shape != state[name].shape for name in kept):

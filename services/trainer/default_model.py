@@ -191,7 +191,7 @@ def make_card(
             for number, item in enumerate(exported)
         ],
         parameters=parameters(),
-        weights=find_weights(ARCHITECTURE, folder=None),
+        start=find_weights(ARCHITECTURE, folder=None).start,
         scores=scores,
         benchmark=None,
         parity_max_abs=max(item.parity_max_abs for item in exported),

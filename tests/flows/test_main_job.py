@@ -32,7 +32,7 @@ SPEC: dict[str, Any] = {
 }
 COLUMNS = (
     "case,subject,protocol,repeat,fold,seed,architecture,model,class,metric,value,unit,selection_biased,"
-    "split_seed,init_seed,augmentation_seed,leakage_override"
+    "split_seed,init_seed,augmentation_seed,leakage_override,encoder_weights"
 )
 
 
@@ -86,6 +86,7 @@ def test_the_scores_table_is_complete(api: TestClient, benchmark: dict[str, Any]
     assert all(0 <= float(r["value"]) <= 1 for r in dice)
     assert {r["metric"] for r in rows} >= {"dice", "iou", "hd95", "nsd", "area_error"}
     assert {r["selection_biased"].lower() for r in rows} == {"false"}
+    assert {r["encoder_weights"] for r in rows} == {"random"}
     assert "nan" not in text.lower()
 
 
@@ -94,6 +95,10 @@ def test_the_leaderboard_and_the_models_are_there(api: TestClient, benchmark: di
     assert set(board) == {"unet", "deeplabv3plus"}
     assert all(e["n_subjects"] == SUBJECTS for e in board.values())
     assert {s["trials"] for s in benchmark["studies"]} == {1}
+    assert [(s["model"], s["weights"]["origin"]) for s in benchmark["starts"]] == [
+        ("unet", "random"),
+        ("deeplabv3plus", "random"),
+    ]
     published = {f"{m['name']}@{m['version']}": m for m in api.get("/v1/models").json()["items"]}
     for result in benchmark["models"]:
         card = published[result["model"]]["card"]

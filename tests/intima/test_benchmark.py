@@ -11,11 +11,14 @@ from PIL import Image
 from scipy.special import softmax
 
 from intima import benchmark, registry
+from intima.architectures import LITE0
+from intima.architectures.sources import resolve_start
 from intima.arrays import Json
 from intima.benchmark import recipe
 from intima.benchmark.external import as_ensemble
 from intima.benchmark.recipe import make_recipe, seeds_for
 from intima.contracts.benchmark import (
+    ArchitectureSpec,
     BenchmarkSpec,
     CollectResult,
     FitPayload,
@@ -196,6 +199,46 @@ def test_the_published_model_is_what_was_trained(finished, storage, dataset):
     net = load_onnx(storage.blobs.read(card.members[0].onnx_sha256)).predict
     predicted = predict_mask(working, net, size=NATIVE, tiling=Tiling(card.tile_px, card.halo_px))
     assert (predicted == mask).mean() > 0.8
+
+
+def test_the_card_says_what_the_members_started_from_when_they_were_trained(finished, storage, dataset, monkeypatch):
+    """Not what lies in the folder of weights when the model is published."""
+    monkeypatch.setattr(recipe, "find_weights", None)
+    units = {u.key: u for u in plan_benchmark(spec(), dataset=dataset, benchmark="bm_1")}
+    unit = units["small/final/publish"]
+    behind = inputs(unit, finished)
+    for key in (k for k in behind if "/member" in k):
+        assert behind[key]["start"]["kind"] == "imagenet"
+        behind[key] = behind[key] | {"start": behind[key]["start"] | {"origin": "imagenet (then)", "licence": "then"}}
+    published = run_publish(unit, behind, storage)
+    card = registry.resolve(storage, published.model).card
+    assert (card.encoder_weights, card.weights_licence) == ("imagenet (then)", "then")
+    member = "small/final/member1"
+    behind[member] = behind[member] | {"start": behind[member]["start"] | {"sha256": "0" * 64}}
+    with pytest.raises(Invalid, match="did not start from the same encoder weights"):
+        run_publish(unit, behind, storage)
+
+
+def run_publish(unit: UnitPlan, behind: dict[str, Json], storage: Storage) -> PublishResult:
+    work = UnitInput("job_9", unit.key, 1, dict(unit.payload), behind)
+    return PublishResult.model_validate(benchmark.run_publish(work, storage, lambda *_: None))
+
+
+@pytest.mark.parametrize("kind", ["trial", "fold", "fit"])
+def test_a_unit_refuses_other_weights_than_the_benchmark_was_submitted_with(kind, storage, dataset, finished):
+    known = resolve_start(ArchitectureSpec(name="unet_small"), folder=storage.weights_folder)
+    starts = {"small": {LITE0: known.model_copy(update={"sha256": "0" * 64})}}
+    planned = plan_benchmark(spec(), dataset=dataset, benchmark="bm_1", starts=starts)
+    unit = next(u for u in planned if u.kind == kind)
+    work = UnitInput("job_3", unit.key, 1, dict(unit.payload), inputs(unit, finished))
+    with pytest.raises(Invalid, match=f"SHA-256 {known.sha256}; this benchmark was submitted with 0000") as caught:
+        HANDLERS[kind](work, storage, lambda *_: None)
+    assert caught.value.code == "weights_changed"
+
+
+def test_rows_say_what_the_encoder_started_from(finished):
+    rows = [row for k, r in finished.items() if k.endswith("/fold") for row in r["rows"]]
+    assert {row["encoder_weights"] for row in rows} == {"imagenet"}
 
 
 def test_a_second_attempt_gives_the_same_result(finished, storage, dataset):

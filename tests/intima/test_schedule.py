@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intima.architectures import complete_architecture
-from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, Seeds, TrialPayload, UnitPlan, keys_read
+from intima.architectures import LITE0, complete_architecture
+from intima.contracts.benchmark import (
+    BenchmarkSpec,
+    EncoderStart,
+    FoldPayload,
+    Seeds,
+    StudyRef,
+    TrialPayload,
+    UnitPlan,
+    keys_read,
+)
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.contracts.search import Choices
 from intima.errors import Invalid
@@ -263,3 +272,19 @@ def test_the_space_is_checked_and_completed_at_submission() -> None:
         with pytest.raises(Invalid) as error:
             plan(search={"space": bad})
         assert error.value.pointer == f"/search/space/{pointer}"
+
+
+def test_every_payload_holds_the_start_weights_that_were_resolved() -> None:
+    def start(file: str) -> EncoderStart:
+        return EncoderStart(kind="imagenet", origin=file, licence="BSD", file=file, sha256="1" * 64)
+
+    starts = {"unet": {LITE0: start("lite0.pth"), "resnet18": start("resnet18.pth")}}
+    search = {"trials": 1, "space": {"encoder": {"choices": [LITE0, "resnet18"]}}}
+    body = {"dataset": "ds_1", "architectures": ["unet"], "protocols": [{"kind": "loocv"}], "search": search}
+    units = plan_benchmark(BenchmarkSpec.model_validate(body), dataset=dataset(), benchmark="bm_1", starts=starts)
+    assert {u.kind for u in units} == {"trial", "fold", "fit", "publish", "collect"}
+    for unit in units:
+        if unit.kind != "collect":
+            study = StudyRef.model_validate(unit.payload["study"])
+            assert study.architecture.weights == "imagenet"
+            assert study.starts == starts["unet"]

@@ -77,7 +77,7 @@ def list_architectures(state: StateDep) -> ArchitecturesView:
     return ArchitecturesView(architectures=views, searchable={n: _searchable(n) for n in PARAMETERS})
 
 
-def _view(name: str, known: Architecture, *, folder: Path | None) -> ArchitectureView:
+def _view(name: str, known: Architecture, *, folder: Path) -> ArchitectureView:
     return ArchitectureView(
         name=name,
         encoders=[EncoderView(name=e, weights=_weights(name, e, folder=folder)) for e in known.encoders],
@@ -91,7 +91,7 @@ def _view(name: str, known: Architecture, *, folder: Path | None) -> Architectur
     )
 
 
-def _weights(name: str, encoder: str, *, folder: Path | None) -> list[WeightsView]:
+def _weights(name: str, encoder: str, *, folder: Path) -> list[WeightsView]:
     spec = complete_architecture(ArchitectureWish(name=name, encoder=encoder))
     return [
         WeightsView(

@@ -6,9 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response, status
 from pydantic import BaseModel
 
-from intima.architectures import complete_architecture
-from intima.architectures.sources import find_weights
-from intima.contracts.benchmark import BenchmarkSpec, CollectResult, LeaderboardEntry, PublishResult, RankAgreement
+from intima.arrays import Json
+from intima.contracts.benchmark import (
+    BenchmarkSpec,
+    CollectResult,
+    EncoderStart,
+    LeaderboardEntry,
+    PublishResult,
+    RankAgreement,
+)
 from intima.contracts.dataset import Dataset
 from intima.contracts.job import JobError, JobState, Progress
 from intima.contracts.search import HpoNoise
@@ -17,8 +23,8 @@ from intima.datasets import compare_with_external
 from intima.errors import Conflict, Invalid, NotFound
 from intima.folds import EXTERNAL
 from intima.leakage import MOST_PLACES, External
-from intima.schedule import benchmark_leaks, plan_benchmark
-from intima.spaces import complete_space, variants
+from intima.schedule import Starts, benchmark_leaks, plan_benchmark
+from intima.starts import resolve_starts
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
 from intima.store.keys import contract_sha256, new_id
@@ -31,6 +37,15 @@ router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])
 COLLECT = "collect"
 
 
+class StartView(BaseModel):
+    """What an encoder of a contender starts from."""
+
+    model: str
+    """Label of the contender."""
+    encoder: str
+    weights: EncoderStart
+
+
 class BenchmarkStarted(BaseModel):
     """A benchmark and the job that runs it."""
 
@@ -40,6 +55,7 @@ class BenchmarkStarted(BaseModel):
     """The job, under the same id: GET /v1/jobs/{job}."""
     state: JobState
     units: int
+    starts: list[StartView] = []
 
 
 class StudyView(BaseModel):
@@ -90,6 +106,8 @@ class BenchmarkView(BaseModel):
     """Null without an external dataset."""
     leakage: LeakageView | None
     """Null where the leakage guard was not overridden."""
+    starts: list[StartView]
+    """Encoder weights as they were resolved at submission; empty for benchmarks of versions that resolved none."""
     created_at: str
 
 
@@ -108,13 +126,10 @@ def create_benchmark(
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> BenchmarkStarted:
     """Submit a benchmark; the answer names the job to watch."""
-    for wish in spec.architectures:
-        contender = complete_architecture(wish)
-        for variant in variants(contender, complete_space(contender, spec.search.space)):
-            find_weights(variant, folder=state.storage.weights_folder)
+    starts = resolve_starts(spec, folder=state.storage.weights_folder)
     external = _external(state.storage, spec)
     with state.storage.writing() as connection:
-        started = _once(connection, spec, external, key=idempotency_key)
+        started = _once(connection, spec, external, starts, key=idempotency_key)
     send_ready(state)
     response.headers["Location"] = f"/v1/jobs/{started.job}"
     response.headers["Retry-After"] = "2"
@@ -139,34 +154,51 @@ def _get_external(connection: Transaction, external_id: str) -> Dataset:
 
 
 def _once(
-    connection: Transaction, spec: BenchmarkSpec, external: External | None, *, key: str | None
+    connection: Transaction, spec: BenchmarkSpec, external: External | None, starts: Starts, *, key: str | None
 ) -> BenchmarkStarted:
     route, body = "create_benchmark", contract_sha256(spec)
     known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
     if known is not None:
         return BenchmarkStarted.model_validate(known.response)
-    started = _create(connection, spec, external)
+    started = _create(connection, spec, external, starts)
     if key is not None:
         response = started.model_dump(mode="json")
         remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
     return started
 
 
-def _create(connection: Transaction, spec: BenchmarkSpec, external: External | None) -> BenchmarkStarted:
+def _create(
+    connection: Transaction, spec: BenchmarkSpec, external: External | None, starts: Starts
+) -> BenchmarkStarted:
     dataset = catalog.get_dataset(connection, spec.dataset)
     benchmark_id = new_id("bmk")
     imported = catalog.named_splits(connection, spec)
-    units = plan_benchmark(spec, dataset=dataset, benchmark=benchmark_id, imported=imported, external=external)
+    units = plan_benchmark(
+        spec, dataset=dataset, benchmark=benchmark_id, imported=imported, external=external, starts=starts
+    )
+    listed = _listed(starts)
     job_id = ledger.create_job(
         connection,
         kind="benchmark",
         units=units,
-        payload={"spec": spec.model_dump(mode="json"), "leaks": _allowed_leaks(spec, dataset, imported, external)},
+        payload={
+            "spec": spec.model_dump(mode="json"),
+            "leaks": _allowed_leaks(spec, dataset, imported, external),
+            "starts": [view.model_dump(mode="json") for view in listed],
+        },
         result_url=f"/v1/benchmarks/{benchmark_id}",
         job_id=benchmark_id,
     )
     catalog.add_benchmark(connection, benchmark_id=benchmark_id, job_id=job_id, dataset=dataset.id, spec=spec)
-    return BenchmarkStarted(id=benchmark_id, job=job_id, state="queued", units=len(units))
+    return BenchmarkStarted(id=benchmark_id, job=job_id, state="queued", units=len(units), starts=listed)
+
+
+def _listed(starts: Starts) -> list[StartView]:
+    return [
+        StartView(model=label, encoder=encoder, weights=start)
+        for label, of_encoder in starts.items()
+        for encoder, start in of_encoder.items()
+    ]
 
 
 def _allowed_leaks(
@@ -212,6 +244,7 @@ def get_scores(benchmark_id: str, connection: ReadDep, state: StateDep) -> Respo
 def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
     job = ledger.read_job(connection, stored.job_id)
     units = ledger.read_units(connection, stored.job_id)
+    payload = ledger.job_payload(connection, stored.job_id)
     collected = _collected(connection, stored)
     published = [u.key for u in units if u.kind == "publish" and u.state == "done"]
     results = ledger.results_of(connection, stored.job_id, published)
@@ -232,7 +265,8 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         leaderboard=[] if collected is None else list(collected.leaderboard),
         hpo_noise=[] if collected is None else list(collected.hpo_noise),
         external=_external_view(stored, collected),
-        leakage=_leakage(connection, stored),
+        leakage=_leakage(stored, payload),
+        starts=payload.get("starts", []),
         created_at=stored.created_at,
     )
 
@@ -251,11 +285,10 @@ def _external_view(stored: StoredBenchmark, collected: CollectResult | None) -> 
     )
 
 
-def _leakage(connection: Transaction, stored: StoredBenchmark) -> LeakageView | None:
+def _leakage(stored: StoredBenchmark, payload: Json) -> LeakageView | None:
     if stored.spec.allow_leakage is None:
         return None
-    found = ledger.job_payload(connection, stored.job_id).get("leaks", [])
-    return LeakageView(reason=stored.spec.allow_leakage, found=found)
+    return LeakageView(reason=stored.spec.allow_leakage, found=payload.get("leaks", []))
 
 
 def _collected(connection: Transaction, stored: StoredBenchmark) -> CollectResult | None:

@@ -44,7 +44,7 @@ def spec_of(name: str, encoder: str | None = None) -> ArchitectureSpec:
     wish = ArchitectureWish(
         name=name,
         encoder=encoder,
-        weights="random" if foundation else None,
+        weights="imagenet" if (encoder or known.encoders[0]) == LITE0 else "random",
         input_px=(64 if foundation else 128) if known.fixed_input else None,
         encoder_training="full",
     )
@@ -192,7 +192,9 @@ def test_imagenet_weights_arrive_and_fit_the_images_they_were_trained_on():
 
 def test_random_weights_are_random_and_said_to_be():
     assert find_weights(ArchitectureSpec(name="unet", weights="random"), folder=None) is sources.RANDOM
-    assert find_weights(ArchitectureSpec(name="unet", encoder="resnet18"), folder=None) is sources.RANDOM
+    found = find_weights(ArchitectureSpec(name="unet", encoder="tu-convnext_atto"), folder=None)
+    assert found.origin == "random (no pretrained weights of tu-convnext_atto are known)"
+    assert found.file is None
 
 
 def test_weights_of_another_hash_are_refused(tmp_path, monkeypatch):
@@ -207,15 +209,15 @@ def test_weights_of_another_net_are_refused(tmp_path):
     net = build_bare(ArchitectureSpec(name="unet_small"), classes=2, parameters={})
     torch.save({"stem": torch.zeros(3, 3)}, tmp_path / "other.pth")
     with pytest.raises(Invalid, match="do not fit"):
-        load_encoder(net.body, EncoderWeights("imagenet", "?", tmp_path / "other.pth"))
+        load_encoder(net.body, EncoderWeights(sources.RANDOM.start, tmp_path / "other.pth"))
 
 
-def test_missing_weights_are_an_error_that_names_file_and_place_for_who_asked(tmp_path, monkeypatch):
+def test_missing_weights_are_an_error_that_names_file_and_place(tmp_path, monkeypatch):
     gone = WeightsSource(kind="imagenet", file="models/lite0.pth", licence="?", package="no-such-package")
     monkeypatch.setitem(sources.SOURCES, LITE0, (gone,))
-    assert find_weights(ArchitectureSpec(name="unet"), folder=tmp_path) is sources.RANDOM
-    with pytest.raises(Invalid, match=r"models/lite0\.pth is not in the package no-such-package"):
-        find_weights(ArchitectureSpec(name="unet", weights="imagenet"), folder=tmp_path)
+    for wish in (None, "imagenet"):
+        with pytest.raises(Invalid, match=r"models/lite0\.pth is not in the package no-such-package"):
+            find_weights(ArchitectureSpec(name="unet", weights=wish), folder=tmp_path)
     monkeypatch.setitem(sources.SOURCES, LITE0, (WeightsSource(kind="imagenet", file="lite0.pth", licence="?"),))
     with pytest.raises(Invalid, match=r"lite0\.pth is not in the folder of weights .*" + tmp_path.name):
         find_weights(ArchitectureSpec(name="unet", weights="imagenet"), folder=tmp_path)

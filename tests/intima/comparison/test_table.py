@@ -229,3 +229,23 @@ def test_an_overridden_leakage_guard_is_said_in_the_verdict() -> None:
     assert found.provenance["leakage_override"] is True
     assert any("leakage guard was overridden" in w for w in found.warnings)
     assert scores(rows()).provenance["leakage_override"] is False
+
+
+def test_different_start_weights_are_said_in_verdict_and_ranking() -> None:
+    kinds = {"unet": "imagenet", "deeplabv3plus": "random"}
+    table = [row | {"encoder_weights": kinds[str(row["model"])]} for row in rows()]
+    text = as_csv(table, [*HEADER, "encoder_weights"])
+    request = ComparisonRequest.model_validate(
+        {
+            "a": {"benchmark": "bmk_1", "architecture": "unet"},
+            "b": {"benchmark": "bmk_1", "architecture": "deeplabv3plus"},
+            "margin": {"value": 0.05},
+        }
+    )
+    fetch = benchmark_fetcher(lambda _: BenchmarkTable(text), lambda ref: ("bmk_1", ref))
+    found = decide_equivalence(request, fetch=fetch)
+    said = "which may explain a difference: unet from imagenet, deeplabv3plus from random"
+    assert any(said in w for w in found.warnings)
+    ranking = rank_models(RankingRequest(benchmark="bmk_1"), fetch_table=lambda _: BenchmarkTable(text))
+    assert any("start" in w and "deeplabv3plus from random" in w for w in ranking.warnings)
+    assert not any("started from different" in w for w in compare(rows()).warnings)

@@ -121,7 +121,7 @@ def make_card(name: str, *, dataset: str = "tissue"):
         resolution=Resolution(mpp=None, pixel_scale=0.5),
         members=[Member(seed=0, onnx_sha256="0" * 64, bytes=1)],
         parameters={},
-        weights=RANDOM,
+        start=RANDOM.start,
         scores=(),
         benchmark=None,
         parity_max_abs=0.0,

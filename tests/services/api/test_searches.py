@@ -1,5 +1,6 @@
 """What can be searched, and what became of a search, over HTTP."""
 
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -105,3 +106,33 @@ def test_a_bad_search_is_refused_with_its_field(
     answer = submit(client, dataset, **search)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_benchmark_says_what_each_encoder_starts_from(
+    client: TestClient, storage: Storage, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the packages that hold the weights are not installed, as in the api's image."""
+
+    def absent(name: str) -> Any:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    wishes = ["litemedsam", {"name": "unet", "weights": "imagenet"}, {"name": "dpt", "weights": "random"}]
+    body = {"dataset": dataset, "architectures": wishes, "protocols": [{"kind": "loocv"}], "search": {"trials": 0}}
+    started = client.post("/v1/benchmarks", json=body)
+    assert started.status_code == 202, started.text
+    starts = started.json()["starts"]
+    assert [(s["model"], s["weights"]["kind"]) for s in starts] == [
+        ("litemedsam", "pretrained"),
+        ("unet", "imagenet"),
+        ("dpt", "random"),
+    ]
+    assert client.get(f"/v1/benchmarks/{started.json()['id']}").json()["starts"] == starts
+    (row, *_) = client.get(f"/v1/benchmarks/{started.json()['id']}/experiments").json()["items"]
+    assert (row["model"], row["encoder_weights"]) == ("litemedsam", "pretrained")
+    available = client.get("/v1/architectures").json()["architectures"][0]["encoders"][0]["weights"][0]["available"]
+    assert available
+    refused = client.post("/v1/benchmarks", json=body | {"architectures": ["unet", "segformer"]})
+    assert refused.status_code == 422
+    assert "mit_b0.safetensors" in refused.json()["detail"]
+    assert str(storage.weights_folder) in refused.json()["detail"]
