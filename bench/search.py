@@ -1,9 +1,9 @@
 """Gaussian process against random search, pruning against none, and the HPO-noise audit.
 
-``python -m bench search [--table 40] [--seeds 5] [--trials 20] [--audit-trials 3]``: nine SYNTHETIC arteries,
-unet_small at 64 px, preset quick, one thread. The searches run on a surrogate: kernel regression on a table of real
-trainings of random configurations with their curves, whose leave-one-out R2 is printed. It is smooth and has no noise,
-which suits a Gaussian process better than a real training does. The audit is real: on true labels, and on labels
+``python -m bench search [--table 40] [--seeds 5] [--trials 20] [--audit-trials 3] [--audit-seeds 2]``: nine SYNTHETIC
+arteries, unet_small at 64 px, preset quick, one thread. The searches run on a surrogate: kernel regression on a table
+of real trainings of random configurations with their curves, whose leave-one-out R2 is printed. It is smooth and has no
+noise, which suits a Gaussian process better than a real training does. The audit is real: on true labels, and on labels
 shuffled between images, where nothing can be learned about a new image.
 """
 
@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--audit-trials", type=int, default=3)
+    parser.add_argument("--audit-seeds", type=int, default=2, help="three splits each")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +64,7 @@ def main() -> int:
               f"{surrogate.values[:, -1].max():.3f}, leave-one-out R2 {surrogate.r2:+.2f}", flush=True)  # fmt: skip
         compare_arms(surrogate, seeds=arguments.seeds, trials=arguments.trials)
         for shift, labels in ((4, "shuffled"), (0, "true")):
-            noise = audit(storage, trials=arguments.audit_trials, shift=shift)
+            noise = audit(storage, trials=arguments.audit_trials, seeds=arguments.audit_seeds, shift=shift)
             for net, gap in (("same net", noise.selection), ("refitted net", noise.refitted)):
                 print(f"audit, {labels} labels, {net}: {describe(gap)}", flush=True)
         storage.close()
@@ -270,13 +271,13 @@ def steps_to(study: Sequence[TrialResult], goal: float) -> int:
     return steps(study[: first + 1])
 
 
-def audit(storage: Storage, *, trials: int, shift: int) -> HpoNoise:
-    """Run a nested benchmark, 3-fold with two seeds, and return its audit."""
+def audit(storage: Storage, *, trials: int, seeds: int, shift: int) -> HpoNoise:
+    """Run a nested benchmark, 3-fold for each seed, and return its audit."""
     dataset = make_dataset(storage, shift=shift) if shift else None
     if dataset is None:
         with storage.reading() as connection:
             dataset = catalog.get_dataset(connection, "ds_0")
-    spec = make_spec(dataset, seeds=[0, 1], nested=True, trials=trials)
+    spec = make_spec(dataset, seeds=list(range(seeds)), nested=True, trials=trials)
     results = run_units(storage, plan_benchmark(spec, dataset=dataset, benchmark="bench"))
     return CollectResult.model_validate(results["collect"]).hpo_noise[0]
 

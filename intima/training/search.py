@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from intima.contracts.benchmark import TrialResult
-from intima.contracts.search import Choices, Dimension, ParameterValue, Space
+from intima.contracts.search import Choices, CurvePoint, Dimension, ParameterValue, Space
 from intima.spaces import default_space, defaults_of
 from intima.studies import best_trial
 
@@ -87,7 +88,7 @@ def suggest_parameters(
     if not done and not pending:
         return defaults_of(space)
     distributions = distributions_of(space)
-    trials = [_told(t, sampler, distributions) for t in done]
+    trials = [_told(t, sampler, distributions, done) for t in done]
     trials += [
         create_trial(state=TrialState.RUNNING, params=dict(p), distributions=dict(distributions)) for p in pending
     ]
@@ -130,14 +131,32 @@ def best_parameters(space: Space, results: Sequence[TrialResult]) -> Parameters:
     return defaults_of(space) if best is None else dict(results[best].parameters)
 
 
-def _told(result: TrialResult, sampler: SamplerName, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def expected_final(point: CurvePoint, finished: Sequence[TrialResult]) -> float:
+    """Return the final score of like rank: that of finished trials at the same quantile as the point at its rung.
+
+    Interpolated between them, and no lower than the lowest; the point's own value where none was judged there.
+    """
+    judged = [(p.value, t.value) for t in finished if t.value is not None for p in t.curve if p.step == point.step]
+    if not judged:
+        return point.value
+    rung, final = (sorted(values) for values in zip(*judged, strict=True))
+    return float(np.interp(point.value, rung, final))
+
+
+def _told(
+    result: TrialResult,
+    sampler: SamplerName,
+    distributions: Mapping[str, BaseDistribution],
+    done: Sequence[TrialResult],
+) -> FrozenTrial:
     """Return what a sampler is told of a trial.
 
-    GPSampler reads completed trials only. Without the pruned ones it would try their neighbourhood again and again,
-    so it is told their last value, which is the lower for having been taken early.
+    GPSampler reads completed trials only. Without the pruned ones it would try their neighbourhood again and again; a
+    score from the midst of a training, beside finals, would make it a hole. So it is told what the trial would have
+    come to.
     """
     if sampler == "gp" and result.pruned:
-        result = result.model_copy(update={"pruned": False, "value": result.curve[-1].value})
+        result = result.model_copy(update={"pruned": False, "value": expected_final(result.curve[-1], done)})
     return freeze_trial(result, distributions)
 
 

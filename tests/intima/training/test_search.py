@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import optuna
 import pytest
 from optuna.samplers._gp import sampler as gp_module
@@ -11,9 +12,10 @@ from intima.contracts.benchmark import ArchitectureWish, TrialResult
 from intima.contracts.search import Choices, CurvePoint, Range
 from intima.spaces import complete_space, default_space, defaults_of
 from intima.studies import best_trial
+from intima.training import search
 from intima.training.importance import ENOUGH_TRIALS, summarise_study
 from intima.training.pruning import FINISHED_FIRST, is_hopeless, rung_steps
-from intima.training.search import best_parameters, propose_parameters, suggest_parameters
+from intima.training.search import best_parameters, expected_final, propose_parameters, suggest_parameters
 
 SAMPLERS = ["gp", "tpe", "random"]
 SPACE = default_space("unet")
@@ -147,6 +149,37 @@ def test_a_pruned_trial_teaches_the_sampler(sampler):
     low = pruned({"dropout": 0.3, "learning_rate": 2e-3}, -9.0)
     with_it = suggest_parameters(SMALL, earlier=[*history, low], sampler=sampler, seed=5)
     assert with_it != suggest_parameters(SMALL, earlier=history, sampler=sampler, seed=5)
+
+
+def grown(parameters):
+    """Scores that treble between the rung and the end, as those of a net that has hardly begun."""
+    value = bowl(parameters) + 9
+    return result(parameters, value, curve=(CurvePoint(step=10, value=value / 3), CurvePoint(step=30, value=value)))
+
+
+def test_the_gaussian_process_is_told_finals_only(monkeypatch):
+    """A pruned trial stands where finished ones of its rank at the rung ended, not at its score on the way."""
+    told = []
+    made = search.rebuild_study
+    monkeypatch.setattr(search, "rebuild_study", lambda trials, **more: told.append(trials) or made(trials, **more))
+    history = [grown(t.parameters) for t in run_search("random", 8, space=SMALL)]
+    stopped = [grown(t.parameters) for t in run_search("random", 12, space=SMALL, seed=3)[8:]]
+    low = [t.model_copy(update={"value": None, "pruned": True, "curve": t.curve[:1]}) for t in stopped]
+    suggest_parameters(SMALL, earlier=[*low[:2], *history, *low[2:]], sampler="gp", seed=5)
+    finals = [t.value for t in history]
+    seen = [told[-1][place].value for place in (0, 1, 10, 11)]
+    assert seen == [pytest.approx(np.clip(t.value, min(finals), max(finals))) for t in stopped]
+    assert [t.value for t in told[-1][2:10]] == finals
+
+
+def test_an_expected_final_is_of_the_same_rank():
+    finished = [
+        result({}, final, curve=(CurvePoint(step=10, value=rung), CurvePoint(step=30, value=final)))
+        for rung, final in ((0.1, 0.5), (0.2, 0.9), (0.3, 0.7))
+    ]
+    at = lambda value: expected_final(CurvePoint(step=10, value=value), finished)  # noqa: E731
+    assert [at(v) for v in (0.0, 0.1, 0.15, 0.2, 0.3, 0.4)] == pytest.approx([0.5, 0.5, 0.6, 0.7, 0.9, 0.9])
+    assert expected_final(CurvePoint(step=20, value=0.4), finished) == 0.4
 
 
 def test_of_equals_the_first_wins_and_without_trials_the_default():
