@@ -177,6 +177,7 @@ def make_spec(dataset: Dataset, *, seeds: Sequence[int], nested: bool, **search:
             "protocols": [{"kind": "kfold", "k": 3}],
             "seeds": seeds,
             "publish": False,
+            "allow_leakage": "phantoms, drawn one by one",
             "search": {**search, "nested": nested},
         }
     )

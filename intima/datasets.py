@@ -1,7 +1,9 @@
 """Use case: a zip of images, masks and a manifest -> a stored dataset, or the case that is wrong."""
 
+import math
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +16,12 @@ from pydantic import ValidationError
 from intima.arrays import Json
 from intima.contracts.dataset import CaseSpec, Dataset, DatasetManifest, Similarity, SimilarPair, StoredCase
 from intima.errors import Invalid
-from intima.leakage import External
+from intima.leakage import External, not_compared
 from intima.likeness import (
     Fingerprint,
     Likeness,
     find_copies,
+    find_copies_between,
     find_overlaps,
     pack_fingerprints,
     unpack_fingerprints,
@@ -54,7 +57,7 @@ def import_dataset(archive: Path, storage: Storage) -> ImportedDataset:
 
     Raises:
         Invalid: no zip, a bad manifest, a missing or unreadable file, a mask that does not fit its image or the
-            classes, the same image twice; names the case.
+            classes, the same image twice, too many images alike; names the case.
     """
     with _opened(archive) as bundle, TemporaryDirectory(prefix="intima-dataset-") as folder:
         manifest = _manifest(bundle)
@@ -213,14 +216,19 @@ def _refuse_duplicates(cases: Sequence[StoredCase], pixels_sha256: Sequence[str]
 
 
 def _compare(storage: Storage, cases: Sequence[StoredCase], reports: Sequence[CaseReport]) -> Similarity:
-    """Look for images of different subjects that show the same tissue; those of one subject stay on one side anyway."""
-    prints = [report.fingerprint for report in reports]
-    pairs = [(i, j) for i, j in combinations(range(len(cases)), 2) if cases[i].subject != cases[j].subject]
-    few = len(pairs) <= MOST_OVERLAP_PAIRS
-    found = {(f.a, f.b): f for f in [*(find_overlaps(prints, pairs) if few else ()), *find_copies(prints, pairs)]}
+    """Look for images of different subjects that show the same tissue; those of one subject stay on one side anyway.
+
+    Raises:
+        Invalid: too many images are alike.
+    """
+    prints, subjects = [report.fingerprint for report in reports], [case.subject for case in cases]
+    count = math.comb(len(subjects), 2) - sum(math.comb(n, 2) for n in Counter(subjects).values())
+    few = count <= MOST_OVERLAP_PAIRS
+    pairs = [(i, j) for i, j in combinations(range(len(cases) if few else 0), 2) if subjects[i] != subjects[j]]
+    found = {(f.a, f.b): f for f in [*find_overlaps(prints, pairs), *find_copies_between(prints, subjects)]}
     return Similarity(
         pairs=tuple(_similar_pair(cases, found[key]) for key in sorted(found)),
-        compared=len(pairs),
+        compared=count,
         overlaps_searched=few,
         fingerprints_sha256=storage.blobs.put(pack_fingerprints(prints)),
     )
@@ -232,28 +240,25 @@ def compare_with_external(storage: Storage, dataset: Dataset, external: Dataset)
     Raises:
         Invalid: one was stored before images were compared, or there are too many pairs.
     """
-    ours, theirs = _fingerprints(storage, dataset), _fingerprints(storage, external)
-    pairs = [(i, len(ours) + j) for i in range(len(ours)) for j in range(len(theirs))]
-    if len(pairs) > MOST_OVERLAP_PAIRS:
+    count = len(dataset.cases) * len(external.cases)
+    if count > MOST_OVERLAP_PAIRS:
         raise Invalid(
-            f"The two datasets make {len(pairs)} pairs of images; at most {MOST_OVERLAP_PAIRS} are compared.",
+            f"The two datasets make {count} pairs of images; at most {MOST_OVERLAP_PAIRS} are compared.",
             code="too_many_pairs",
             hint="Take a part of the external dataset.",
             pointer="/external_dataset",
         )
+    ours = _fingerprints(storage, dataset, pointer="/dataset")
+    theirs = _fingerprints(storage, external, pointer="/external_dataset")
+    pairs = [(i, len(ours) + j) for i in range(len(ours)) for j in range(len(theirs))]
     cases = (*dataset.cases, *external.cases)
     found = {(f.a, f.b): f for f in [*find_overlaps([*ours, *theirs], pairs), *find_copies([*ours, *theirs], pairs)]}
     return External(external, tuple(_similar_pair(cases, found[key]) for key in sorted(found)))
 
 
-def _fingerprints(storage: Storage, dataset: Dataset) -> list[Fingerprint]:
+def _fingerprints(storage: Storage, dataset: Dataset, *, pointer: str) -> list[Fingerprint]:
     if dataset.similarity is None:
-        raise Invalid(
-            f"Dataset {dataset.id} was stored before images were compared.",
-            code="not_compared",
-            hint="Upload the same zip again; it keeps its id.",
-            pointer="/external_dataset",
-        )
+        raise not_compared(dataset, pointer=pointer)
     return unpack_fingerprints(storage.blobs.read(dataset.similarity.fingerprints_sha256))
 
 

@@ -85,6 +85,23 @@ def external_leaks(dataset: Dataset, external: External) -> tuple[Leak, ...]:
     return tuple(Leak(link, EXTERNAL_POINTER, where, 1) for link in links)
 
 
+def refuse_uncompared(dataset: Dataset) -> None:
+    """Raise Invalid "not_compared" where nobody knows whether two subjects' images show the same tissue."""
+    if dataset.similarity is None:
+        raise not_compared(dataset, pointer="/dataset")
+
+
+def not_compared(dataset: Dataset, *, pointer: str) -> Invalid:
+    """Return the problem of a dataset whose images were never compared."""
+    return Invalid(
+        f"Dataset {dataset.id} was stored before images were compared: the leakage guard cannot see shared tissue.",
+        code="not_compared",
+        hint="Upload the same zip again: it keeps its id and gains the comparison. Without an external dataset, "
+        "allow_leakage may state why that is not needed.",
+        pointer=pointer,
+    )
+
+
 def _shared(one: Dataset, other: Dataset, part: Callable[[StoredCase], str | None], what: str) -> list[Link]:
     """Link the first case of each dataset with this part in common."""
     first, second = ({part(c): c.case for c in reversed(d.cases)} for d in (one, other))

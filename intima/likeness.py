@@ -8,7 +8,7 @@ overlaps of less than ``LEAST_SHARE`` or of almost blank glass.
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter, minimum_filter
 
-from intima.arrays import Json, RgbImage
+from intima.arrays import BinaryMask, Json, RgbImage
+from intima.errors import Invalid
 
 THUMBNAIL_PX = 128
 COARSE_PX = 48
@@ -42,9 +43,13 @@ SCORE = 0.6
 """Correlation of detail that confirms a pair. Unrelated tissue reaches .47, JPEG at quality 60 keeps .9."""
 COPY_SCORE = 0.8
 """The same for copies, which are compared whole and coarsely, where arteries look more alike (synthetic ones: .66)."""
+MOST_ALIKE = 100_000
+"""Pairs with like hashes that are looked at closely, about a minute's work; tissue of different subjects has few."""
 WHOLE = 0.9
 """Overlaps of at least this part of both pictures are copies."""
 
+_LEAST_TEXTURED = LEAST_TEXTURE * (2 * HASH_PX) ** 2
+"""The same in pixels of the square that copies are compared in."""
 _REACH = 2
 """Fine pixels around the coarse shift."""
 _NOISE_LEVELS = 4.0
@@ -125,19 +130,61 @@ def unpack_fingerprints(data: bytes) -> list[Fingerprint]:
 
 def find_copies(fingerprints: Sequence[Fingerprint], pairs: Sequence[tuple[int, int]]) -> list[Likeness]:
     """Return the pairs that show the same picture, at any size, turned by quarter turns or mirrored."""
+    return _copies(fingerprints, ((a, np.array([b])) for a, b in pairs))
+
+
+def find_copies_between(fingerprints: Sequence[Fingerprint], groups: Sequence[str]) -> list[Likeness]:
+    """Return the copies among all pairs of different groups; 10,000 unlike pictures take 20 s.
+
+    Args:
+        fingerprints: of the pictures.
+        groups: the group of each.
+
+    Raises:
+        Invalid: more than ``MOST_ALIKE`` pairs are coarsely alike.
+    """
+    numbers: dict[str, int] = {}
+    group = np.array([numbers.setdefault(g, len(numbers)) for g in groups], np.intp)
+    rows = ((a, a + 1 + np.flatnonzero(group[a + 1 :] != group[a])) for a in range(len(group)))
+    return _copies(fingerprints, rows)
+
+
+def _copies(fingerprints: Sequence[Fingerprint], rows: Iterable[tuple[int, NDArray[np.intp]]]) -> list[Likeness]:
+    """Compare each picture with those of its row: hashes at once, and what is alike in them one by one."""
     squares = [_square(f) for f in fingerprints]
-    hashes = np.stack([_hashes(s) for s in squares]) if squares else np.zeros((0, 8, HASH_BITS), np.bool_)
-    detail, textured = [_detail(s) for s in squares], [_textured(s) for s in squares]
-    least, found = LEAST_TEXTURE * (2 * HASH_PX) ** 2, []
-    for a, b in pairs:
-        if np.count_nonzero(hashes[b] != hashes[a, 0], axis=1).min() > MOST_HASH_BITS:
-            continue
-        scores = np.array([_score(detail[a], turn(detail[b], view)) for view in range(8)])
-        view = int(scores.argmax())
-        specific = np.partition(scores, -2)[-2] <= UNSPECIFIC * scores[view]
-        if specific and scores[view] >= COPY_SCORE and _texture(textured[a], turn(textured[b], view)) >= least:
-            found.append(Likeness(a, b, "near_duplicate", float(scores[view]), 1.0, view, (0.0, 0.0)))
+    hashes = np.array([_packed_hashes(s) for s in squares], np.uint64).reshape(-1, 8)
+    textured, detail = [_textured(s) for s in squares], lru_cache(maxsize=4096)(lambda i: _detail(squares[i]))
+    plain = np.array([np.count_nonzero(t) < _LEAST_TEXTURED for t in textured], np.bool_)
+    looked_at, found = 0, []
+    for a, others in rows:
+        differ = np.bitwise_count(hashes[others] ^ hashes[a, 0]).min(axis=1, initial=HASH_BITS)
+        alike = others[(differ <= MOST_HASH_BITS) & ~plain[others] & ~plain[a]]
+        looked_at += len(alike)
+        if looked_at > MOST_ALIKE:
+            raise _too_many_alike()
+        for b in alike.tolist():
+            one = _copy(a, b, (detail(a), detail(b)), (textured[a], textured[b]))
+            found += [] if one is None else [one]
     return found
+
+
+def _copy(a: int, b: int, detail: tuple[Grey, Grey], textured: tuple[BinaryMask, BinaryMask]) -> Likeness | None:
+    scores = np.array([_score(detail[0], turn(detail[1], view)) for view in range(8)])
+    view = int(scores.argmax())
+    specific = np.partition(scores, -2)[-2] <= UNSPECIFIC * scores[view]
+    enough = scores[view] >= COPY_SCORE and _texture(textured[0], turn(textured[1], view)) >= _LEAST_TEXTURED
+    if not specific or not enough:
+        return None
+    return Likeness(a, b, "near_duplicate", float(scores[view]), 1.0, view, (0.0, 0.0))
+
+
+def _too_many_alike() -> Invalid:
+    return Invalid(
+        f"More than {MOST_ALIKE} pairs of images of different subjects look alike; no more can be compared closely.",
+        code="too_many_alike",
+        hint="Keep one image of each field of view, or upload the subjects in several datasets.",
+        pointer="/cases",
+    )
 
 
 def find_overlaps(fingerprints: Sequence[Fingerprint], pairs: Sequence[tuple[int, int]]) -> list[Likeness]:
@@ -345,6 +392,11 @@ def _hashes(square: Grey) -> NDArray[np.bool_]:
     low = np.stack([fft.dctn(turn(half, view), norm="ortho")[:8, :8].ravel() for view in range(8)])
     low[:, 0] = 0
     return low > np.median(low, axis=1, keepdims=True)
+
+
+def _packed_hashes(square: Grey) -> NDArray[np.uint64]:
+    """Return the eight hashes as one number each."""
+    return np.packbits(_hashes(square), axis=1).view(np.uint64)[:, 0]
 
 
 def _detail(grey: Grey) -> Grey:

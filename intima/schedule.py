@@ -30,7 +30,7 @@ from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.splits import StoredSplits
 from intima.errors import Invalid
 from intima.folds import inner_split, outer_splits, seeds_of
-from intima.leakage import Division, External, Leak, external_leaks, find_leaks, refuse_leaks
+from intima.leakage import Division, External, Leak, external_leaks, find_leaks, refuse_leaks, refuse_uncompared
 from intima.spaces import PROMPT_TOKENS, complete_space
 
 MAX_UNITS = 20_000
@@ -61,11 +61,12 @@ def plan_benchmark(
 
     Raises:
         Invalid: the dataset has too few subjects for a protocol, the external dataset does not fit, or a split
-            leaks and no reason is given why it may.
+            leaks, or may for all that is known, and no reason is given why it may.
     """
     _refuse_misfit(spec, dataset=dataset, external=external)
     splits = outer_splits(spec, dataset=dataset, imported=imported)
     if spec.allow_leakage is None:
+        refuse_uncompared(dataset)
         refuse_leaks(benchmark_leaks(spec, dataset=dataset, imported=imported, external=external))
     _refuse_unsearchable(spec, splits=[s for drawn in splits.values() for s in drawn], dataset=dataset)
     _refuse_huge(spec, folds=sum(map(len, splits.values())))

@@ -12,12 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from intima.contracts.benchmark import ArchitectureSpec
-from intima.contracts.dataset import ClassSpec
+from intima.contracts.dataset import ClassSpec, Similarity
 from intima.contracts.model import LeftOut, Member, MemberFile, ModelCard, Parity, Precision, Variant
 from intima.labels import ARTERY
 from intima.registry import publish
 from intima.store.storage import Storage
 
+COMPARED = Similarity(pairs=(), compared=0, overlaps_searched=True, fingerprints_sha256="0" * 64)
+"""Of a dataset whose images share nothing."""
 COLORS = np.array([[240, 240, 240], [90, 180, 235], [230, 160, 0], [200, 120, 170]], np.uint8)
 """RGB of background, lumen, neointima, media in the test images."""
 

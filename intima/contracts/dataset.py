@@ -95,6 +95,10 @@ class Similarity(Contract):
     """Blob: small grey pictures of all images, in the order of the cases."""
 
 
+ImageComparison = Literal["copies_and_overlaps", "copies", "none"]
+"""What images of different subjects were searched for when the leakage guard looked at a dataset."""
+
+
 class Dataset(Contract):
     """A stored, immutable dataset. ``version`` is the hash of name, licence, classes and cases."""
 
@@ -106,6 +110,13 @@ class Dataset(Contract):
     cases: tuple[StoredCase, ...]
     similarity: Similarity | None = None
     """Null: imported before images were compared."""
+
+    @property
+    def image_comparison(self) -> ImageComparison:
+        """What its images were searched for."""
+        if self.similarity is None:
+            return "none"
+        return "copies_and_overlaps" if self.similarity.overlaps_searched else "copies"
 
     @property
     def subjects(self) -> tuple[str, ...]:

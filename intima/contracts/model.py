@@ -6,7 +6,7 @@ from pydantic import Field
 
 from intima.contracts._base import Contract
 from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
-from intima.contracts.dataset import ClassSpec, PixelSize, Sha256
+from intima.contracts.dataset import ClassSpec, ImageComparison, PixelSize, Sha256
 
 
 class Member(Contract):
@@ -113,7 +113,10 @@ class ModelCard(Contract):
     benchmark: str | None
     scores: tuple[ProtocolScore, ...]
     leakage_override: str | None = None
-    """The reason given for overriding the leakage guard in the benchmark behind the scores; null: it found nothing."""
+    """The reason given for overriding the leakage guard in the benchmark behind the scores; null: not overridden, so it
+    found nothing in what it searched for."""
+    image_comparison: ImageComparison | None = None
+    """What it searched the images of different subjects for; null on cards that do not say."""
     parity_max_abs: float
     """Largest absolute difference in probability between torch and ONNX Runtime, measured at export."""
     calibration: str = "not measured"

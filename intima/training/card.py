@@ -66,6 +66,7 @@ def write_card(
         benchmark=benchmark,
         scores=tuple(scores),
         leakage_override=leakage_override,
+        image_comparison=dataset.image_comparison,
         parity_max_abs=parity_max_abs,
         parameter_count=parameter_count,
         intima_version=__version__,

@@ -18,6 +18,7 @@ from intima.store import catalog
 from intima.store.storage import Storage, open_storage
 from intima.store.work import UnitInput
 from intima.training import pruning, search
+from tests.builders import COMPARED
 
 Outside = Callable[[int], float | None]
 
@@ -43,7 +44,9 @@ def dataset() -> Dataset:
         for subject, sections in SECTIONS.items()
         for section in range(sections)
     )
-    return Dataset(id="ds", version="2" * 64, name="d", licence="none", classes=CLASSES, cases=cases)
+    return Dataset(
+        id="ds", version="2" * 64, name="d", licence="none", classes=CLASSES, cases=cases, similarity=COMPARED
+    )
 
 
 @pytest.fixture

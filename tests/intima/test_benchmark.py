@@ -44,6 +44,7 @@ from intima.training import presets
 from intima.training.presets import LoopSettings
 from intima.training.scoring import Tiling, predict_mask
 from intima.training.search import default_parameters
+from tests.builders import COMPARED
 
 HANDLERS = {
     "trial": benchmark.run_trial,
@@ -99,7 +100,13 @@ def dataset(storage) -> Dataset:
         )
     classes = tuple(ClassSpec(index=c.index, name=c.name, color=c.color) for c in ARTERY.classes)
     made = Dataset(
-        id="ds_test", version="1" * 64, name="Synthetic rings", licence="CC0-1.0", classes=classes, cases=tuple(cases)
+        id="ds_test",
+        version="1" * 64,
+        name="Synthetic rings",
+        licence="CC0-1.0",
+        classes=classes,
+        cases=tuple(cases),
+        similarity=COMPARED,
     )
     with storage.writing() as connection:
         catalog.add_dataset(connection, made)

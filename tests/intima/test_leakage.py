@@ -90,6 +90,24 @@ def test_a_benchmark_that_leaks_is_refused_with_the_pairs_named() -> None:
     assert "allow_leakage" in error.value.places[0].hint
 
 
+def test_a_dataset_that_was_never_compared_is_refused_unless_a_reason_is_given() -> None:
+    bare = nine().model_copy(update={"similarity": None})
+    with pytest.raises(Invalid) as error:
+        plan_benchmark(spec(), dataset=bare, benchmark="b")
+    assert (error.value.code, error.value.pointer) == ("not_compared", "/dataset")
+    assert "Upload the same zip again" in (error.value.hint or "")
+    assert "allow_leakage" in (error.value.hint or "")
+    assert plan_benchmark(spec(allow_leakage="phantoms"), dataset=bare, benchmark="b")
+
+
+def test_a_dataset_says_what_its_images_were_searched_for() -> None:
+    whole = nine()
+    assert whole.similarity is not None
+    crowded = whole.model_copy(update={"similarity": whole.similarity.model_copy(update={"overlaps_searched": False})})
+    bare = whole.model_copy(update={"similarity": None})
+    assert [d.image_comparison for d in (whole, crowded, bare)] == ["copies_and_overlaps", "copies", "none"]
+
+
 def test_an_inner_split_is_guarded_too() -> None:
     """Where both images are in training, the search would divide them."""
     data = nine(*(("c0", f"c{i}") for i in range(1, 9)))

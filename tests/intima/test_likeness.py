@@ -7,9 +7,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from intima import likeness
+from intima.errors import Invalid
 from intima.likeness import (
     THUMBNAIL_PX,
     find_copies,
+    find_copies_between,
     find_overlaps,
     fingerprint_from_json,
     fingerprint_to_json,
@@ -45,6 +48,27 @@ def test_a_changed_copy_is_found_in_every_orientation(view: int) -> None:
     assert (found.a, found.b, found.kind) == (0, 1, "near_duplicate")
     assert found.score > 0.95
     assert np.array_equal(turned(changed, found.view).shape, image.shape)
+
+
+def test_copies_between_groups_are_those_of_all_their_pairs() -> None:
+    images = [tissue(1), turned(tissue(1), 3), tissue(2), tissue(1)[:, ::-1], np.full((300, 300, 3), 240, np.uint8)]
+    prints, groups = [take_fingerprint(i) for i in images], ["s", "t", "t", "s", "u"]
+    pairs = [(a, b) for a, b in all_pairs(5) if groups[a] != groups[b]]
+    found = find_copies_between(prints, groups)
+    assert [(f.a, f.b) for f in found] == [(0, 1), (1, 3)]
+    assert found == find_copies(prints, pairs)
+    assert find_copies_between([], []) == find_copies_between(prints[:1], groups[:1]) == []
+
+
+def test_more_images_alike_than_can_be_looked_at_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "MOST_ALIKE", 2)
+    prints = [take_fingerprint(tissue(1))] * 3
+    assert len(find_copies_between(prints, ["s", "s", "t"])) == 2
+    with pytest.raises(Invalid) as error:
+        find_copies_between(prints, ["s", "t", "u"])
+    assert error.value.code == "too_many_alike"
+    blank = [take_fingerprint(np.full((300, 300, 3), 240, np.uint8))] * 3
+    assert find_copies_between(blank, ["s", "t", "u"]) == []
 
 
 def test_a_copy_of_another_size_is_found() -> None:

@@ -22,6 +22,7 @@ from intima.contracts.search import Choices
 from intima.errors import Invalid
 from intima.folds import inner_split, kfold_splits, leave_one_out_splits
 from intima.schedule import TRIALS, label_architectures, plan_benchmark
+from tests.builders import COMPARED
 
 
 def dataset(subjects: int = 9, sections: int = 2) -> Dataset:
@@ -44,7 +45,9 @@ def dataset(subjects: int = 9, sections: int = 2) -> Dataset:
         ClassSpec(index=0, name="background", color="#000000"),
         ClassSpec(index=1, name="tissue", color="#ff0000"),
     )
-    return Dataset(id="ds_1", version="2" * 64, name="d", licence="none", classes=classes, cases=tuple(cases))
+    return Dataset(
+        id="ds_1", version="2" * 64, name="d", licence="none", classes=classes, cases=tuple(cases), similarity=COMPARED
+    )
 
 
 def plan(data: Dataset | None = None, **fields: Any) -> tuple[UnitPlan, ...]:

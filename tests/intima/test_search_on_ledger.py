@@ -16,6 +16,7 @@ from intima.store import ledger
 from intima.store.storage import Storage, open_storage
 from intima.store.work import UnitInput
 from intima.training.pruning import is_hopeless
+from tests.builders import COMPARED
 
 TRIALS, PARALLEL = 11, 3
 
@@ -51,7 +52,9 @@ def study() -> list:
         for n in range(3)
     ]
     classes = (ClassSpec(index=0, name="out", color="#000000"), ClassSpec(index=1, name="in", color="#ff0000"))
-    data = Dataset(id="ds", version="2" * 64, name="d", licence="none", classes=classes, cases=tuple(cases))
+    data = Dataset(
+        id="ds", version="2" * 64, name="d", licence="none", classes=classes, cases=tuple(cases), similarity=COMPARED
+    )
     search = {"trials": TRIALS, "parallel": PARALLEL, "sampler": "tpe"}
     body = {"dataset": "ds", "architectures": ["unet"], "protocols": [{"kind": "loocv"}], "search": search}
     units = plan_benchmark(BenchmarkSpec.model_validate(body), dataset=data, benchmark="b")

@@ -15,7 +15,7 @@ from intima.contracts.benchmark import (
     PublishResult,
     RankAgreement,
 )
-from intima.contracts.dataset import Dataset
+from intima.contracts.dataset import Dataset, ImageComparison
 from intima.contracts.job import JobError, JobState, Progress
 from intima.contracts.search import HpoNoise
 from intima.contracts.splits import StoredSplits
@@ -108,6 +108,8 @@ class BenchmarkView(BaseModel):
     """Null where the leakage guard was not overridden."""
     starts: list[StartView]
     """Encoder weights as they were resolved at submission; empty for benchmarks of versions that resolved none."""
+    image_comparison: ImageComparison | None
+    """What the guard searched the images of different subjects for; null: submitted before this was kept."""
     created_at: str
 
 
@@ -185,6 +187,7 @@ def _create(
             "spec": spec.model_dump(mode="json"),
             "leaks": _allowed_leaks(spec, dataset, imported, external),
             "starts": [view.model_dump(mode="json") for view in listed],
+            "image_comparison": dataset.image_comparison,
         },
         result_url=f"/v1/benchmarks/{benchmark_id}",
         job_id=benchmark_id,
@@ -267,6 +270,7 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         external=_external_view(stored, collected),
         leakage=_leakage(stored, payload),
         starts=payload.get("starts", []),
+        image_comparison=payload.get("image_comparison"),
         created_at=stored.created_at,
     )
 

@@ -104,6 +104,7 @@ def test_names_fit_the_registry(dataset, label, name):
     assert name in {None, made}
     card = make_card(made)
     assert card.name == made
+    assert card.image_comparison == "none"
 
 
 def make_card(name: str, *, dataset: str = "tissue"):

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from intima import datasets
 from intima.errors import Conflict
 from services.api.app import create_app
 from services.api.settings import Settings
@@ -217,6 +218,19 @@ def test_overlapping_images_of_two_subjects_are_refused_unless_allowed(client: T
     assert view["leakage"]["reason"] == "a test of the guard"
     assert "images/m1.png" in view["leakage"]["found"][0]
     client.post(f"/v1/jobs/{allowed.json()['job']}/cancel")
+
+
+def test_a_benchmark_says_when_overlaps_were_not_searched(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "MOST_OVERLAP_PAIRS", 5)
+    few = upload(client, dataset_zip(masks(3))).json()["id"]
+    many = upload(client, dataset_zip(masks(7))).json()
+    assert client.get(f"/v1/datasets/{many['id']}").json()["similarity"]["compared"] == 21
+    assert any("not looked for" in w for w in many["warnings"])
+    for dataset, searched in ((few, "copies_and_overlaps"), (many["id"], "copies")):
+        started = client.post("/v1/benchmarks", json=SPEC | {"dataset": dataset, "search": {"trials": 0}})
+        assert started.status_code == 202, started.text
+        assert client.get(f"/v1/benchmarks/{started.json()['id']}").json()["image_comparison"] == searched
+        client.post(f"/v1/jobs/{started.json()['job']}/cancel")
 
 
 def test_an_external_dataset_is_compared_and_planned(client: TestClient) -> None:
