@@ -26,6 +26,7 @@ def build_net(
     seed: int,
     weights_folder: Path | None = None,
     weights: EncoderWeights | None = None,
+    encoder_seed: int | None = None,
 ) -> SegmentationNet:
     """Return a net with encoder weights as the spec says and everything else drawn from ``seed``.
 
@@ -36,11 +37,15 @@ def build_net(
         seed: of the random initialisation; the global generator of torch is left as it was.
         weights_folder: where this deployment keeps pretrained weights.
         weights: what was found there before; null: whatever the spec asks for.
+        encoder_seed: draws the encoder apart from the rest; null: ``seed`` draws both.
 
     Raises:
         Invalid: unknown architecture or encoder, or weights that are not there.
     """
     net = build_bare(spec, classes=classes, parameters=parameters, seed=seed)
+    if encoder_seed is not None:
+        drawn = build_bare(spec, classes=classes, parameters={}, seed=encoder_seed)
+        net.encoder.load_state_dict(drawn.encoder.state_dict())
     load_encoder(net.body, weights or find_weights(spec, folder=weights_folder))
     return net
 

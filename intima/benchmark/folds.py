@@ -7,6 +7,7 @@ from intima.arrays import Json
 from intima.benchmark.recipe import (
     audited_outer_value,
     chosen_parameters,
+    encoder_seed,
     make_recipe,
     read_dataset,
     score_net,
@@ -63,7 +64,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     )
     scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
     rows = tuple(row for item in scored for row in score_rows(item, payload, start=start.start))
-    weights = storage.blobs.put(pack_weights(net, seed=seeds.init))
+    weights = storage.blobs.put(pack_weights(net, seed=seeds.init, encoder_seed=encoder_seed(recipe.study)))
     seconds = time.monotonic() - started
     result = FoldResult(
         parameters=recipe.parameters,

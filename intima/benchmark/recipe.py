@@ -88,6 +88,14 @@ def seeds_for(what: str, study: StudyRef, *more: int) -> TrainingSeeds:
     )
 
 
+def encoder_seed(study: StudyRef) -> int | None:
+    """Return what draws an encoder that is random and stays so, one for all trainings of a seed; null: any other."""
+    architecture = study.architecture
+    if architecture.weights != "random" or architecture.encoder_training != "frozen":
+        return None
+    return derive_seed("frozen encoder", study.seeds.init)
+
+
 def identity_of(study: StudyRef, seed: int) -> tuple[int | str, ...]:
     """Return what seeds derive from. The contender is left out: all of them see the same crops in the same order."""
     if study.split is None:
@@ -168,6 +176,7 @@ def train_net(
         parameters=recipe.parameters,
         seed=seeds.init,
         weights=weights or starting_weights(storage, recipe),
+        encoder_seed=encoder_seed(recipe.study),
     )
     report(0.0, f"reading {len(cases)} cases")
     return fit(

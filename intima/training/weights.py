@@ -17,6 +17,7 @@ from torch import Tensor
 from intima.architectures.build import build_bare, build_net
 from intima.architectures.net import SegmentationNet
 from intima.architectures.sources import find_weights
+from intima.arrays import Json
 from intima.contracts.benchmark import ArchitectureSpec, EncoderStart, ParameterValue
 from intima.errors import Invalid
 
@@ -24,16 +25,18 @@ _NOTE = "intima"
 _FROZEN = "body.encoder."
 
 
-def pack_weights(net: SegmentationNet, *, seed: int) -> bytes:
+def pack_weights(net: SegmentationNet, *, seed: int, encoder_seed: int | None = None) -> bytes:
     """Return the trained tensors of a net as safetensors; equal nets give equal bytes.
 
     Args:
         net: trained, on the CPU.
         seed: what the net was built with.
+        encoder_seed: what its encoder was built with, where that is another.
     """
     state = net.state_dict()
     untrained = _untrained(net)
-    note = {"seed": seed, "untrained_sha256": _fingerprint({name: state[name] for name in untrained})}
+    fingerprint = _fingerprint({name: state[name] for name in untrained})
+    note = {"seed": seed, "encoder_seed": encoder_seed, "untrained_sha256": fingerprint}
     kept = {name: tensor.contiguous() for name, tensor in state.items() if name not in untrained}
     return save_tensors(kept, metadata={_NOTE: json.dumps(note, sort_keys=True)})
 
@@ -52,12 +55,20 @@ def restore_net(
     Raises:
         Invalid: the file is of another net, or the pretrained weights it stands on are not the same any more.
     """
-    kept, (seed, expected) = load_tensors(data), _note_of(data)
+    kept, note = load_tensors(data), _note_of(data)
+    expected = note["untrained_sha256"]
     if expected is None:
         net = build_bare(spec, classes=classes, parameters=parameters)
     else:
         weights = find_weights(spec, folder=weights_folder, start=start)
-        net = build_net(spec, classes=classes, parameters=parameters, seed=seed, weights=weights)
+        net = build_net(
+            spec,
+            classes=classes,
+            parameters=parameters,
+            seed=note["seed"],
+            weights=weights,
+            encoder_seed=note.get("encoder_seed"),
+        )
     state = net.state_dict()
     untrained = {name: tensor for name, tensor in state.items() if name not in kept}
     if not kept.keys() <= state.keys() or any(kept[name].shape != state[name].shape for name in kept):
@@ -90,8 +101,8 @@ def _fingerprint(tensors: Mapping[str, Tensor]) -> str | None:
     return digest.hexdigest()
 
 
-def _note_of(data: bytes) -> tuple[int, str | None]:
-    """Read seed and SHA-256 in the header: eight bytes of length, then JSON."""
+def _note_of(data: bytes) -> Json:
+    """Read seeds and SHA-256 in the header: eight bytes of length, then JSON."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    note = json.loads(header["__metadata__"][_NOTE])
-    return int(note["seed"]), note["untrained_sha256"]
+    note: Json = json.loads(header["__metadata__"][_NOTE])
+    return note

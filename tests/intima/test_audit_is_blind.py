@@ -84,7 +84,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, dataset: Dataset, *, held_out: set[
     for module in (trials, folds):
         monkeypatch.setattr(module, "train_net", train)
         monkeypatch.setattr(module, "score_net", score)
-    monkeypatch.setattr(folds, "pack_weights", lambda _net, seed: b"")
+    monkeypatch.setattr(folds, "pack_weights", lambda _net, **_: b"")
     return scored
 
 

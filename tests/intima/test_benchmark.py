@@ -243,6 +243,25 @@ def test_a_unit_refuses_other_weights_than_the_benchmark_was_submitted_with(kind
     assert caught.value.code == "weights_changed"
 
 
+def test_a_random_frozen_encoder_is_one_for_all_trainings_of_a_seed(storage, dataset, monkeypatch):
+    """Else every trial would search on top of another encoder, and no embedding could be used twice."""
+    monkeypatch.setattr(recipe, "fit", lambda net, *_, **__: net)
+    frozen = {"name": "unet_small", "input_px": 96, "weights": "random", "encoder_training": "frozen"}
+    units = plan_benchmark(spec(architectures=[frozen], seeds=[0, 1]), dataset=dataset, benchmark="b")
+    studies = {s.seed: s for u in units if u.kind == "fold" for s in [FoldPayload.model_validate(u.payload).study]}
+    cases = [c.case for c in dataset.cases[:1]]
+
+    def encoder(seed: int, number: int) -> torch.Tensor:
+        study = studies[seed]
+        made = make_recipe(dataset, study, settings=presets.PRESETS["quick"], parameters={})
+        drawn = seeds_for("trial", study, number)
+        net = recipe.train_net(storage, made, cases=cases, seeds=drawn, report=lambda *_: None)
+        return torch.cat([p.flatten() for p in net.encoder.parameters()])
+
+    assert torch.equal(encoder(0, 0), encoder(0, 1))
+    assert not torch.equal(encoder(0, 0), encoder(1, 0))
+
+
 def test_rows_say_what_the_encoder_started_from(finished):
     rows = [row for k, r in finished.items() if k.endswith("/fold") for row in r["rows"]]
     assert {row["encoder_weights"] for row in rows} == {"imagenet"}

@@ -43,6 +43,17 @@ def test_a_frozen_encoder_is_not_stored():
     assert len(part) < 0.2 * len(whole)
 
 
+def test_a_frozen_encoder_with_a_seed_of_its_own_comes_back():
+    shape = {"classes": 3, "parameters": {"dropout": 0.2}}
+    net = build_net(FROZEN, seed=7, encoder_seed=1, **shape).eval()
+    other = build_net(FROZEN, seed=8, encoder_seed=1, **shape)
+    assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), other.encoder.parameters(), strict=True))
+    decoders = zip(net.decoder.parameters(), other.decoder.parameters(), strict=True)
+    assert not all(torch.equal(a, b) for a, b in decoders)
+    again = restored(pack_weights(net, seed=7, encoder_seed=1), FROZEN)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
 def test_equal_nets_give_equal_bytes():
     assert pack_weights(trained(FROZEN), seed=7) == pack_weights(trained(FROZEN), seed=7)
 
