@@ -16,7 +16,7 @@ from toy_jobs import TOYS, child_environment, lines, plan, submit, view, wait_fi
 
 from intima.errors import Invalid, Unavailable
 from intima.store.storage import Storage
-from services import devices
+from services import devices, runner
 from services.child import check_gpu
 from services.devices import NO_GPU, Gpu, choose_gpus, hold_gpu, list_gpus
 from services.runner import Lane, _lanes, run_local
@@ -156,16 +156,17 @@ def _waiting_for(gpu: str, told: list[str]):
 def test_a_job_shows_that_it_waits_for_a_gpu(driver, sqlite_store: Storage, monkeypatch):
     driver("GPU-a, 9500, 100\n")
     monkeypatch.setattr(devices, "_TELL_AFTER_S", 0.0)
+    monkeypatch.setattr(runner, "prepare_children", lambda _modules: None)  # its socket would lie in the test's folder
     stop, job = threading.Event(), submit(sqlite_store, [plan("u")])
-    options = {"queues": ["training"], "stop": stop, "preload": ["toy_units"], "device": "auto"}
-    runner = threading.Thread(target=run_local, args=(sqlite_store,), kwargs=options)
-    runner.start()
+    options = {"queues": ["training"], "stop": stop, "device": "auto"}
+    waiting = threading.Thread(target=run_local, args=(sqlite_store,), kwargs=options)
+    waiting.start()
     try:
         wait_until(lambda: "100 of 9500 MiB" in view(sqlite_store, job).progress.message, what="a word")
         assert view(sqlite_store, job).state == "queued"
     finally:
         stop.set()
-        runner.join(10)
+        waiting.join(10)
 
 
 @pytest.fixture
