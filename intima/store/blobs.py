@@ -7,7 +7,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,28 +71,39 @@ class LocalBlobs:
 
     root: Path
     floor_bytes: int = FLOOR_BYTES
+    make_room: Callable[[int], int] = lambda _wanted_bytes: 0
+    """Asked once to free bytes on a full volume before a write fails; returns 0 where it could free none."""
 
     def put(self, data: bytes) -> str:
         """Store bytes durably and return their SHA-256. Raises StorageFull."""
         name = hashlib.sha256(data).hexdigest()
         if self._holds(name):
             return name
-        with self._writing(len(data)) as (temporary, file):
-            file.write(data)
-            self._settle(temporary, file, name=name)
-        return name
+
+        def write() -> str:
+            with self._writing(len(data)) as (temporary, file):
+                file.write(data)
+                self._settle(temporary, file, name=name)
+            return name
+
+        return self._with_room(len(data), write)
 
     def put_file(self, path: Path) -> str:
         """Store a copy of a file durably and return its SHA-256. Raises StorageFull."""
-        digest = hashlib.sha256()
-        with path.open("rb") as source, self._writing(path.stat().st_size) as (temporary, file):
-            while chunk := source.read(CHUNK_BYTES):
-                digest.update(chunk)
-                file.write(chunk)
-            name = digest.hexdigest()
-            if not self._holds(name):
-                self._settle(temporary, file, name=name)
-        return name
+        size = path.stat().st_size
+
+        def write() -> str:
+            digest = hashlib.sha256()
+            with path.open("rb") as source, self._writing(size) as (temporary, file):
+                while chunk := source.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+                name = digest.hexdigest()
+                if not self._holds(name):
+                    self._settle(temporary, file, name=name)
+            return name
+
+        return self._with_room(size, write)
 
     def read(self, sha256: str) -> bytes:
         """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""
@@ -135,6 +146,14 @@ class LocalBlobs:
         """Tell whether a sound copy is stored; a damaged one is written anew."""
         target = self._target(name)
         return target.is_file() and _sha256_of(target) == name
+
+    def _with_room(self, size: int, write: Callable[[], str]) -> str:
+        try:
+            return write()
+        except StorageFull:
+            if not self.make_room(size + self.floor_bytes):
+                raise
+            return write()
 
     @contextmanager
     def _writing(self, expected_bytes: int) -> Iterator[tuple[Path, BinaryIO]]:

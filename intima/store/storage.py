@@ -75,9 +75,10 @@ def attach_storage(data_dir: Path, database_url: str | None = None, *, floor_byt
     folder = data_dir.resolve()
     blob_root = folder / "blobs"
     blob_root.mkdir(parents=True, exist_ok=True)
-    blobs = LocalBlobs(blob_root, floor_bytes=floor_bytes)
+    cache = Cache.beside_store(folder / "cache", store_floor_bytes=floor_bytes)
+    blobs = LocalBlobs(blob_root, floor_bytes=floor_bytes, make_room=cache.give)
     engine = _open_engine(database_url or f"sqlite:///{folder / 'intima.db'}")
-    return Storage(folder, blobs, engine, Cache(folder / "cache", floor_bytes=floor_bytes))
+    return Storage(folder, blobs, engine, cache)
 
 
 def _open_engine(url: str) -> Engine:

@@ -3,11 +3,14 @@
 A *view* is one augmented crop of one case; which, follows from the case and the number of the view alone. So trials,
 folds and final fits of one encoder share their embeddings, on disk, whichever worker makes them first. Values are
 rounded to float16 whether they come from the cache or not: a run with a cold cache equals one with a warm cache.
+A view is read from the cache when it is drawn, and made again where it is no longer there; memory holds a bounded
+share of them.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -24,6 +27,8 @@ from intima.training.augment import CropSource, draw_batch
 from intima.training.data import TrainingCase
 from intima.training.seeds import derive_seed
 
+HELD_BYTES = 2 * 2**30
+"""Views of one unit in memory: all 64 of each of nine images where one takes 3 MiB."""
 _VERSION = 1
 """Grows when views or embeddings are made differently."""
 
@@ -51,18 +56,47 @@ class View:
     target: Tensor
     """(crop, crop) uint8 classes."""
 
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        return sum(feature.nbytes for feature in self.features) + self.target.nbytes
+
 
 @dataclass(frozen=True, slots=True)
 class ViewSource:
     """All views of the training cases, to draw batches from."""
 
-    views: tuple[View, ...]
+    count: int
+    read: Callable[[int], View]
+    """read(number of the view from 0)."""
 
     def draw(self, *, batch: int, rng: Generator) -> tuple[list[Tensor], Tensor]:
         """Draw views with equal chances: features (batch, c, h, w) float32 and targets (batch, h, w) int64."""
-        drawn = [self.views[i] for i in rng.integers(len(self.views), size=batch)]
+        drawn = [self.read(int(i)) for i in rng.integers(self.count, size=batch)]
         levels = zip(*(view.features for view in drawn), strict=True)
         return [torch.stack(level).float() for level in levels], torch.stack([v.target for v in drawn]).long()
+
+
+@dataclass(slots=True)
+class _Held:
+    """Views in memory; beyond the limit the one that was used longest ago goes."""
+
+    limit_bytes: float
+    views: dict[int, View] = field(default_factory=dict)
+    bytes: int = 0
+
+    def find(self, number: int) -> View | None:
+        view = self.views.pop(number, None)
+        if view is not None:
+            self.views[number] = view
+        return view
+
+    def keep(self, number: int, view: View) -> View:
+        self.views[number] = view
+        self.bytes += view.bytes
+        while self.bytes > self.limit_bytes and self.views:
+            self.bytes -= self.views.pop(next(iter(self.views))).bytes
+        return view
 
 
 def embed_views(
@@ -73,16 +107,19 @@ def embed_views(
     cache: Cache | None,
     start: int,
     tell: Tell,
+    held_bytes: int = HELD_BYTES,
 ) -> ViewSource:
-    """Return every view of the cases through the net's frozen encoder, from the cache where it is there.
+    """Put every view of the cases through the net's frozen encoder, unless the cache has it, and return their source.
 
     Args:
         net: with a frozen encoder, on the device to compute on.
         cases: training cases.
         views: how many, how large, how strongly augmented.
-        cache: of embeddings; null keeps none.
+        cache: of embeddings; null keeps all in memory.
         start: where to begin the round: workers that begin at different places share the work.
         tell: told the progress.
+        held_bytes: of views in memory beside a cache. What is neither there nor in the cache is made again when it is
+            drawn, by the net as it is then: its encoder must stay frozen and on its device.
 
     Raises:
         Invalid: the encoder is not frozen, or its features do not fit float16.
@@ -91,13 +128,18 @@ def embed_views(
         raise Invalid("Got a net whose encoder is trained; embeddings can be kept of a frozen one only.")
     encoder = _fingerprint(net)
     wanted = list(_wanted(cases, views=views, encoder=encoder))
-    made: dict[int, View] = {}
+    held = _Held(math.inf if cache is None else held_bytes)
+
+    def read(place: int) -> View:
+        case, number, key = wanted[place]
+        return held.find(place) or held.keep(place, _view(net, case, number, views=views, cache=cache, key=key))
+
     for step in range(len(wanted)):
         place = (start + step) % len(wanted)
-        case, number, key = wanted[place]
-        made[place] = _view(net, case, number, views=views, cache=cache, key=key)
+        if cache is None or not cache.holds(wanted[place][2]):
+            read(place)
         tell(step + 1, len(wanted))
-    return ViewSource(tuple(made[place] for place in range(len(wanted))))
+    return ViewSource(len(wanted), read)
 
 
 def _wanted(

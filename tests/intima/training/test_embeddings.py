@@ -36,11 +36,16 @@ def cache(tmp_path) -> Cache:
     return Cache(tmp_path / "cache", floor_bytes=0)
 
 
-def embed(net, cases=CASES, *, cache=None, start=0, views=VIEWS):
+def source_of(net, cases=CASES, *, cache=None, start=0, views=VIEWS, **options):
     told: list[tuple[int, int]] = []
-    found = embed_views(net, cases, views=views, cache=cache, start=start, tell=lambda *t: told.append(t)).views
-    assert told == [(i + 1, len(found)) for i in range(len(found))]
-    return found
+    source = embed_views(net, cases, views=views, cache=cache, start=start, tell=lambda *t: told.append(t), **options)
+    assert told == [(i + 1, source.count) for i in range(source.count)]
+    return source
+
+
+def embed(net, cases=CASES, **options):
+    source = source_of(net, cases, **options)
+    return [source.read(number) for number in range(source.count)]
 
 
 def same(one, two) -> bool:
@@ -158,3 +163,35 @@ def test_training_changes_the_decoder_only_and_is_the_same_with_a_cold_and_a_war
     without, cold, warm = train(None), train(cache), train(cache)
     assert all(torch.equal(without[k], cold[k]) and torch.equal(cold[k], warm[k]) for k in without)
     assert any(not torch.equal(without[k], start[k]) for k in start if "decoder" in k)
+
+
+def test_memory_holds_a_bounded_number_of_views(cache, monkeypatch):
+    net = frozen()
+    every = embed(net, cache=cache)
+    source = source_of(net, cache=cache, held_bytes=2 * every[0].bytes)
+    read: list[str] = []
+    honest = Cache.read
+    monkeypatch.setattr(Cache, "read", lambda cache, key: read.append(key) or honest(cache, key))
+    for number, reads in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
+        assert same([source.read(number)], [every[number]])
+        assert len(read) == reads
+
+
+def test_a_view_that_has_left_the_cache_is_made_again_when_drawn(cache):
+    net = frozen()
+    every = embed(net, cache=cache)
+    source = source_of(net.train(), cache=cache, held_bytes=0)
+    damaged, *gone = cache.root.glob("*/*")
+    damaged.write_bytes(b"damaged")
+    for path in gone:
+        path.unlink()
+    assert same([source.read(number) for number in range(source.count)], every)
+    assert entries(cache) == 6
+
+
+@pytest.mark.parametrize("floor_bytes", [0, 2**62], ids=["room", "no room"])
+def test_training_is_the_same_where_memory_holds_nothing(cache, monkeypatch, floor_bytes):
+    whole = train(None)
+    monkeypatch.setitem(embed_views.__kwdefaults__, "held_bytes", 0)
+    bounded = train(Cache(cache.root, floor_bytes=floor_bytes))
+    assert all(torch.equal(whole[k], bounded[k]) for k in whole)
