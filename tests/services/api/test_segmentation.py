@@ -14,9 +14,13 @@ import tifffile
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from intima.contracts.segmentation import SegmentationRequest, UncertaintySpec
 from intima.store import ledger
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
+from services.api.dependencies import State
+from services.api.segmenting import _wait as wait
+from services.api.segmenting import find_or_create
 from services.messages import send_nothing
 from services.runner import sweep_once
 from tests.builders import COLORS, png, publish_color_model, rings
@@ -257,22 +261,32 @@ def test_publishing_under_the_shipped_name_does_not_replace_the_default(
 
 
 def queued(client: TestClient, storage: Storage, model: str, data: bytes, *, subject: str) -> tuple[Claim, str]:
-    """Return a claimed segmentation unit that nobody works on, and its segmentation."""
+    """Return a claimed segmentation unit that nobody works on, and its segmentation.
+
+    Made and claimed in one transaction: the runner of this module would be as fast.
+    """
     slide = upload(client, data, mpp="2.0", subject=subject)
-    body = {"model": model, "uncertainty": {"sampler": "none"}}
-    started = client.post(f"/v1/slides/{slide['id']}/segmentations", json=body).json()
+    request = SegmentationRequest(model=model, uncertainty=UncertaintySpec(sampler="none"))
     with storage.writing() as connection:
+        started = find_or_create(connection, storage, slide_id=slide["id"], request=request)
         claim = ledger.claim_next(connection, owner="a test", queues=["inference"], lease_s=60.0)
     assert claim is not None
-    assert claim.job_id == started["job"]
-    return claim, started["id"]
+    assert claim.job_id == started.job
+    return claim, started.id
 
 
-def test_a_request_that_waits_for_a_job_that_fails_is_a_409(client: TestClient, storage: Storage, model: str) -> None:
+def test_a_request_that_waits_for_a_job_that_fails_is_a_409(
+    client: TestClient, storage: Storage, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = png(COLORS[rings(radii=(50, 80, 110))])
     claim, _ = queued(client, storage, model, image, subject="waits")
-    threading.Timer(0.5, lambda: fail(storage, claim)).start()
     form = {"model": model, "mpp": "2.0", "uncertainty": "none", "subject": "waits"}
+
+    def wait_for_failure(state: State, job_id: str) -> None:
+        threading.Timer(0.3, lambda: fail(storage, claim)).start()
+        wait(state, job_id)
+
+    monkeypatch.setattr("services.api.segmenting._wait", wait_for_failure)
     for accept in ("image/png", "application/json", "application/zip"):
         answer = client.post("/v1/segment", files={"file": ("a.png", image)}, data=form, headers={"Accept": accept})
         if accept == "image/png":
