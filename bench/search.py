@@ -187,7 +187,7 @@ def run_units(storage: Storage, units: Sequence[UnitPlan]) -> dict[str, Json]:
     """Run units in the order of their plan."""
     results: dict[str, Json] = {}
     for unit in units:
-        seen = {key: results[key] for key in (*unit.needs, *keys_read(unit.payload))}
+        seen = {key: results[key] for key in (*unit.needs, *unit.after, *keys_read(unit.payload))}
         work = UnitInput("bench", unit.key, 1, dict(unit.payload), seen)
         results[unit.key] = HANDLERS[unit.kind](work, storage, lambda _fraction, _message: None)
     return results

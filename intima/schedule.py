@@ -2,7 +2,8 @@
 
 The plan is the whole graph, made once at submission: trials of one study form a chain (each sees the results
 of those before it, so a search gives the same answer on one worker and on four), folds follow their study,
-the scores table follows the folds, the published ensemble follows a study over all data.
+the final ensemble follows a study over all data and is published once its contender's own folds are scored, and the
+scores table follows the end of all folds, so that one that fails costs its own contender and nobody else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from intima.contracts.benchmark import (
     ExternalPayload,
     FitPayload,
     FoldPayload,
+    IncompletePart,
     Preset,
     PublishPayload,
     Series,
@@ -29,7 +31,7 @@ from intima.contracts.benchmark import (
 from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.splits import StoredSplits
 from intima.errors import Invalid
-from intima.folds import inner_split, outer_splits, seeds_of
+from intima.folds import EXTERNAL, inner_split, outer_splits, seeds_of
 from intima.leakage import Division, External, Leak, external_leaks, find_leaks, refuse_leaks, refuse_uncompared
 from intima.spaces import PROMPT_TOKENS, complete_space
 
@@ -83,8 +85,7 @@ def plan_benchmark(
         )
     scored = tuple(u.key for u in units if u.kind in {"fold", "external"})
     collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
-    units.append(_unit("collect", "collect", needs=scored, payload=collect))
-    return tuple(sorted(units, key=lambda unit: unit.kind == "publish"))
+    return (*units, _unit("collect", "collect", after=scored, payload=collect))
 
 
 def benchmark_leaks(
@@ -254,11 +255,14 @@ def _contender_units(
     if _searches_everything(spec):
         searched = Series(prefix=searched.prefix, count=trial_count(spec))
         yield from _trial_units(spec, study=final, series=searched)
+    folds: list[str] = []
     for seed, drawn in splits.items():
         for split in drawn:
-            yield from _fold_units(spec, final=final, split=split, seed=seed, flat=searched)
+            planned = tuple(_fold_units(spec, final=final, split=split, seed=seed, flat=searched))
+            folds += [unit.key for unit in planned if unit.kind == "fold"]
+            yield from planned
     if spec.publish or spec.external_dataset is not None:
-        yield from _final_units(spec, study=final, trials=searched, benchmark=benchmark)
+        yield from _final_units(spec, study=final, trials=searched, folds=tuple(folds), benchmark=benchmark)
 
 
 def _trial_units(spec: BenchmarkSpec, *, study: StudyRef, series: Series) -> Iterator[UnitPlan]:
@@ -300,11 +304,14 @@ def _fold_units(spec: BenchmarkSpec, *, final: StudyRef, split: Split, seed: int
     yield _unit(f"{prefix}/fold", "fold", needs=trials.keys[-spec.search.parallel :], payload=payload)
 
 
-def _final_units(spec: BenchmarkSpec, *, study: StudyRef, trials: Series, benchmark: str) -> Iterator[UnitPlan]:
+def _final_units(
+    spec: BenchmarkSpec, *, study: StudyRef, trials: Series, folds: tuple[str, ...], benchmark: str
+) -> Iterator[UnitPlan]:
     fits = tuple(f"{study.label}/final/member{m}" for m in range(spec.members))
     for member, key in enumerate(fits):
-        payload = FitPayload(dataset=spec.dataset, study=study, reads=trials, member=member, preset=spec.preset)
-        yield _unit(key, "fit", needs=trials.keys[-spec.search.parallel :], payload=payload)
+        fit = FitPayload(dataset=spec.dataset, study=study, reads=trials, member=member, preset=spec.preset)
+        yield _unit(key, "fit", needs=trials.keys[-spec.search.parallel :], payload=fit)
+    scored: tuple[str, ...] = ()
     if spec.external_dataset is not None:
         external = ExternalPayload(
             dataset=spec.dataset,
@@ -313,29 +320,52 @@ def _final_units(spec: BenchmarkSpec, *, study: StudyRef, trials: Series, benchm
             preset=spec.preset,
             leakage_override=spec.allow_leakage is not None,
         )
-        yield _unit(f"{study.label}/final/external", "external", needs=fits, payload=external)
+        scored = (f"{study.label}/final/external",)
+        yield _unit(*scored, "external", needs=fits, payload=external)
     if spec.publish:
-        yield _publish_unit(spec, study=study, fits=fits, benchmark=benchmark)
+        publish = PublishPayload(
+            dataset=spec.dataset,
+            benchmark=benchmark,
+            study=study,
+            preset=spec.preset,
+            leakage_override=spec.allow_leakage,
+        )
+        yield _unit(f"{study.label}/final/publish", "publish", needs=(*fits, *folds), after=scored, payload=publish)
 
 
-def _publish_unit(spec: BenchmarkSpec, *, study: StudyRef, fits: tuple[str, ...], benchmark: str) -> UnitPlan:
-    publish = PublishPayload(
-        dataset=spec.dataset,
-        benchmark=benchmark,
-        study=study,
-        preset=spec.preset,
-        leakage_override=spec.allow_leakage,
+def incomplete_parts(failures: Mapping[str, str]) -> tuple[IncompletePart, ...]:
+    """Return what is missing of which contender, from why units of kind fold, external, fit and publish have no result.
+
+    >>> incomplete_parts({"unet/loocv/r0/f0/s0/fold": "killed: ...", "unet/loocv/r0/f1/s0/fold": "diverged: ..."})
+    (IncompletePart(model='unet', protocol='loocv', missing=2, unit='unet/loocv/r0/f0/s0/fold', reason='killed: ...'),)
+    """
+    units: dict[tuple[str, str | None], list[str]] = {}
+    for key in failures:
+        units.setdefault(_part_of(key), []).append(key)
+    return tuple(
+        IncompletePart(model=model, protocol=protocol, missing=len(keys), unit=keys[0], reason=failures[keys[0]])
+        for (model, protocol), keys in units.items()
     )
-    return _unit(f"{study.label}/final/publish", "publish", needs=(*fits, "collect"), payload=publish)
 
 
-def _unit(key: str, kind: str, *, needs: tuple[str, ...], payload: Contract) -> UnitPlan:
+def _part_of(key: str) -> tuple[str, str | None]:
+    """Return contender and protocol of a scoring unit; no protocol for the units of the final model."""
+    label, middle, *_, end = key.split("/")
+    if middle != "final":
+        return label, middle
+    return label, EXTERNAL if end == "external" else None
+
+
+def _unit(
+    key: str, kind: str, *, needs: tuple[str, ...] = (), after: tuple[str, ...] = (), payload: Contract
+) -> UnitPlan:
     return UnitPlan.model_validate(
         {
             "key": key,
             "kind": kind,
             "queue": "training",
             "needs": needs,
+            "after": after,
             "payload": payload.model_dump(mode="json", by_alias=True),
         }
     )

@@ -113,7 +113,8 @@ def execute_claim(
         return _settle(storage, claim, missing, pace=pace, send=send)
     with storage.reading() as connection:
         results = ledger.results_of(connection, claim.job_id, claim.needs)
-    unit = UnitInput(claim.job_id, claim.key, claim.attempt, claim.payload, results)
+        failures = ledger.failures_of(connection, claim.job_id, claim.needs)
+    unit = UnitInput(claim.job_id, claim.key, claim.attempt, claim.payload, results, failures)
     work = ChildWork(handlers[claim.kind], unit, storage.data_dir, database_url_of(storage), threads, gpu)
     try:
         with start_child(work, grace_s=pace.grace_s) as child:

@@ -27,7 +27,9 @@ from intima.contracts.benchmark import (
     ScoreRow,
 )
 from intima.contracts.search import StudySummary
+from intima.errors import Invalid
 from intima.formats.tables import scores_csv
+from intima.schedule import incomplete_parts
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.training.audit import hpo_noise
@@ -88,21 +90,34 @@ def _audited_search(unit: UnitInput, payload: FoldPayload) -> StudySummary | Non
 
 
 def run_collect(unit: UnitInput, storage: Storage, report: Report) -> Json:
-    """Gather the scores of all folds into one table and one leaderboard."""
+    """Gather the scores there are into one table, and rank the contenders that are complete under a protocol.
+
+    A mean over the folds that did not fail would flatter or wrong a contender, so an incomplete one has no rank; its
+    scores are true and stay in the table.
+
+    Raises:
+        Invalid: there is no score at all.
+    """
     CollectPayload.model_validate(unit.payload)
     keys = sorted(unit.results)
     folds = [FoldResult.model_validate(unit.results[key]) for key in keys if not key.endswith("/external")]
     outside = [ExternalResult.model_validate(unit.results[key]) for key in keys if key.endswith("/external")]
     scored = [fold.rows for fold in folds] + [result.rows for result in outside]
     rows = sorted(chain.from_iterable(scored), key=_row_order)
+    if not rows:
+        raise Invalid("No fold of any contender has a score.", code="no_scores", hint="See why the folds failed.")
     table = storage.blobs.put(scores_csv(rows))
     skipped = sum(row.value is None for row in rows)
     report(1.0, f"{len(rows)} scores of {len(folds)} folds")
-    board = rank_contenders(rows)
+    incomplete = incomplete_parts(unit.failures)
+    left_out = {(part.model, part.protocol) for part in incomplete}
+    board = rank_contenders([row for row in rows if (row.model, row.protocol) not in left_out])
+    whole = [f for f in folds if not f.rows or (f.rows[0].model, f.rows[0].protocol) not in left_out]
     result = CollectResult(
         scores_sha256=table,
+        incomplete=incomplete,
         leaderboard=board,
-        hpo_noise=hpo_noise(folds),
+        hpo_noise=hpo_noise(whole),
         external=compare_rankings(board),
         skipped=skipped,
     )

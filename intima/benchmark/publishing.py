@@ -1,9 +1,8 @@
 """The published ensemble: members trained on all data, exported to ONNX, with a card."""
 
-import csv
-import io
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -25,12 +24,14 @@ from intima.benchmark.recipe import (
     trials_behind,
 )
 from intima.contracts.benchmark import (
-    CollectResult,
     EncoderStart,
+    ExternalResult,
     FitPayload,
     FitResult,
+    FoldResult,
     PublishPayload,
     PublishResult,
+    ScoreRow,
     StudyRef,
 )
 from intima.contracts.dataset import StoredCase, label_schema
@@ -45,6 +46,7 @@ from intima.training.cost import count_cost, time_predict
 from intima.training.curves import LossCurve
 from intima.training.data import read_working_image
 from intima.training.importance import summarise_study
+from intima.training.leaderboard import rank_contenders
 from intima.training.presets import PRESETS
 from intima.training.scoring import Tiling
 from intima.training.seeds import derive_seed
@@ -85,7 +87,8 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
     """Export every member to ONNX, compare it with torch on real tiles, write the card and publish.
 
     Raises:
-        Invalid: a member's ONNX form differs from its torch form, or the members started from different weights.
+        Invalid: a member's ONNX form differs from its torch form, the members started from different weights, or there
+            are no members or no scores.
     """
     payload = PublishPayload.model_validate(unit.payload)
     dataset = read_dataset(storage, payload.dataset)
@@ -93,6 +96,7 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
     if not fits:
         raise Invalid("Got no trained members to publish; need at least one fit unit.")
     start = shared_start(fits)
+    rows = _score_rows(unit)
     recipe = make_recipe(dataset, payload.study, settings=PRESETS[payload.preset], parameters=dict(fits[0].parameters))
     samples = _samples(storage, recipe)
     nets = [_read_net(storage, recipe, fitted) for fitted in fits]
@@ -102,13 +106,22 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
         report((number + 1) / (len(fits) + 1), f"member {number + 1}/{len(fits)} exported")
     seeds = [_member_seed(payload.study, number) for number in range(len(fits))]
     members, files = _store(storage, exported, nets[0], seeds=seeds, recipe=recipe)
-    card = _card(unit, storage, recipe, payload=payload, members=members, files=files, start=start)
+    card = _card(recipe, payload=payload, rows=rows, members=members, files=files, start=start)
     version = registry.publish(storage, card)
     return to_json(PublishResult(model=version.ref, parity_max_abs=card.parity_max_abs))
 
 
 def _fit_keys(unit: UnitInput) -> list[str]:
     return sorted((k for k in unit.results if "/member" in k), key=lambda k: int(k.rpartition("/member")[2]))
+
+
+def _score_rows(unit: UnitInput) -> list[ScoreRow]:
+    """Return the scores of all folds and on the external dataset, where there are any. Raises Invalid."""
+    folds = [FoldResult.model_validate(r).rows for k, r in unit.results.items() if k.endswith("/fold")]
+    outside = [ExternalResult.model_validate(r).rows for k, r in unit.results.items() if k.endswith("/external")]
+    if not folds:
+        raise Invalid("Got no scores for the card of the model; need its folds.")
+    return list(chain.from_iterable(folds + outside))
 
 
 def _member_seed(study: StudyRef, member: int) -> int:
@@ -165,18 +178,16 @@ def _stored(storage: Storage, data: bytes) -> MemberFile:
 
 
 def _card(
-    unit: UnitInput,
-    storage: Storage,
     recipe: Recipe,
     *,
     payload: PublishPayload,
+    rows: Sequence[ScoreRow],
     members: Sequence[Member],
     files: Published,
     start: EncoderStart | None,
 ) -> ModelCard:
     architecture, label = recipe.study.architecture, recipe.study.label
-    collected = CollectResult.model_validate(unit.results["collect"])
-    biased = _biased_protocols(storage.blobs.read(collected.scores_sha256), label=label)
+    biased = frozenset(row.protocol for row in rows if row.selection_biased)
     net = build_bare(architecture, classes=len(recipe.dataset.classes), parameters=recipe.parameters)
     return write_card(
         card_name(recipe.dataset.name, label),
@@ -186,15 +197,10 @@ def _card(
         members=members,
         parameters=recipe.parameters,
         start=start,
-        scores=protocol_scores(collected.leaderboard, label=label, biased=biased),
+        scores=protocol_scores(rank_contenders(rows), label=label, biased=biased),
         benchmark=payload.benchmark,
         leakage_override=payload.leakage_override,
         parity_max_abs=files.variants[0].parity.max_abs,
         parameter_count=sum(p.numel() for p in net.parameters()),
         files=files,
     )
-
-
-def _biased_protocols(table: bytes, *, label: str) -> frozenset[str]:
-    rows = csv.DictReader(io.StringIO(table.decode()))
-    return frozenset(r["protocol"] for r in rows if r["model"] == label and r["selection_biased"] == "true")

@@ -1,7 +1,7 @@
 """Rank models over subjects, with the stability of the ranks and what no difference at all would look like."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -111,17 +111,21 @@ def _averaged(models: Sequence[str], subjects: Sequence[str], matrix: FloatMatri
 
 
 def _benchmark_table(request: RankingRequest, fetch_table: FetchTable) -> ScoreTable:
-    rows = read_table(fetch_table(request.benchmark or "").csv)
-    chosen = select_scores(rows, Selection(request.metric, request.class_, request.protocol))
-    labels = sorted({r.model for r in chosen})
+    table = fetch_table(request.benchmark or "")
+    chosen = select_scores(read_table(table.csv), Selection(request.metric, request.class_, request.protocol))
+    left_out = {m for m in {r.model for r in chosen} if table.missing(m, chosen[0].protocol)}
+    labels = sorted({r.model for r in chosen} - left_out)
     if not 2 <= len(labels) <= MOST_MODELS:
         raise Invalid(
-            f"The benchmark has {len(labels)} models under this protocol; a ranking needs 2 to {MOST_MODELS}.",
+            f"The benchmark has {len(labels)} complete models under this protocol; a ranking needs 2 to {MOST_MODELS}.",
             code="too_few_models",
             pointer="/benchmark",
         )
     selection = Selection(request.metric, request.class_, chosen[0].protocol)
-    return _joined([scores_from_table(chosen, label, selection) for label in labels], f"benchmark {request.benchmark}")
+    found = [scores_from_table(chosen, label, selection) for label in labels]
+    joined = _joined(found, f"benchmark {request.benchmark}")
+    notes = tuple(f"{m} is left out: some of its folds failed." for m in sorted(left_out))
+    return replace(joined, warnings=(*joined.warnings, *notes))
 
 
 def _joined(scores: Sequence[SubjectScores], source: str) -> ScoreTable:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from intima.comparison.scores import FetchScores, Selection, SubjectScores, mean_by_subject, overlap_of_protocol
+from intima.contracts.benchmark import IncompletePart
 from intima.contracts.comparison import Contender
 from intima.errors import Invalid, NotFound
 from intima.folds import EXTERNAL
@@ -35,6 +36,12 @@ class BenchmarkTable:
 
     csv: bytes
     dataset_version: str | None = None
+    incomplete: tuple[IncompletePart, ...] = ()
+    """Contenders of which only some folds have scores: what is averaged over those is nobody's score."""
+
+    def missing(self, label: str, protocol: str | None) -> IncompletePart | None:
+        """Return what a contender lacks under a protocol; None where it is complete."""
+        return next((p for p in self.incomplete if (p.model, p.protocol) == (label, protocol)), None)
 
 
 FetchTable = Callable[[str], BenchmarkTable]
@@ -84,6 +91,14 @@ def benchmark_fetcher(fetch_table: FetchTable, resolve_model: ResolveModel) -> F
 def _from_benchmark(fetch_table: FetchTable, benchmark: str, label: str, selection: Selection) -> SubjectScores:
     table = fetch_table(benchmark)
     found = scores_from_table(read_table(table.csv), label, selection)
+    missing = table.missing(label, found.protocol)
+    if missing is not None:
+        raise Invalid(
+            f"{label} lacks the scores of {missing.missing} folds of {missing.protocol}: {missing.reason}",
+            code="incomplete",
+            hint="Retry the job of the benchmark once the cause is mended, or compare contenders that are complete.",
+            pointer="/architecture",
+        )
     source = {"source": "benchmark", "benchmark": benchmark, "dataset_version": table.dataset_version}
     return replace(found, provenance={**source, **found.provenance})
 

@@ -185,8 +185,11 @@ class UnitPlan(Contract):
     queue: Literal["training", "inference"]
     needs: tuple[str, ...] = ()
     """Keys of the units whose results must exist first."""
+    after: tuple[str, ...] = ()
+    """Keys of the units that must have ended first, with a result or without."""
     payload: dict[str, object]
-    """JSON; everything the unit's function needs besides the results of ``needs`` and of the ``Series`` "reads"."""
+    """JSON; everything the unit's function needs besides the results of ``needs``, of the ``Series`` "reads", and of
+    those of ``after`` that have one."""
 
 
 def keys_read(payload: Mapping[str, object]) -> tuple[str, ...]:
@@ -274,7 +277,7 @@ class PublishPayload(Contract):
 
 
 class CollectPayload(Contract):
-    """Payload of the "collect" unit: one scores table and leaderboard from all folds."""
+    """Payload of the "collect" unit: one scores table and leaderboard from all folds that have scores."""
 
     benchmark: str
     dataset: str
@@ -400,11 +403,27 @@ class RankAgreement(Contract):
     """Why there is none."""
 
 
+class IncompletePart(Contract):
+    """What of a contender is missing, and why."""
+
+    model: str
+    """Label of the contender."""
+    protocol: str | None
+    """Under which scores are missing ("external": on the external dataset); null: the published model is missing."""
+    missing: int
+    """Units without a result."""
+    unit: str
+    """The first of them."""
+    reason: str
+
+
 class CollectResult(Contract):
     """Result of the collect unit."""
 
     scores_sha256: str
-    """Blob: scores.csv."""
+    """Blob: scores.csv, with the scores there are of incomplete contenders too."""
+    incomplete: tuple[IncompletePart, ...] = ()
+    """Who lacks scores under which protocol: left out of leaderboard, audit and comparison there."""
     leaderboard: tuple[LeaderboardEntry, ...]
     hpo_noise: tuple[HpoNoise, ...] = ()
     external: tuple[RankAgreement, ...] = ()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, exists, func, insert, select, update
 
 from intima.arrays import Json
 from intima.contracts.job import JobState, UnitState
@@ -39,8 +39,8 @@ def add_event(conn: Connection, job_id: str, kind: str, data: Json) -> None:
 def advance(conn: Connection, job_id: str) -> None:
     """Bring a job to where its units allow; doing it again changes nothing.
 
-    Waiting units whose needs are all done become ready; those behind a failed one are skipped; when none is
-    left to run the job is final, once.
+    Waiting units behind one they need that has failed are skipped; those all of whose needs have ended become ready;
+    when none is left to run the job is final, once.
     """
     job = lock_job(conn, job_id)
     if job.state in FINAL:
@@ -58,26 +58,40 @@ def set_job_state(conn: Connection, job_id: str, state: JobState, **columns: Any
     add_event(conn, job_id, "state", {"state": state})
 
 
-def _with_need_in(*states: UnitState, but_not: tuple[UnitState, ...] = ()) -> Any:
-    """Return the condition: some need of the unit is in (or outside) these states."""
-    need = units.alias("need")
-    edge = unit_needs.join(need, need.c.id == unit_needs.c.need_id)
-    state = need.c.state.in_(states) if states else need.c.state.not_in(but_not)
-    return exists().select_from(edge).where(unit_needs.c.unit_id == units.c.id, state).correlate(units)
+_need = units.alias("need")
+_edges = unit_needs.join(_need, _need.c.id == unit_needs.c.need_id)
+
+
+def with_need(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition: the unit has a need ("need") or an edge to it for which these hold."""
+    return exists().select_from(_edges).where(unit_needs.c.unit_id == units.c.id, *conditions).correlate(units)
+
+
+def need_in(*states: UnitState) -> ColumnElement[bool]:
+    """Return the condition on a need: it is in one of these states."""
+    return _need.c.state.in_(states)
 
 
 def _skip_unreachable(conn: Connection, job_id: str) -> None:
+    """Skip what needs a result that will not come, and say which failure it is owed to."""
     waiting = (units.c.job_id == job_id) & (units.c.state == "waiting")
-    skip = update(units).where(waiting, _with_need_in(*DEAD)).values(state="skipped").returning(units.c.key)
+    lost = (unit_needs.c.required, need_in(*DEAD))
+    own = _need.c.key + ": " + _need.c.error_code + ": " + _need.c.error_message
+    why = select(case((_need.c.state == "failed", own), else_=_need.c.error_message)).select_from(_edges)
+    why = why.where(unit_needs.c.unit_id == units.c.id, *lost).order_by(_need.c.position).limit(1)
+    first = why.correlate(units).scalar_subquery()
+    skip = update(units).where(waiting, with_need(*lost))
+    skip = skip.values(state="skipped", error_code="need_failed", error_message=first).returning(units.c.key)
     while keys := conn.execute(skip).scalars().all():
         for key in sorted(keys):
             add_event(conn, job_id, "unit", {"unit": key, "state": "skipped"})
 
 
 def _make_ready(conn: Connection, job_id: str) -> None:
+    """Make ready what waits for nothing more; all that cannot have its results was skipped before."""
     waiting = (units.c.job_id == job_id) & (units.c.state == "waiting")
-    unmet = _with_need_in(but_not=("done",))
-    conn.execute(update(units).where(waiting, ~unmet).values(state="ready", sent_at=None, sends=0))
+    met = ~with_need(need_in(*ACTIVE))
+    conn.execute(update(units).where(waiting, met).values(state="ready", sent_at=None, sends=0))
 
 
 def _count_by_state(conn: Connection, job_id: str) -> dict[str, int]:

@@ -38,7 +38,8 @@ class Claim:
     owner: str
     payload: Json
     needs: tuple[str, ...]
-    """Keys of the units whose results this one reads: its needs, and what its payload reads of those behind them."""
+    """Keys of the units whose results this one reads, where they have one: those it needs or comes after, and what its
+    payload reads of those behind them."""
 
 
 def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: float) -> Claim | None:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import ColumnElement, Connection, insert, update
 
 from intima.arrays import Json
 from intima.contracts.benchmark import UnitPlan
 from intima.errors import Conflict, Invalid
-from intima.store._advance import DEAD, add_event, advance, lock_job, set_job_state
+from intima.store._advance import DEAD, add_event, advance, lock_job, need_in, set_job_state, with_need
 from intima.store.keys import new_id
 from intima.store.tables import database_now, jobs, unit_needs, units
 
@@ -61,9 +61,9 @@ def cancel_job(conn: Connection, job_id: str) -> None:
 
 
 def retry_job(conn: Connection, job_id: str) -> None:
-    """Put the failed, skipped and canceled units of a job back; what is done stays done.
+    """Put the failed, skipped and canceled units of a job back, and those that went on without them.
 
-    On a job that is queued or running this changes nothing.
+    What is done otherwise stays done. On a job that is queued or running this changes nothing.
 
     Raises:
         Conflict: the job has succeeded, or is still being canceled.
@@ -75,13 +75,21 @@ def retry_job(conn: Connection, job_id: str) -> None:
     if job.state in {"succeeded", "canceling"}:
         hint = "Nothing is left to do." if job.state == "succeeded" else "Wait until it is canceled, then retry."
         raise Conflict(f"Job {job_id} is {job.state} and cannot be retried.", code="job_not_retryable", hint=hint)
-    undone = (units.c.job_id == job_id) & units.c.state.in_(DEAD)
-    fresh = {"state": "waiting", "attempt": 0, "error_code": None, "error_message": None, "fraction": 0.0}
-    conn.execute(update(units).where(undone).values(**fresh, message="", started_at=None, finished_at=None))
+    _put_back(conn, units.c.job_id == job_id, units.c.state.in_(DEAD))
+    outdated = (units.c.job_id == job_id, units.c.state == "done", with_need(need_in("waiting")))
+    while _put_back(conn, *outdated):
+        pass
     no_error = {"error_code": None, "error_message": None, "error_unit": None}
     again = {"attempt": job.attempt + 1, "queued_at": database_now(), "started_at": None, "finished_at": None}
     set_job_state(conn, job_id, "queued", **again, **no_error, message="")
     advance(conn, job_id)
+
+
+def _put_back(conn: Connection, *which: ColumnElement[bool]) -> int:
+    """Let units wait again and return how many; results stay stored until there are new ones."""
+    fresh = {"state": "waiting", "attempt": 0, "error_code": None, "error_message": None, "fraction": 0.0}
+    back = update(units).where(*which).values(**fresh, message="", started_at=None, finished_at=None)
+    return conn.execute(back).rowcount
 
 
 def _check_graph(plans: Sequence[UnitPlan]) -> None:
@@ -91,11 +99,11 @@ def _check_graph(plans: Sequence[UnitPlan]) -> None:
     twice = sorted({k for k in keys if keys.count(k) > 1}) if len(set(keys)) != len(keys) else []
     if twice:
         raise Invalid(f"Got two units with the key {twice[0]!r}; keys are unique within a job.")
-    missing = sorted({need for p in plans for need in p.needs} - set(keys))
+    missing = sorted({need for p in plans for need in (*p.needs, *p.after)} - set(keys))
     if missing:
         raise Invalid(f"Got a need {missing[0]!r} that is no unit of the job.")
     try:
-        TopologicalSorter({p.key: p.needs for p in plans}).prepare()
+        TopologicalSorter({p.key: (*p.needs, *p.after) for p in plans}).prepare()
     except CycleError as error:
         raise Invalid(f"Got units that need each other: {' -> '.join(error.args[1])}.") from error
 
@@ -131,7 +139,9 @@ def _insert_units(conn: Connection, job_id: str, plans: Sequence[UnitPlan]) -> N
     ]
     conn.execute(insert(units), rows)
     edges = [
-        {"unit_id": ids[p.key], "need_id": ids[n], "job_id": job_id} for p in plans for n in dict.fromkeys(p.needs)
+        {"unit_id": ids[p.key], "need_id": ids[need], "job_id": job_id, "required": required}
+        for p in plans
+        for need, required in {**dict.fromkeys(p.after, False), **dict.fromkeys(p.needs, True)}.items()
     ]
     if edges:
         conn.execute(insert(unit_needs), edges)

@@ -77,6 +77,21 @@ def results_of(conn: Connection, job_id: str, keys: Sequence[str]) -> dict[str, 
     return {row.key: row.result for row in rows}
 
 
+def last_result(conn: Connection, job_id: str, key: str) -> Json | None:
+    """Return the newest result of a unit, also while it runs again; null where it never had one."""
+    found: Json | None = conn.execute(
+        select(units.c.result).where(units.c.job_id == job_id, units.c.key == key)
+    ).scalar()
+    return found
+
+
+def failures_of(conn: Connection, job_id: str, keys: Sequence[str]) -> dict[str, str]:
+    """Return why those of these units that failed or were skipped have no result, by key in the order of the plan."""
+    dead = select(units.c.key, units.c.error_code, units.c.error_message).where(units.c.job_id == job_id)
+    dead = dead.where(units.c.key.in_(keys), units.c.state.in_(("failed", "skipped"))).order_by(units.c.position)
+    return {row.key: f"{row.error_code}: {row.error_message}" for row in conn.execute(dead).all()}
+
+
 def payloads_of(conn: Connection, job_id: str, keys: Sequence[str]) -> dict[str, Json]:
     """Return what these units were planned with, by key."""
     found = select(units.c.key, units.c.payload).where(units.c.job_id == job_id, units.c.key.in_(keys))

@@ -5,8 +5,11 @@ A unit goes::
     waiting -> ready -> running -> done
                  ^         |-----> failed     (attempts used up, or trying again cannot help)
                  |---------+                  (attempt failed, or its worker fell silent)
-    waiting -> skipped                        (something it needs has failed)
+    waiting -> skipped                        (something it needs has failed or was skipped)
     waiting | ready | running -> canceled
+
+A unit *needs* the results of some and comes *after* the end of others: of those that failed or were skipped it is told
+why. A retry lets it wait again with them, and so all that read its result.
 
 Every function works in the caller's transaction. Those that change a unit lock its job first and hold only
 where the claim's fence matches, so a worker that was given up cannot write. Times are the database's clock.
@@ -36,7 +39,9 @@ from intima.store._sweep import (
 )
 from intima.store._views import (
     StoredUnit,
+    failures_of,
     job_payload,
+    last_result,
     last_success,
     list_jobs,
     page_units,
@@ -63,8 +68,10 @@ __all__ = [
     "expire_leases",
     "expire_owner",
     "fail_attempt",
+    "failures_of",
     "heartbeat",
     "job_payload",
+    "last_result",
     "last_success",
     "list_jobs",
     "page_units",

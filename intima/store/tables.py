@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -182,6 +184,7 @@ unit_needs = Table(
     Column("unit_id", String(48), ForeignKey("units.id"), primary_key=True),
     Column("need_id", String(48), ForeignKey("units.id"), primary_key=True, index=True),
     Column("job_id", String(48), nullable=False, index=True),
+    Column("required", Boolean, nullable=False, server_default=true()),
 )
 
 events = Table(

@@ -1,7 +1,7 @@
 """What a unit's function is given and what it returns; runs in a child process of its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from intima.arrays import Json
@@ -17,7 +17,9 @@ class UnitInput:
     attempt: int
     payload: Json
     results: dict[str, Json]
-    """Results of the units named in ``needs``, by key."""
+    """Results of the units named in ``needs``, and of those in ``after`` that have one, by key."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why the others of ``after`` have none, by key in the order of the plan."""
 
 
 Report: TypeAlias = Callable[[float, str], None]

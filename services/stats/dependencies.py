@@ -39,15 +39,16 @@ class State:
         with self.storage.reading() as connection:
             stored = catalog.get_benchmark(connection, benchmark_id)
             version = catalog.get_dataset(connection, stored.dataset).version
-            result = ledger.results_of(connection, stored.job_id, [_COLLECT]).get(_COLLECT)
+            result = ledger.last_result(connection, stored.job_id, _COLLECT)
         if result is None:
             raise Conflict(
                 f"The benchmark {benchmark_id} has no scores table yet.",
                 code="not_ready",
                 hint=f"Watch /v1/jobs/{stored.job_id}.",
             )
-        sha256 = CollectResult.model_validate(result).scores_sha256
-        return BenchmarkTable(self.storage.blobs.read(sha256), dataset_version=version)
+        collected = CollectResult.model_validate(result)
+        csv = self.storage.blobs.read(collected.scores_sha256)
+        return BenchmarkTable(csv, dataset_version=version, incomplete=collected.incomplete)
 
     def resolve_model(self, ref: str) -> tuple[str, str]:
         """Return benchmark and label of the contender behind a published model.

@@ -1,5 +1,6 @@
 """The units of a benchmark, run in the order of their plan on tiny images: results, refusals, determinism."""
 
+import copy
 import csv
 import io
 import json
@@ -139,8 +140,9 @@ def run_units(storage: Storage, dataset: Dataset, wanted: BenchmarkSpec) -> dict
 
 
 def inputs(unit: UnitPlan, results: dict[str, Json]) -> dict[str, Json]:
-    """Return what the ledger gives a unit: the results of its needs, and of what it reads behind them."""
-    return {key: results[key] for key in (*unit.needs, *keys_read(unit.payload))}
+    """Return what the ledger gives a unit: what it needs, comes after, and reads behind those, where it is done."""
+    wanted = (*unit.needs, *unit.after, *keys_read(unit.payload))
+    return {key: results[key] for key in wanted if key in results}
 
 
 def through_json(result: Json) -> Json:
@@ -182,6 +184,31 @@ def test_collect_writes_one_table_of_all_rows(finished, storage):
     assert len(table) == count
     (entry,) = collected.leaderboard
     assert (entry.model, entry.protocol, entry.n_subjects) == ("small", "kfold3", 3)
+
+
+def test_a_contender_that_lacks_a_fold_is_told_and_has_no_rank_but_keeps_its_scores(finished, storage, dataset):
+    contenders = [{"name": "unet_small", "input_px": 96, "label": label} for label in ("small", "twin")]
+    wanted = spec(architectures=contenders, external_dataset=None)
+    unit = next(u for u in plan_benchmark(wanted, dataset=dataset, benchmark="bm_1") if u.key == "collect")
+    results, failures = {}, {}
+    for key in unit.after:
+        label, rest = key.split("/", 1)
+        if label == "twin" and "/f1/" in rest:
+            failures[key] = "diverged: The loss became nan at step 1."
+            continue
+        results[key] = copy.deepcopy(finished[f"small/{rest}"])
+        for row in results[key]["rows"]:
+            row["model"] = label
+    work = UnitInput("job_1", "collect", 1, dict(unit.payload), results, failures)
+    collected = CollectResult.model_validate(through_json(benchmark.run_collect(work, storage, lambda *_: None)))
+    (part,) = collected.incomplete
+    assert (part.model, part.protocol, part.missing) == ("twin", "kfold3", 1)
+    assert (part.unit, part.reason) == ("twin/kfold3/r0/f1/s0/fold", "diverged: The loss became nan at step 1.")
+    assert {e.model for e in collected.leaderboard} == {"small"} == {n.model for n in collected.hpo_noise}
+    table = list(csv.DictReader(io.StringIO(storage.blobs.read(collected.scores_sha256).decode())))
+    assert {(r["model"], r["fold"]) for r in table} == {("small", f) for f in "012"} | {("twin", f) for f in "02"}
+    with pytest.raises(Invalid, match="No fold of any contender"):
+        benchmark.run_collect(UnitInput("j", "collect", 1, dict(unit.payload), {}, failures), storage, lambda *_: None)
 
 
 def test_the_published_model_is_what_was_trained(finished, storage, dataset):
@@ -337,7 +364,7 @@ def test_a_searched_encoder_and_input_are_what_is_trained_and_what_the_card_says
     contender = {"name": "unet_small", "input_px": 96, "weights": "random", "label": "small"}
     wanted = spec(architectures=[contender], search={"trials": 0, "space": space}, members=1)
     units = {u.key: u for u in plan_benchmark(wanted, dataset=dataset, benchmark="b")}
-    results = {"collect": finished["collect"]}
+    results = {key: found for key, found in finished.items() if key.endswith("/fold")}
     for key in ("small/final/member0", "small/final/publish"):
         work = UnitInput("j", key, 1, dict(units[key].payload), inputs(units[key], results))
         results[key] = through_json(HANDLERS[units[key].kind](work, storage, lambda *_: None))
@@ -395,10 +422,11 @@ def test_a_fold_takes_the_best_parameters_and_a_flat_search_is_marked(storage, d
     assert all(row.selection_biased for row in result.rows)
 
 
-def test_publishing_without_members_is_refused(storage, dataset):
+def test_publishing_without_members_or_scores_is_refused(finished, storage, dataset):
     unit = next(u for u in plan_benchmark(spec(), dataset=dataset, benchmark="b") if u.kind == "publish")
-    with pytest.raises(Invalid, match="at least one fit"):
-        benchmark.run_publish(UnitInput("j", unit.key, 1, dict(unit.payload), {}), storage, lambda *_: None)
+    for given, says in (({}, "at least one fit"), ({fit: finished[fit] for fit in unit.needs[:2]}, "need its folds")):
+        with pytest.raises(Invalid, match=says):
+            benchmark.run_publish(UnitInput("j", unit.key, 1, dict(unit.payload), given), storage, lambda *_: None)
 
 
 def test_contenders_of_one_fold_share_their_seed_and_splits_do_not(dataset):
@@ -453,7 +481,7 @@ def test_the_final_ensemble_is_scored_on_the_external_dataset(finished, storage,
     results = dict(finished)
     for unit in units:
         if unit.kind == "external" or unit.key == "collect":
-            work = UnitInput("job_1", unit.key, 1, dict(unit.payload), {k: results[k] for k in unit.needs})
+            work = UnitInput("job_1", unit.key, 1, dict(unit.payload), inputs(unit, results))
             results[unit.key] = through_json(HANDLERS[unit.kind](work, storage, lambda *_: None))
     collected = CollectResult.model_validate(results["collect"])
     table = list(csv.DictReader(io.StringIO(storage.blobs.read(collected.scores_sha256).decode())))

@@ -184,7 +184,7 @@ def test_the_external_units_stand_between_members_and_table() -> None:
     wanted = spec(external_dataset="dst_2", publish=False)
     units = {u.key: u for u in plan_benchmark(wanted, dataset=nine(), benchmark="b", external=external)}
     assert units["unet/final/external"].needs == ("unet/final/member0", "unet/final/member1")
-    assert "unet/final/external" in units["collect"].needs
+    assert "unet/final/external" in units["collect"].after
     assert not [u for u in units.values() if u.kind == "publish"]
 
 

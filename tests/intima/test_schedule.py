@@ -21,7 +21,7 @@ from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.contracts.search import Choices
 from intima.errors import Invalid
 from intima.folds import inner_split, kfold_splits, leave_one_out_splits
-from intima.schedule import TRIALS, label_architectures, plan_benchmark
+from intima.schedule import TRIALS, incomplete_parts, label_architectures, plan_benchmark
 from tests.builders import COMPARED
 
 
@@ -115,13 +115,38 @@ def test_every_need_stands_before_its_unit(trials: int, nested: bool, publish: b
     )
     seen: set[str] = set()
     for unit in units:
-        assert set(unit.needs) <= seen, unit.key
+        assert {*unit.needs, *unit.after} <= seen, unit.key
         assert unit.key not in seen
         seen.add(unit.key)
     folds = [u for u in units if u.kind == "fold"]
     assert len(folds) == 2 * 12 * len(seeds)
-    assert set(next(u for u in units if u.kind == "collect").needs) == {u.key for u in folds}
+    collect = next(u for u in units if u.kind == "collect")
+    assert (set(collect.after), collect.needs) == ({u.key for u in folds}, ())
     assert sum(u.kind == "publish" for u in units) == (2 if publish else 0)
+
+
+def test_a_contender_is_published_on_its_own_folds_and_fits() -> None:
+    units = plan(architectures=["unet", "deeplabv3plus"], protocols=[{"kind": "loocv"}], search={"trials": 0})
+    for label in ("unet", "deeplabv3plus"):
+        own = {u.key for u in units if u.key.startswith(f"{label}/") and u.kind in {"fold", "fit"}}
+        published = next(u for u in units if u.key == f"{label}/final/publish")
+        assert (set(published.needs), published.after) == (own, ())
+
+
+def test_what_is_missing_is_told_by_contender_and_protocol() -> None:
+    failures = {
+        "a/loocv/r0/f1/s0/fold": "diverged: nan",
+        "a/loocv/r0/f2/s0/fold": "killed: ...",
+        "b/final/member1": "x: y",
+        "b/final/publish": "need_failed: ...",
+        "b/final/external": "need_failed: ...",
+    }
+    found = [(p.model, p.protocol, p.missing, p.unit, p.reason) for p in incomplete_parts(failures)]
+    assert found == [
+        ("a", "loocv", 2, "a/loocv/r0/f1/s0/fold", "diverged: nan"),
+        ("b", None, 2, "b/final/member1", "x: y"),
+        ("b", "external", 1, "b/final/external", "need_failed: ..."),
+    ]
 
 
 def test_every_seed_draws_its_own_folds_and_all_seeds_are_kept() -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from intima.contracts.benchmark import UnitPlan
@@ -16,10 +16,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TOYS = Path(__file__).resolve().parent
 
 
-def plan(key: str, *needs: str, kind: str = "trial", queue: str = "training", **payload: object) -> UnitPlan:
-    return UnitPlan.model_validate(
-        {"key": key, "kind": kind, "queue": queue, "needs": needs, "payload": {"n": 1} | payload}
-    )
+def plan(
+    key: str, *needs: str, after: Sequence[str] = (), kind: str = "trial", queue: str = "training", **payload: object
+) -> UnitPlan:
+    edges = {"needs": needs, "after": after}
+    return UnitPlan.model_validate({"key": key, "kind": kind, "queue": queue, "payload": {"n": 1} | payload} | edges)
 
 
 def diamond(width: int = 3, **payload: object) -> list[UnitPlan]:

@@ -1,6 +1,6 @@
 """Benchmarks: submit, list, read, fetch the scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response, status
@@ -11,19 +11,20 @@ from intima.contracts.benchmark import (
     BenchmarkSpec,
     CollectResult,
     EncoderStart,
+    IncompletePart,
     LeaderboardEntry,
     PublishResult,
     RankAgreement,
 )
 from intima.contracts.dataset import Dataset, ImageComparison
-from intima.contracts.job import JobError, JobState, Progress
+from intima.contracts.job import JobError, JobState, Progress, UnitView
 from intima.contracts.search import HpoNoise
 from intima.contracts.splits import StoredSplits
 from intima.datasets import compare_with_external
 from intima.errors import Conflict, Invalid, NotFound
 from intima.folds import EXTERNAL
 from intima.leakage import MOST_PLACES, External
-from intima.schedule import Starts, benchmark_leaks, plan_benchmark
+from intima.schedule import Starts, benchmark_leaks, incomplete_parts, plan_benchmark
 from intima.starts import resolve_starts
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
@@ -100,6 +101,9 @@ class BenchmarkView(BaseModel):
     studies: list[StudyView]
     models: list[PublishResult]
     leaderboard: list[LeaderboardEntry]
+    """Of the contenders that have all their scores under a protocol."""
+    incomplete: list[IncompletePart]
+    """What failed of which contender: it has no rank under that protocol, or no published model."""
     hpo_noise: list[HpoNoise]
     """By how much the inner score of each search flatters its contender."""
     external: ExternalView | None
@@ -238,7 +242,9 @@ def get_scores(benchmark_id: str, connection: ReadDep, state: StateDep) -> Respo
     collected = _collected(connection, stored)
     if collected is None:
         raise Conflict(
-            "This benchmark has no scores table yet.", code="not_ready", hint=f"Watch /v1/jobs/{stored.job_id}."
+            "This benchmark has no scores table yet.",
+            code="not_ready",
+            hint=f"Watch /v1/jobs/{stored.job_id}, and retry it where it has failed.",
         )
     headers = {"Content-Disposition": 'attachment; filename="scores.csv"', "ETag": f'"{collected.scores_sha256}"'}
     return Response(state.storage.blobs.read(collected.scores_sha256), media_type="text/csv", headers=headers)
@@ -266,6 +272,7 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         studies=[StudyView(study=s, trials=len(t), done=t.count("done")) for s, t in studies.items()],
         models=[PublishResult.model_validate(results[key]) for key in published],
         leaderboard=[] if collected is None else list(collected.leaderboard),
+        incomplete=_incomplete(connection, stored.job_id, units),
         hpo_noise=[] if collected is None else list(collected.hpo_noise),
         external=_external_view(stored, collected),
         leakage=_leakage(stored, payload),
@@ -296,7 +303,12 @@ def _leakage(stored: StoredBenchmark, payload: Json) -> LeakageView | None:
 
 
 def _collected(connection: Transaction, stored: StoredBenchmark) -> CollectResult | None:
-    units = {u.key: u for u in ledger.read_units(connection, stored.job_id)}
-    if units[COLLECT].state != "done":
-        return None
-    return CollectResult.model_validate(ledger.results_of(connection, stored.job_id, [COLLECT])[COLLECT])
+    """Return the newest table: that of the run before while a retry makes another."""
+    found = ledger.last_result(connection, stored.job_id, COLLECT)
+    return None if found is None else CollectResult.model_validate(found)
+
+
+def _incomplete(connection: Transaction, job_id: str, units: Sequence[UnitView]) -> list[IncompletePart]:
+    parts = {"fold", "external", "fit", "publish"}
+    dead = [u.key for u in units if u.kind in parts and u.state in {"failed", "skipped"}]
+    return list(incomplete_parts(ledger.failures_of(connection, job_id, dead)))

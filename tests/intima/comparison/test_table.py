@@ -9,6 +9,7 @@ from intima.comparison.ranking import rank_models
 from intima.comparison.scores import Selection, SubjectScores, overlap_of_protocol
 from intima.comparison.table import BenchmarkTable, benchmark_fetcher, read_table, scores_from_table, select_scores
 from intima.comparison.verdict import decide_equivalence
+from intima.contracts.benchmark import IncompletePart
 from intima.contracts.comparison import ComparisonRequest
 from intima.contracts.statistics import RankingRequest
 from intima.errors import Invalid, NotFound
@@ -215,11 +216,41 @@ def test_a_benchmark_is_ranked() -> None:
     assert found.n_units == 5
     assert any("training sets overlap" in w for w in found.warnings)
     one = [r for r in rows() if r["model"] == "unet"]
-    with pytest.raises(Invalid, match="has 1 models"):
+    with pytest.raises(Invalid, match="has 1 complete models"):
         rank_models(request, fetch_table=lambda _: BenchmarkTable(as_csv(one)))
     gap = rows()[:-2]
     with pytest.raises(Invalid, match="deeplabv3plus has no score on m4"):
         rank_models(request, fetch_table=lambda _: BenchmarkTable(as_csv(gap)))
+
+
+LACKS = IncompletePart(
+    model="deeplabv3plus", protocol="kfold3x5", missing=2, unit="deeplabv3plus/kfold3x5/r0/f1/s0/fold", reason="killed"
+)
+
+
+def test_a_contender_with_scores_of_some_folds_is_not_compared_under_that_protocol() -> None:
+    """Every subject may have a score all the same, of the other repeats: no pairing would notice."""
+    table = BenchmarkTable(as_csv(rows(("loocv", "kfold3x5"))), "v1", (LACKS,))
+    fetch = benchmark_fetcher(lambda _: table, lambda ref: ("bmk_1", ref.split("@")[0]))
+    body = {
+        "a": {"benchmark": "bmk_1", "architecture": "unet"},
+        "b": {"benchmark": "bmk_1", "architecture": "deeplabv3plus"},
+        "margin": {"value": 0.02},
+    }
+    with pytest.raises(Invalid, match="lacks the scores of 2 folds of kfold3x5: killed") as error:
+        decide_equivalence(ComparisonRequest.model_validate(body | {"protocol": "kfold3x5"}), fetch=fetch)
+    assert (error.value.code, error.value.pointer) == ("incomplete", "/b/architecture")
+    whole = decide_equivalence(ComparisonRequest.model_validate(body | {"protocol": "loocv"}), fetch=fetch)
+    assert whole.models == ("unet", "deeplabv3plus")
+
+
+def test_a_ranking_leaves_out_incomplete_contenders_and_says_so() -> None:
+    third = [r | {"model": "manet", "value": 0.5} for r in rows() if r["model"] == "unet"]
+    lacks = LACKS.model_copy(update={"protocol": "loocv"})
+    table = BenchmarkTable(as_csv(rows() + third), "v1", (lacks,))
+    found = rank_models(RankingRequest(benchmark="bmk_1"), fetch_table=lambda _: table)
+    assert [m.model for m in found.models] == ["unet", "manet"]
+    assert "deeplabv3plus is left out: some of its folds failed." in found.warnings
 
 
 def test_an_overridden_leakage_guard_is_said_in_the_verdict() -> None:

@@ -213,6 +213,99 @@ def test_a_unit_is_tried_three_times_and_the_rest_goes_on(store: Storage) -> Non
     assert final_events(store, job) == ["failed"]
 
 
+def failing(store: Storage, *keys: str) -> list[str]:
+    """Run everything; these units fail. Return the order of the runs."""
+    order = []
+    while (held := claim(store)) is not None:
+        order.append(held.key)
+        if held.key in keys:
+            fail(store, held, retryable=False)
+        else:
+            assert publish(store, held, key=held.key)
+    return order
+
+
+WITH_TABLE = (
+    plan("trial"), plan("a", "trial"), plan("b"), plan("c"),
+    plan("table", after=("a", "b", "c")), plan("report", "table"),
+)  # fmt: skip
+
+
+def test_what_comes_after_a_unit_runs_once_that_has_ended_however_it_ended(store: Storage) -> None:
+    job = submit(store, list(WITH_TABLE))
+    assert failing(store, "trial", "b") == ["trial", "b", "c", "table", "report"]
+    done = dict.fromkeys(("c", "table", "report"), "done")
+    assert states(store, job) == done | {"trial": "failed", "a": "skipped", "b": "failed"}
+    assert view(store, job).state == "failed"
+    assert final_events(store, job) == ["failed"]
+    with store.reading() as conn:
+        found = ledger.failures_of(conn, job, ["a", "b", "c"])
+    assert found == {"a": "need_failed: trial: defect: bad luck", "b": "defect: bad luck"}
+
+
+def test_what_comes_after_several_waits_for_the_last_of_them(store: Storage) -> None:
+    job = submit(store, [plan("bad"), plan("slow"), plan("end", after=("bad", "slow"))])
+    fail(store, must_claim(store), retryable=False)
+    held = must_claim(store)
+    assert held.key == "slow"
+    assert claim(store) is None
+    assert fail(store, held) == "ready"
+    assert states(store, job)["end"] == "waiting"
+    assert publish(store, must_claim(store))
+    assert must_claim(store).needs == ("bad", "slow")
+
+
+def test_retry_runs_again_what_came_after_a_failure_and_what_read_it(store: Storage) -> None:
+    job = submit(store, list(WITH_TABLE))
+    failing(store, "trial")
+    retry(store, job)
+    assert states(store, job) | {"b": "done", "c": "done"} == states(store, job)
+    with store.reading() as conn:
+        assert set(ledger.results_of(conn, job, ["b", "c", "table", "report"])) == {"b", "c"}
+        assert ledger.last_result(conn, job, "table") == {"key": "table"}
+    assert failing(store) == ["trial", "a", "table", "report"]
+    assert view(store, job).state == "succeeded"
+    with store.reading() as conn:
+        assert ledger.failures_of(conn, job, ["a", "b", "c"]) == {}
+
+
+def test_a_retry_does_not_run_again_what_saw_everything(store: Storage) -> None:
+    job = submit(store, [plan("bad"), plan("good"), plan("behind", "good"), plan("end", after=("good",))])
+    failing(store, "bad")
+    retry(store, job)
+    assert failing(store) == ["bad"]
+    assert view(store, job).state == "succeeded"
+
+
+def test_cancel_stops_what_comes_after(store: Storage) -> None:
+    job = submit(store, [plan("a"), plan("end", after=("a",))])
+    held = must_claim(store)
+    cancel(store, job)
+    with store.writing() as conn:
+        ledger.release(conn, held)
+    assert set(states(store, job).values()) == {"canceled"}
+    retry(store, job)
+    assert failing(store) == ["a", "end"]
+
+
+def test_the_last_two_to_end_make_what_comes_after_ready_once(postgresql_store: Storage) -> None:
+    """Two workers end the last two units at the same moment; both must not miss that the other has ended."""
+    store = postgresql_store
+    for _ in range(10):
+        job = submit(store, [plan("a"), plan("b"), plan("end", after=("a", "b"))])
+        first, second = must_claim(store), must_claim(store)
+        threads = [
+            threading.Thread(target=fail, args=(store, first), kwargs={"retryable": False}),
+            threading.Thread(target=publish, args=(store, second)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failing(store) == ["end"]
+        assert view(store, job).state == "failed"
+
+
 def test_a_job_of_one_unit_fails_with_that_units_code(store: Storage) -> None:
     job = submit(store, [plan("a")])
     assert fail(store, must_claim(store), retryable=False) == "failed"
@@ -396,7 +489,9 @@ def test_owners_that_are_gone_lose_their_units(store: Storage) -> None:
         ([], "at least one"),
         ([plan("a"), plan("a")], "two units"),
         ([plan("a", "b")], "no unit"),
+        ([plan("a", after=("b",))], "no unit"),
         ([plan("a", "a")], "need each other"),
+        ([plan("a", "b"), plan("b", after=("a",))], "need each other"),
         ([plan("a", "c"), plan("b", "a"), plan("c", "b")], "need each other"),
     ],
 )

@@ -12,7 +12,9 @@ from intima.store import ledger
 from intima.store.ledger import Claim
 from intima.store.storage import open_storage
 
-GRAPH = {"a": (), "b": (), "c": ("a",), "d": ("a", "b"), "e": ("c", "d"), "f": ()}
+GRAPH = {"a": (), "b": (), "c": ("a",), "d": ("a", "b"), "e": ("c", "d"), "f": (), "g": (), "h": ("g",)}
+AFTER = {"g": ("b", "d", "f")}
+ENDED = {"done", "failed", "skipped", "canceled"}
 FINAL = {"succeeded", "failed", "canceled"}
 
 
@@ -30,7 +32,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize()
     def submit_job(self) -> None:
-        self.job = submit(self.store, [plan(k, *needs) for k, needs in GRAPH.items()])
+        self.job = submit(self.store, [plan(k, *needs, after=AFTER.get(k, ())) for k, needs in GRAPH.items()])
 
     @rule(target=claims)
     def claim(self) -> object:
@@ -43,6 +45,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert before[held.key] == "ready"
         assert 1 <= held.attempt <= 3
         assert all(before[n] == "done" for n in GRAPH[held.key])
+        assert all(before[n] in ENDED for n in AFTER.get(held.key, ()))
         self.holder[held.key] = held.fence
         return held
 
@@ -102,8 +105,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def retry(self) -> None:
         if view(self.store, self.job).state not in {"succeeded", "canceling"}:
+            over = view(self.store, self.job).state in FINAL
+            before = states(self.store, self.job)
             with self.store.writing() as conn:
                 ledger.retry_job(conn, self.job)
+            if over and any(before[n] != "done" for n in AFTER["g"]):
+                for key in ("g", "h"):
+                    self.results.pop(key, None)
 
     def let_go(self, held: Claim) -> None:
         if self.holds(held):
@@ -123,6 +131,9 @@ class LedgerMachine(RuleBasedStateMachine):
             dead = any(now[n] in {"failed", "skipped"} for n in needs)
             assert now[key] != "ready" or all(now[n] == "done" for n in needs)
             assert now[key] != "waiting" or not dead
+            ended = all(now[n] in ENDED for n in AFTER.get(key, ()))
+            assert now[key] not in {"ready", "running", "done"} or ended
+            assert now[key] != "waiting" or not (ended and all(now[n] == "done" for n in needs))
         active = any(s in {"waiting", "ready", "running"} for s in now.values())
         assert active == (job.state not in FINAL)
         if job.state == "succeeded":
