@@ -13,6 +13,8 @@ from intima.store._advance import add_event, advance, lock_job, set_job_state
 from intima.store.tables import database_now, jobs, unit_needs, units
 
 CANDIDATES = 16
+TOLD_EVERY_S = 30.0
+"""Progress of one unit becomes an event at most this often; what is newest stands in the unit and its job."""
 MESSAGE_CHARS = 2000
 PATIENT = "benchmark"
 """Kind of job whose units may wait."""
@@ -76,6 +78,7 @@ def claim_unit(conn: Connection, unit_id: str, *, owner: str, lease_s: float) ->
         finished_at=None,
         fraction=0.0,
         message="",
+        told_at=None,
     )
     row = conn.execute(take.returning(units)).one_or_none()
     if row is None:
@@ -97,7 +100,7 @@ def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float
     conn.execute(update(units).where(_is_held(claim)).values(lease_until=database_now() + lease_s, **shown))
     if (unit.fraction, unit.message) != (shown["fraction"], text):
         conn.execute(update(jobs).where(jobs.c.id == claim.job_id).values(message=f"{claim.key}: {text}"))
-        add_event(conn, claim.job_id, "progress", {"unit": claim.key} | shown)
+        _tell(conn, claim, {"unit": claim.key} | shown)
     return "cancel" if job.state == "canceling" else "go_on"
 
 
@@ -156,6 +159,14 @@ def release(conn: Connection, claim: Claim) -> After | None:
     state: After = "canceled" if job.state == "canceling" else "ready"
     _end(conn, claim, state, attempt=unit.attempt - 1, sent_at=None, sends=0)
     return state
+
+
+def _tell(conn: Connection, claim: Claim, data: Json) -> None:
+    """Append a progress event, unless the unit told one a moment ago: hours of heartbeats would fill the table."""
+    quiet = units.c.told_at.is_(None) | (units.c.told_at <= database_now() - TOLD_EVERY_S)
+    told = update(units).where(_is_held(claim), quiet).values(told_at=database_now())
+    if conn.execute(told).rowcount:
+        add_event(conn, claim.job_id, "progress", data)
 
 
 def _clean(message: str) -> str:

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, case, func, select
 
 from intima.arrays import Json
-from intima.contracts.job import JobError, JobEvent, JobView, Progress, UnitView
+from intima.contracts.job import JobError, JobEvent, JobView, Progress, UnitState, UnitView
 from intima.errors import Invalid, NotFound
 from intima.store._advance import ACTIVE
 from intima.store.catalog import rfc3339
 from intima.store.paging import MAX_PAGE_SIZE, Page, page_of
 from intima.store.tables import database_now, events, jobs, units
+
+_SHOWN = ("key", "kind", "state", "attempt", "started_at", "finished_at", "message", "error_code", "error_message")
+"""Columns that a unit shows; its payload and result may be large."""
 
 
 def read_job(conn: Connection, job_id: str) -> JobView:
@@ -30,9 +33,29 @@ def list_jobs(conn: Connection, *, page_size: int = 50, page_token: str = "") ->
 
 
 def read_units(conn: Connection, job_id: str) -> tuple[UnitView, ...]:
-    """Return the units of a job in the order of its plan."""
-    rows = conn.execute(select(units).where(units.c.job_id == job_id).order_by(units.c.position)).all()
+    """Return the units of a job in the order of its plan, without what they were given and what came of them."""
+    columns = [units.c[name] for name in _SHOWN]
+    rows = conn.execute(select(*columns).where(units.c.job_id == job_id).order_by(units.c.position)).all()
     return tuple(_unit_view(row) for row in rows)
+
+
+def unit_keys(
+    conn: Connection, job_id: str, *, kinds: Sequence[str], states: Sequence[UnitState] = ()
+) -> tuple[str, ...]:
+    """Return the keys of the units of some kinds, in any or in these states, in the order of the plan."""
+    found = select(units.c.key).where(units.c.job_id == job_id, units.c.kind.in_(kinds)).order_by(units.c.position)
+    if states:
+        found = found.where(units.c.state.in_(states))
+    return tuple(conn.execute(found).scalars())
+
+
+def count_trials(conn: Connection, job_id: str) -> dict[str, tuple[int, int]]:
+    """Return how many trials each study of a job has and how many are done, by study in the order of the plan."""
+    series = func.rtrim(units.c.key, "0123456789").label("series")
+    done = func.sum(case((units.c.state == "done", 1), else_=0)).label("done")
+    counts = select(series, func.count().label("n"), done).where(units.c.job_id == job_id, units.c.kind == "trial")
+    rows = conn.execute(counts.group_by(series).order_by(func.min(units.c.position))).all()
+    return {row.series.rpartition("/")[0]: (row.n, row.done) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +87,9 @@ def page_units(
     return Page(tuple(_stored_unit(r) for r in items), str(items[-1].position) if len(rows) > page_size else "")
 
 
-def read_events(conn: Connection, job_id: str, after: int) -> list[JobEvent]:
-    """Return the events of a job with an id above ``after``, oldest first."""
-    later = select(events).where(events.c.job_id == job_id, events.c.id > after).order_by(events.c.id)
+def read_events(conn: Connection, job_id: str, after: int, *, limit: int = MAX_PAGE_SIZE) -> list[JobEvent]:
+    """Return the next events of a job behind ``after``, oldest first; fewer than ``limit`` where these are all."""
+    later = select(events).where(events.c.job_id == job_id, events.c.id > after).order_by(events.c.id).limit(limit)
     return [JobEvent(id=r.id, at=rfc3339(r.at), type=r.type, data=r.data) for r in conn.execute(later).all()]
 
 

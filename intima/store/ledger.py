@@ -39,6 +39,7 @@ from intima.store._sweep import (
 )
 from intima.store._views import (
     StoredUnit,
+    count_trials,
     failures_of,
     job_payload,
     last_result,
@@ -51,6 +52,7 @@ from intima.store._views import (
     read_job,
     read_units,
     results_of,
+    unit_keys,
 )
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "cancel_job",
     "claim_next",
     "claim_unit",
+    "count_trials",
     "create_job",
     "expire_leases",
     "expire_owner",
@@ -88,4 +91,5 @@ __all__ = [
     "sweep",
     "take_unsent",
     "tell_waiting",
+    "unit_keys",
 ]

@@ -169,6 +169,7 @@ units = Table(
     Column("sent_at", Double),
     Column("fraction", Double, nullable=False),
     Column("message", Text, nullable=False),
+    Column("told_at", Double),
     Column("error_code", String(80)),
     Column("error_message", Text),
     Column("started_at", Double),
@@ -176,6 +177,7 @@ units = Table(
     Column("result", JSON(none_as_null=True)),
     UniqueConstraint("job_id", "key"),
     Index("ix_units_state_queue", "state", "queue"),
+    Index("ix_units_job_id_kind_state", "job_id", "kind", "state", "key", "position"),
 )
 
 unit_needs = Table(

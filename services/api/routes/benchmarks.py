@@ -1,6 +1,6 @@
 """Benchmarks: submit, list, read, fetch the scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response, status
@@ -17,7 +17,7 @@ from intima.contracts.benchmark import (
     RankAgreement,
 )
 from intima.contracts.dataset import Dataset, ImageComparison
-from intima.contracts.job import JobError, JobState, Progress, UnitView
+from intima.contracts.job import JobError, JobState, Progress
 from intima.contracts.search import HpoNoise
 from intima.contracts.splits import StoredSplits
 from intima.datasets import compare_with_external
@@ -36,6 +36,8 @@ from services.api.routes.paging import PageSize, PageToken
 
 router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])
 COLLECT = "collect"
+PARTS = ("fold", "external", "fit", "publish")
+"""Kinds of units without which a contender has no rank or no model."""
 
 
 class StartView(BaseModel):
@@ -252,15 +254,11 @@ def get_scores(benchmark_id: str, connection: ReadDep, state: StateDep) -> Respo
 
 def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
     job = ledger.read_job(connection, stored.job_id)
-    units = ledger.read_units(connection, stored.job_id)
+    studies = ledger.count_trials(connection, stored.job_id)
     payload = ledger.job_payload(connection, stored.job_id)
     collected = _collected(connection, stored)
-    published = [u.key for u in units if u.kind == "publish" and u.state == "done"]
+    published = ledger.unit_keys(connection, stored.job_id, kinds=["publish"], states=["done"])
     results = ledger.results_of(connection, stored.job_id, published)
-    studies: dict[str, list[str]] = {}
-    for unit in units:
-        if unit.kind == "trial":
-            studies.setdefault(unit.key.rsplit("/", 1)[0], []).append(unit.state)
     return BenchmarkView(
         id=stored.id,
         job=stored.job_id,
@@ -269,10 +267,10 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         state=job.state,
         progress=job.progress,
         error=job.error,
-        studies=[StudyView(study=s, trials=len(t), done=t.count("done")) for s, t in studies.items()],
+        studies=[StudyView(study=s, trials=n, done=done) for s, (n, done) in studies.items()],
         models=[PublishResult.model_validate(results[key]) for key in published],
         leaderboard=[] if collected is None else list(collected.leaderboard),
-        incomplete=_incomplete(connection, stored.job_id, units),
+        incomplete=_incomplete(connection, stored.job_id),
         hpo_noise=[] if collected is None else list(collected.hpo_noise),
         external=_external_view(stored, collected),
         leakage=_leakage(stored, payload),
@@ -308,7 +306,6 @@ def _collected(connection: Transaction, stored: StoredBenchmark) -> CollectResul
     return None if found is None else CollectResult.model_validate(found)
 
 
-def _incomplete(connection: Transaction, job_id: str, units: Sequence[UnitView]) -> list[IncompletePart]:
-    parts = {"fold", "external", "fit", "publish"}
-    dead = [u.key for u in units if u.kind in parts and u.state in {"failed", "skipped"}]
+def _incomplete(connection: Transaction, job_id: str) -> list[IncompletePart]:
+    dead = ledger.unit_keys(connection, job_id, kinds=PARTS, states=["failed", "skipped"])
     return list(incomplete_parts(ledger.failures_of(connection, job_id, dead)))

@@ -124,7 +124,7 @@ def _create(connection: Transaction, benchmark: StoredBenchmark, request: Explan
 
 
 def _finished_folds(connection: Transaction, job_id: str) -> list[FinishedFold]:
-    keys = [u.key for u in ledger.read_units(connection, job_id) if u.kind == "fold" and u.state == "done"]
+    keys = ledger.unit_keys(connection, job_id, kinds=["fold"], states=["done"])
     payloads, results = ledger.payloads_of(connection, job_id, keys), ledger.results_of(connection, job_id, keys)
     return [FinishedFold(FoldPayload.model_validate(payloads[k]), FoldResult.model_validate(results[k])) for k in keys]
 

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from intima.contracts.job import JobEvent, JobView, UnitView
 from intima.store import ledger
+from intima.store.paging import MAX_PAGE_SIZE
 from services.api.dependencies import ReadDep, State, StateDep, WriteDep
 from services.api.routes.paging import PageSize, PageToken
 
@@ -20,6 +21,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 POLL_S = 0.5
 KEEP_ALIVE_S = 15.0
 MAX_EVENT = 2**31 - 1
+EVENTS_AT_ONCE = 200
 FINAL = {"succeeded", "failed", "canceled"}
 
 
@@ -50,10 +52,15 @@ def list_units(job_id: str, connection: ReadDep) -> list[UnitView]:
 
 
 @router.get("/{job_id}/logs", operation_id="list_job_logs")
-def list_logs(job_id: str, connection: ReadDep, after: Annotated[int, Query(ge=0, le=MAX_EVENT)] = 0) -> list[JobEvent]:
-    """Return the events after an event id."""
+def list_logs(
+    job_id: str,
+    connection: ReadDep,
+    after: Annotated[int, Query(ge=0, le=MAX_EVENT)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = MAX_PAGE_SIZE,
+) -> list[JobEvent]:
+    """Return the next events after an event id; ask again after the last of them until fewer than ``limit`` come."""
     ledger.read_job(connection, job_id)
-    return ledger.read_events(connection, job_id, after)
+    return ledger.read_events(connection, job_id, after, limit=limit)
 
 
 @router.post("/{job_id}/cancel", operation_id="cancel_job", status_code=202)
@@ -93,7 +100,7 @@ async def stream_events(
 def _read(state: State, job_id: str, after: int) -> tuple[JobView, list[JobEvent]]:
     with state.storage.reading() as connection:
         view = ledger.read_job(connection, job_id)
-        return view, ledger.read_events(connection, job_id, after)
+        return view, ledger.read_events(connection, job_id, after, limit=EVENTS_AT_ONCE)
 
 
 async def _events(request: Request, state: State, job_id: str, after: int) -> AsyncIterator[str]:
@@ -104,6 +111,8 @@ async def _events(request: Request, state: State, job_id: str, after: int) -> As
         for event in events:
             after = event.id
             yield f"id: {event.id}\nevent: {event.type}\ndata: {json.dumps(event.data)}\n\n"
+        if len(events) == EVENTS_AT_ONCE:
+            continue
         now = view.model_dump_json(include={"state", "attempt", "progress", "error", "id", "kind", "result"})
         if now != shown:
             shown, silent_s = now, 0.0

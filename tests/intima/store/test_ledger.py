@@ -433,11 +433,17 @@ def test_advance_again_changes_nothing(store: Storage) -> None:
         assert ledger.read_events(conn, job, 0) == before
 
 
+def let_time_pass(store: Storage, seconds: float) -> None:
+    with store.writing() as conn:
+        conn.execute(update(units).values(told_at=units.c.told_at - seconds))
+
+
 def test_progress_is_told_when_it_changes(store: Storage) -> None:
     job = submit(store, [plan("a")])
     held = must_claim(store)
     for fraction, message in [(0.0, ""), (0.5, "epoch 1\0"), (0.5, "epoch 1\0"), (7.0, "x" * 5000), (-1.0, "\ud800")]:
         beat(store, held, fraction, message)
+        let_time_pass(store, 31.0)
     with store.reading() as conn:
         told = [e.data for e in ledger.read_events(conn, job, 0) if e.type == "progress"]
         unit = ledger.read_units(conn, job)[0]
@@ -446,6 +452,53 @@ def test_progress_is_told_when_it_changes(store: Storage) -> None:
     assert len(str(told[1]["message"])) == 2000
     assert unit.message == "?"
     assert view(store, job).progress.message == "a: ?"
+
+
+def test_beats_in_quick_succession_are_one_event_and_the_newest_is_shown(store: Storage) -> None:
+    job = submit(store, [plan("a"), plan("b")])
+    for held in (must_claim(store), must_claim(store)):
+        for step in range(1, 6):
+            beat(store, held, step / 5, f"step {step}")
+    fail(store, held)
+    beat(store, must_claim(store), 0.3, "again")
+    with store.reading() as conn:
+        events = ledger.read_events(conn, job, 0)
+    told = [(e.data["unit"], e.data["message"]) for e in events if e.type == "progress"]
+    assert told == [("a", "step 1"), ("b", "step 1"), ("b", "again")]
+    assert [e.data["state"] for e in events if e.type == "unit"] == ["running", "running", "ready", "running"]
+    assert [e.id for e in events] == list(range(1, len(events) + 1))
+    assert view(store, job).progress.message == "b: again"
+
+
+def test_events_come_in_pages(store: Storage) -> None:
+    job = submit(store, diamond())
+    run_all(store)
+    with store.reading() as conn:
+        whole = ledger.read_events(conn, job, 0)
+        first = ledger.read_events(conn, job, 0, limit=4)
+        assert first + ledger.read_events(conn, job, first[-1].id) == whole
+
+
+def test_trials_are_counted_by_study(store: Storage) -> None:
+    keys = [f"{study}/trial{n}" for study in ("u2/f1", "a/f0") for n in range(11)]
+    job = submit(store, [*map(plan, keys), plan("u2/f1/fold", kind="fold")])
+    for _ in range(12):
+        publish(store, must_claim(store))
+    with store.reading() as conn:
+        assert list(ledger.count_trials(conn, job).items()) == [("u2/f1", (11, 11)), ("a/f0", (11, 1))]
+        assert ledger.unit_keys(conn, job, kinds=["trial"], states=["done"]) == tuple(keys[:12])
+        assert ledger.unit_keys(conn, job, kinds=["fold", "fit"]) == ("u2/f1/fold",)
+
+
+def test_overviews_read_no_payload_and_no_result(sqlite_store: Storage) -> None:
+    job = submit(sqlite_store, [plan("u/trial0")])
+    publish(sqlite_store, must_claim(sqlite_store))
+    with sqlite_store.writing() as conn:
+        conn.exec_driver_sql("UPDATE units SET payload = 'no JSON', result = 'no JSON'")
+    with sqlite_store.reading() as conn:
+        assert [u.key for u in ledger.read_units(conn, job)] == ["u/trial0"]
+        assert ledger.count_trials(conn, job) == {"u": (1, 1)}
+        assert ledger.unit_keys(conn, job, kinds=["trial"]) == ("u/trial0",)
 
 
 def test_messages_are_sent_once_then_again_only_when_missing(store: Storage) -> None:
