@@ -1,5 +1,6 @@
 """Use case: a benchmark -> its experiment table, page by page or whole."""
 
+import math
 from collections.abc import Iterator
 
 from sqlalchemy import Connection
@@ -126,6 +127,11 @@ def _outcome(kind: str, result: Json) -> Json:
 
 
 def _macro_dice(fold: FoldResult) -> float | None:
-    """Return the mean macro Dice of a fold's test cases; None where none has a value."""
-    values = [r.value for r in fold.rows if (r.metric, r.class_) == ("dice", MACRO) and r.value is not None]
-    return sum(values) / len(values) if values else None
+    """Return the mean macro Dice over a fold's test subjects, sections of one averaged first; None where none has a
+    value. Leaderboard, audit and trials average in the same way."""
+    by_subject: dict[str, list[float]] = {}
+    for row in fold.rows:
+        if (row.metric, row.class_) == ("dice", MACRO) and row.value is not None:
+            by_subject.setdefault(row.subject, []).append(row.value)
+    means = [math.fsum(values) / len(values) for values in by_subject.values()]
+    return math.fsum(means) / len(means) if means else None

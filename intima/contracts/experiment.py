@@ -38,7 +38,7 @@ class ExperimentRow(Contract):
     """Of the trial in its search, or of the member in its ensemble."""
     parameters: dict[str, ParameterValue]
     value: float | None
-    """Mean macro Dice: of a trial on the inner validation set, of a fold on its test cases; null for a fit."""
+    """Mean macro Dice over subjects: of a trial on inner validation, of a fold on its test cases; null for a fit."""
     pruned: bool
     selection_biased: bool
     curve: tuple[CurvePoint, ...]

@@ -28,7 +28,9 @@ def result_of(key: str) -> dict[str, object]:
             "case": "c", "subject": "s", "protocol": "loocv", "repeat": 0, "fold": 0, "seed": 0, "architecture": "unet",
             "model": "unet", "class": "macro", "metric": "dice", "value": 0.75, "unit": "1", "selection_biased": False,
         }  # fmt: skip
-        rows = tuple(ScoreRow.model_validate({**row, **change}) for change in ({}, {"value": 0.25}, {"value": None}))
+        other = {"case": "d", "subject": "t", "value": 1.0}
+        changes: tuple[dict[str, object], ...] = ({}, {"value": 0.25}, other, {"value": None})
+        rows = tuple(ScoreRow.model_validate({**row, **change}) for change in changes)
         made = FoldResult(parameters=PARAMETERS, rows=rows, losses=losses, seconds=2.0, weights_sha256="a" * 64)
     else:
         made = FitResult(parameters=PARAMETERS, weights_sha256="b" * 64, losses=losses, seconds=3.0)
@@ -37,7 +39,7 @@ def result_of(key: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def benchmark(client: TestClient, storage: Storage) -> str:
-    """A planned benchmark whose first trial, two folds and one fit are done."""
+    """A planned benchmark whose first four trials and first fold are done."""
     masks = {f"m{n}": rings(64, radii=(8, 14, 20), center=28 + n) for n in range(3)}
     dataset = client.post("/v1/datasets", files={"file": ("d.zip", dataset_zip(masks))}).json()["id"]
     body = {
@@ -50,7 +52,7 @@ def benchmark(client: TestClient, storage: Storage) -> str:
     assert answer.status_code == 202, answer.text
     job = answer.json()["job"]
     finished = set()
-    while len(finished) < 4:
+    while len(finished) < 5:
         with storage.writing() as connection:
             claim = ledger.claim_next(connection, owner="test", queues=["training"], lease_s=60)
             assert claim is not None
@@ -73,13 +75,15 @@ def test_the_table_holds_every_training_once_in_pages(client: TestClient, benchm
     assert sum(r["kind"] == "fold" for r in rows) == 3
     assert all(r["encoder"] and r["architecture"] == "unet_small" and r["init_seed"] >= 0 for r in rows)
     done = [r for r in rows if r["state"] == "done"]
-    assert len(done) == 4
+    assert len(done) == 5
     trial = next(r for r in done if r["kind"] == "trial")
     assert (trial["value"], trial["parameters"], trial["number"]) == (0.6, PARAMETERS, 0)
     assert [p["step"] for p in trial["curve"]] == [10, 20]
     assert trial["started_at"] <= trial["finished_at"]
     waiting = next(r for r in rows if r["state"] == "waiting")
     assert (waiting["value"], waiting["parameters"], waiting["artefacts"]) == (None, {}, {})
+    fold = next(r for r in done if r["kind"] == "fold")
+    assert fold["value"] == pytest.approx((0.5 + 1.0) / 2), "sections of a subject count as one"
     final = next(r for r in rows if r["kind"] == "fit")
     assert (final["protocol"], final["fold"], final["number"]) == (None, None, 0)
 
@@ -112,7 +116,7 @@ def test_mlflow_files_lie_where_mlflow_looks(client: TestClient, benchmark: str)
     assert f'name: "{benchmark}"' in files[experiment]
     root = experiment.removesuffix("meta.yaml")
     runs = {n.split("/")[2] for n in files if n.count("/") > 2}
-    assert len(runs) == 4
+    assert len(runs) == 5
     for run in runs:
         assert {f"{root}{run}/{folder}/" for folder in ("artifacts", "metrics", "params")} <= set(files)
         meta = dict(line.split(": ", 1) for line in files[f"{root}{run}/meta.yaml"].splitlines())
