@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--audit-trials", type=int, default=3)
-    parser.add_argument("--audit-seeds", type=int, default=2, help="three splits each")
+    parser.add_argument("--audit-seeds", type=int, default=2, help="three splits each; 0 leaves the audit out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ def main() -> int:
         print(f"surrogate of {arguments.table} trainings: scores {surrogate.values[:, -1].min():.3f} to "
               f"{surrogate.values[:, -1].max():.3f}, leave-one-out R2 {surrogate.r2:+.2f}", flush=True)  # fmt: skip
         compare_arms(surrogate, seeds=arguments.seeds, trials=arguments.trials)
-        for shift, labels in ((4, "shuffled"), (0, "true")):
+        for shift, labels in ((4, "shuffled"), (0, "true")) if arguments.audit_seeds else ():
             noise = audit(storage, trials=arguments.audit_trials, seeds=arguments.audit_seeds, shift=shift)
             for net, gap in (("same net", noise.selection), ("refitted net", noise.refitted)):
                 print(f"audit, {labels} labels, {net}: {describe(gap)}", flush=True)
@@ -240,6 +240,7 @@ def compare_arms(surrogate: Surrogate, *, seeds: int, trials: int) -> None:
             print(f"{arm} - {other} after {mark}: {signed(statistics.fmean(gaps))} "
                   f"{interval(corrected_interval(gaps, test_share=0.0))}", flush=True)  # fmt: skip
     report_saving(found["gp pruned"], found["gp"])
+    report_equal_steps(found, arm="gp pruned")
 
 
 def report_saving(pruned: Sequence[list[TrialResult]], plain: Sequence[list[TrialResult]]) -> None:
@@ -253,6 +254,20 @@ def report_saving(pruned: Sequence[list[TrialResult]], plain: Sequence[list[Tria
     print(
         f"steps to the same best inner score, pruned/none, by seed: {to_goal}; steps of all trials saved: {saved:.0%}"
     )
+
+
+def report_equal_steps(found: Mapping[str, Sequence[list[TrialResult]]], *, arm: str) -> None:
+    """Print how an arm that prunes compares with the others when they have used as many steps as it did in all."""
+    for other in [name for name in found if name != arm]:
+        pairs = zip(found[arm], found[other], strict=True)
+        gaps = [best_after(a, len(a)) - best_within(b, steps(a)) for a, b in pairs]
+        print(f"{arm} - {other} at equal steps: {signed(statistics.fmean(gaps))} "
+              f"{interval(corrected_interval(gaps, test_share=0.0))}", flush=True)  # fmt: skip
+
+
+def best_within(study: Sequence[TrialResult], budget: int) -> float:
+    """Return the best inner score of the trials that end within a budget of optimiser steps."""
+    return best_after(study, max(n for n in range(1, len(study) + 1) if steps(study[:n]) <= budget))
 
 
 def best_after(study: Sequence[TrialResult], trials: int) -> float:
