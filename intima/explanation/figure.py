@@ -30,7 +30,8 @@ from intima.labels import LabelSchema
 _COLUMNS = 4
 _NOTE_WIDTH = 34
 """Characters along a line of a note."""
-_PICTURES_IN, _PLOTS_IN, _ENDS_IN = 1.95, 1.7, 0.35
+_PICTURES_IN, _PLOTS_IN, _ENDS_IN = 1.95, 1.7, 0.45
+"""Heights of a row of pictures, of the plots, and of heading and colours together."""
 _READINGS = {
     "grad_cam": "Attention: where the encoder's\nlast feature speaks for the class.\nMethod: Grad-CAM",
     "attention_rollout": "Attention: what the encoder takes\nin, over all its layers.\nMethod: attention rollout",
@@ -86,7 +87,7 @@ def draw_case(
     """
     maps = maps.shrunk(picture.step)
     rows: list[_Row] = [
-        (_PICTURES_IN, partial(_draw_pictures, explanation=explanation, picture=picture, schema=schema)),
+        (_PICTURES_IN + _ENDS_IN, partial(_draw_pictures, explanation=explanation, picture=picture, schema=schema)),
         *_uncertainty_row(explanation, maps),
         *_map_row(
             picture,
@@ -115,13 +116,13 @@ def draw_case(
         *_plots_row(explanation),
     ]
     heights = [height for height, _ in rows]
-    figure = panels.new_figure(sum(heights) + _ENDS_IN)
-    parts = np.asarray(figure.subfigures(len(rows) + 1, 1, height_ratios=[*heights, _ENDS_IN]))
-    for (_, draw), part in zip(rows, parts, strict=False):
+    figure = panels.new_figure(sum(heights))
+    parts = np.atleast_1d(np.asarray(figure.subfigures(len(rows), 1, height_ratios=heights)))
+    for (_, draw), part in zip(rows, parts, strict=True):
         draw(part.subplots(1, _COLUMNS))
     parts[0].suptitle(_heading(explanation), fontsize=FONT_PT + 1)
     handles = [*panels.class_patches(schema), *panels.error_patches(error)]
-    parts[-1].legend(handles=handles, loc="center", ncols=5, fontsize=FONT_PT - 1, frameon=False)
+    parts[0].legend(handles=handles, loc="outside lower center", ncols=5, fontsize=FONT_PT - 1, frameon=False)
     return to_png(figure)
 
 
@@ -170,11 +171,11 @@ def _uncertainty_row(explanation: CaseExplanation, maps: CaseMaps) -> list[_Row]
 
     def draw(axes: Sequence[Axes]) -> None:
         top, most = (max(0.05, float(m.max())) for m in (shown.entropy, shown.disagreement))
-        panels.show_map(axes[0], shown.entropy, title="Predictive entropy (PE)", top=top, cmap="viridis")
+        panels.show_map(axes[0], shown.entropy, title="Uncertainty (entropy, PE)", top=top, cmap="viridis")
         drawn = panels.show_map(axes[1], shown.ambiguity, title="Ambiguity (AE)", top=top, cmap="viridis")
-        panels.color_bar(drawn, axes[1], label="nats / ln C")
+        panels.color_bar(drawn, axes[1], label="share of the most possible")
         drawn = panels.show_map(axes[2], shown.disagreement, title="Disagreement (PE − AE)", top=most, cmap="viridis")
-        panels.color_bar(drawn, axes[2], label="nats / ln C")
+        panels.color_bar(drawn, axes[2], label="share of the most possible")
         panels.plot_sampled(axes[3], layer.samplers)
 
     return [(_PICTURES_IN, draw)]

@@ -161,9 +161,10 @@ def plot_distances(axes: Axes, error: ErrorLayer) -> None:
     axes.set_xscale("log")
     axes.set_xticks([1, 3, 10, 30], labels=["1", "3", "10", "30"])
     axes.minorticks_off()
-    axes.set_ylim(0, 102)
+    axes.set_ylim(0, 125)
+    axes.set_yticks([0, 50, 100])
     _label(axes, "Share near a true boundary", x=f"within ({error.unit})", y="share of pixels (%)")
-    axes.legend(fontsize=FONT_PT - 1, frameon=False, loc="best")
+    axes.legend(fontsize=FONT_PT - 1, frameon=False, loc="upper left", ncols=2, columnspacing=0.8, borderpad=0)
 
 
 def plot_pairs(axes: Axes, error: ErrorLayer) -> None:
@@ -179,7 +180,7 @@ def plot_pairs(axes: Axes, error: ErrorLayer) -> None:
 
 def plot_sampled(axes: Axes, samplers: Sequence[SampledUncertainty]) -> None:
     """Draw the mean entropy on right and on wrong pixels, by sampler, with the AUROC of finding errors."""
-    names = {"tta": "TTA", "mc_dropout": "dropout"}
+    names = {"tta": "8 views (TTA)", "mc_dropout": "dropout"}
     for position, s in enumerate(samplers):
         for offset, value, color in ((-0.2, s.entropy_right, "#aaaaaa"), (0.2, s.entropy_wrong, "#333333")):
             axes.bar(position + offset, value or 0.0, width=0.36, color=color)
@@ -189,7 +190,9 @@ def plot_sampled(axes: Axes, samplers: Sequence[SampledUncertainty]) -> None:
     ]
     axes.set_xticks(range(len(samplers)), labels=labels)
     axes.set_ylim(0, max(0.05, axes.get_ylim()[1] * 1.35))
-    _label(axes, "Entropy, right or wrong", x="", y="mean PE / ln C")
+    _label(
+        axes, "Less sure where wrong?", x="AUROC of finding errors", y="mean uncertainty"
+    )
     patches = [Patch(color="#aaaaaa", label="right pixels"), Patch(color="#333333", label="wrong pixels")]
     axes.legend(handles=patches, fontsize=FONT_PT - 1, frameon=False, loc="upper left", ncols=1)
 
@@ -235,7 +238,9 @@ def _check_lines(layer: MorphologyLayer) -> list[str]:
     for vessel in layer.vessels[:1]:
         for word, checks in (("truth", vessel.truth_checks), ("prediction", vessel.predicted_checks)):
             lines.append(f"Largest, {word}: " + ("in order" if not checks else f"{len(checks)} warning(s)"))
-            lines += [line for check in checks[:1] for line in textwrap.wrap(f"- {check}", 34)[:4]]
+            lines += [
+                line for check in checks[:1] for line in textwrap.wrap(f"- {check}", 34, max_lines=6, placeholder=" …")
+            ]
     return lines
 
 

@@ -10,6 +10,7 @@ from intima.errors import Invalid
 from intima.explanation.crop import Crop, share_of_map
 from intima.explanation.error import Scale, boundary_distance, explain_errors
 from intima.explanation.morphology import explain_morphology
+from intima.explanation.panels import list_checks, new_figure
 from intima.explanation.uncertainty import (
     detection_auroc,
     dropout_predict,
@@ -154,7 +155,10 @@ def test_an_open_media_is_a_failed_check_and_a_missed_vessel_is_said():
     open_ring = truth.copy()
     open_ring[100:, 95:105] = 0
     layer = explain_morphology(truth, open_ring, schema=ARTERY, mpp=None)
-    assert any("open" in check for check in layer.vessels[0].predicted_checks)
+    check = next(check for check in layer.vessels[0].predicted_checks if "open" in check)
+    axes = new_figure(1.0).subplots()
+    list_checks(axes, layer)
+    assert check in " ".join(axes.texts[0].get_text().split())
     missed = explain_morphology(truth, np.zeros_like(truth), schema=ARTERY, mpp=None)
     assert missed.vessels[0].predicted_vessel is None
     assert missed.vessels[0].measures[0].predicted is None
