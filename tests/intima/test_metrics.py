@@ -48,7 +48,7 @@ def brute_force(truth, predicted, tolerance):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     height=st.integers(1, 18),
@@ -154,7 +154,7 @@ def test_units_follow_the_pixel_size():
     assert by[1]["lumen", "nsd"] < 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), mpp=st.sampled_from([None, 0.5, 3.0]))
 def test_symmetries_and_ranges(seed, mpp):
     rng = np.random.default_rng(seed)

@@ -173,7 +173,7 @@ def test_turning_by_quarter_turns_changes_nothing(turn):
         assert after[name] == pytest.approx(value, rel=1e-4, abs=0.05), name
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(dx=st.integers(0, 60), dy=st.integers(0, 60), angle=st.floats(0, math.tau))
 def test_moving_and_turning_hardly_change_measures(dx, dy, angle):
     def mask(cx, cy, lean):
@@ -285,7 +285,7 @@ def test_one_pixel_measured_on_demand_is_finite_or_none(label):
     assert vessel.warnings
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_random_masks_never_give_nan_and_conserve_area(data):
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))

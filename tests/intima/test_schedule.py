@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intima.architectures import LITE0, complete_architecture
@@ -98,7 +98,6 @@ def test_the_searches_of_a_leave_one_out_are_not_all_judged_by_the_same_subjects
     assert frozenset().union(*held) == set(groups)
 
 
-@settings(deadline=None)
 @given(
     trials=st.integers(0, 3),
     nested=st.booleans(),

@@ -25,7 +25,7 @@ def pointwise(tiles: TileBatch) -> LogitBatch:
     return np.concatenate([tiles, 2 * tiles[:, :1] - 1], axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
@@ -40,7 +40,7 @@ def test_pointwise_net_gives_the_same_answer_for_any_tiling(width: int, height: 
     np.testing.assert_allclose(out, expected, atol=2e-6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000), tile=st.integers(32, 600), data=st.data())
 def test_grid_covers_every_pixel_with_the_overlap_asked_for(
     width: int, height: int, tile: int, data: st.DataObject
@@ -79,7 +79,7 @@ def test_tiles_are_padded_to_multiples_of_32() -> None:
     assert batch.min() == 1.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     native_w=st.integers(1, 90),

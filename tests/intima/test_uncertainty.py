@@ -43,7 +43,7 @@ def test_undecided_passes_have_entropy_and_no_disagreement() -> None:
     np.testing.assert_allclose(s.disagreement, 0.0, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), passes=st.integers(1, 6), classes=st.integers(2, 5), scale=st.floats(0.1, 200.0))
 def test_statistics_are_finite_and_within_bounds(seed: int, passes: int, classes: int, scale: float) -> None:
     stacked = np.random.default_rng(seed).normal(scale=scale, size=(passes * classes, 3, 4)).astype(np.float32)

@@ -47,7 +47,7 @@ BOX = st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 15)] * 2).map(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(BOX, min_size=1, max_size=12), st.sampled_from([0.0, 0.3, 0.5, 0.9]), st.randoms())
 def test_equals_the_plain_algorithm(boxes, threshold, random):
     scores = [i / 100 for i in random.sample(range(100), len(boxes))]

@@ -98,7 +98,7 @@ def test_a_margin_inside_the_true_difference_is_never_confirmed() -> None:
     assert "no number of subjects" in found.sentence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.floats(1e-6, 1e9),
     st.integers(2, 1_000_000),

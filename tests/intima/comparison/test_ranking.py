@@ -117,7 +117,7 @@ def test_tiny_samples_name_no_winner(n: int) -> None:
     assert found.models[0].p_best == pytest.approx(1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.tuples(st.integers(2, 11), st.integers(2, 4)).flatmap(
         lambda shape: st.lists(

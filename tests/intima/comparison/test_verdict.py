@@ -154,7 +154,7 @@ def test_sections_of_a_subject_are_averaged_first() -> None:
     assert found.provenance["a"]["averaged"] == "4 scores averaged within 3 subjects"  # type: ignore[index]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(9)), st.integers(0, 3))
 def test_order_of_subjects_does_not_matter_and_sides_mirror(order: list[int], scale: int) -> None:
     a = BASE + 0.01 + scale * NOISE
@@ -174,7 +174,7 @@ def test_order_of_subjects_does_not_matter_and_sides_mirror(order: list[int], sc
     assert swapped.provenance["score_sha256s"] == found.provenance["score_sha256s"][::-1]  # type: ignore[index]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(2, 9).flatmap(
         lambda n: st.tuples(

@@ -23,7 +23,7 @@ def collection(mask: np.ndarray, **options: object) -> dict[str, object]:
     return parsed
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
 def test_any_mask_gives_valid_polygons_of_the_right_area(mask: np.ndarray) -> None:
     found = list(components(mask))
@@ -38,7 +38,7 @@ def test_any_mask_gives_valid_polygons_of_the_right_area(mask: np.ndarray) -> No
         assert len(mine) == ndimage.label(mask == index)[1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(arrays.arrays(np.uint8, (6, 7), elements=st.integers(0, 2)))
 def test_polygons_cover_exactly_their_pixels(mask: np.ndarray) -> None:
     again = np.zeros_like(mask)

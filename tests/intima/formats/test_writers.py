@@ -140,7 +140,7 @@ def identifier(data: bytes) -> bytes:
     return data[start : start + 45]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3)))
 def test_halved_labels_are_the_majority(mask: np.ndarray) -> None:
     padded = np.pad(mask, [(0, n % 2) for n in mask.shape], mode="edge")

@@ -165,7 +165,7 @@ def test_the_largest_image_is_the_slide(tmp_path: Path) -> None:
         assert any("2 images" in warning for warning in slide.info.warnings)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(x=st.integers(-30, 100), y=st.integers(-30, 80), width=st.integers(1, 70), height=st.integers(1, 70))
 def test_any_region_is_the_crop_of_the_whole_with_white_outside(
     tmp_path: Path, x: int, y: int, width: int, height: int

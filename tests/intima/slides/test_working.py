@@ -40,7 +40,7 @@ def test_the_whole_equals_resample_image(slide: Slide, scale: float) -> None:
     assert largest_difference(whole(slide, scale), expected) <= 1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data(), scale=st.floats(0.05, 2.5))
 def test_a_tile_of_any_origin_is_the_crop_of_the_whole(slide: Slide, data: st.DataObject, scale: float) -> None:
     size = slide.size.scaled(scale)

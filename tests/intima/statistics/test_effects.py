@@ -36,7 +36,7 @@ def test_interval_of_d_z_is_the_published_one_and_inverts_scipy() -> None:
     assert stats.nct.cdf(1.5, 8, 3 * found.high) == pytest.approx(0.025, abs=1e-8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(-1e9, 1e9), st.integers(2, 2000))
 def test_interval_of_d_z_holds_the_median_unbiased_effect(effect: float, n: int) -> None:
     found, mirrored = effects.d_z_interval(effect, n), effects.d_z_interval(-effect, n)
@@ -46,7 +46,7 @@ def test_interval_of_d_z_holds_the_median_unbiased_effect(effect: float, n: int)
     assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(0, 30), st.integers(1, 200), st.floats(-5, 35))
 def test_noncentral_t_is_scipys_where_that_has_a_value(t: float, degrees: int, noncentrality: float) -> None:
     expected = stats.nct.cdf(t, degrees, noncentrality)

@@ -86,14 +86,14 @@ def test_correction_for_overlapping_training_sets(overlap: TrainingOverlap, fact
     assert (corrected.standard_error / naive.standard_error) ** 2 == pytest.approx((1 / j + overlap.test_to_train) * j)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(d=vectors)
 def test_exact_sign_flip_is_scipys(d: np.ndarray) -> None:
     expected = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
     assert eq.sign_flip_difference(d) == pytest.approx(min(1.0, expected), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(d=vectors, margin=st.integers(1, 60))
 def test_sign_flip_tost_is_brute_force(d: np.ndarray, margin: int) -> None:
     units = np.rint(d * 1000).astype(int)
@@ -125,7 +125,7 @@ def test_monte_carlo_counts_ties_with_what_was_seen() -> None:
     assert eq.sign_flip_difference(np.zeros(40)) == 1.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(d=vectors)
 def test_wilcoxon_is_scipys_automatic_one(d: np.ndarray) -> None:
     rounded = np.round(d, 6)
@@ -174,7 +174,7 @@ def test_one_subject_is_refused() -> None:
         eq.paired_t(np.array([0.1]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(d=st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=20).map(np.array), margin=st.floats(1e-6, 1e9))
 def test_every_p_is_a_probability_above_zero(d: np.ndarray, margin: float) -> None:
     found = [eq.sign_flip_difference(d), eq.sign_flip_equivalence(d, margin), eq.wilcoxon_difference(d)]

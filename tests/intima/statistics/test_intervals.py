@@ -87,7 +87,7 @@ def test_expanded_percentile_is_wider_than_percentile() -> None:
     assert wide.low < plain.low < plain.high < wide.high
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(values=samples, method=st.sampled_from(sorted(INTERVALS)))
 def test_intervals_follow_shift_scale_and_reflection(values: np.ndarray, method: str) -> None:
     assume(len(set(values.tolist())) > 2)

@@ -60,7 +60,7 @@ def test_exact_tost_power_where_the_normal_formula_is_off() -> None:
     assert p.tost_power(independent_design(0.0507)(50), margin=0.02) == pytest.approx(0.731, abs=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 300), st.floats(0.01, 2.0), st.sampled_from([0.01, 0.05, 0.2]))
 def test_t_power_is_the_noncentral_t(n: int, effect: float, alpha: float) -> None:
     expected = TTestPower().power(effect, n, alpha)
@@ -77,7 +77,7 @@ def test_tost_power_by_simulation(n: int, margin: float, difference: float) -> N
     assert power == pytest.approx(inside.mean(), abs=0.008)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 1_000_000), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.floats(-1e6, 1e6))
 def test_powers_are_probabilities(degrees: int, error: float, margin: float, difference: float) -> None:
     design = Design(error, degrees)

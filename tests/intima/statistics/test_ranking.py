@@ -126,7 +126,7 @@ def test_attainable_designs(pairs: int, needed: int) -> None:
     assert r.smallest_exact_p(needed) * pairs <= 0.05 < r.smallest_exact_p(needed - 1) * pairs
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(matrices)
 def test_rank_distribution_is_brute_force(scores: np.ndarray) -> None:
     n, k = scores.shape

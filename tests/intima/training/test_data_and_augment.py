@@ -57,7 +57,7 @@ def test_no_cases_are_refused():
         working_resolution([], input_px=256)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(20, 90), st.integers(20, 90), st.integers(8, 64), st.integers(8, 64), st.integers(0, 99))
 def test_resampled_masks_hold_known_classes_and_keep_halves_in_place(height, width, new_height, new_width, seed):
     mask = np.zeros((height, width), np.uint8)
@@ -84,7 +84,7 @@ def painted(rng: np.random.Generator, height: int = 90, width: int = 120) -> Tra
     return TrainingCase(image=image, mask=mask)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.7, 1.5]))
 def test_image_and_mask_stay_together(seed, strength):
     rng = np.random.default_rng(seed)

@@ -19,9 +19,7 @@ from services.wire.v1 import comparison_pb2 as pb
 from services.wire.v1 import comparison_pb2_grpc as pb_grpc
 
 DEADLINE_S = 20.0
-PROFILE = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+PROFILE = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
