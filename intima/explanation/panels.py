@@ -190,9 +190,7 @@ def plot_sampled(axes: Axes, samplers: Sequence[SampledUncertainty]) -> None:
     ]
     axes.set_xticks(range(len(samplers)), labels=labels)
     axes.set_ylim(0, max(0.05, axes.get_ylim()[1] * 1.35))
-    _label(
-        axes, "Less sure where wrong?", x="AUROC of finding errors", y="mean uncertainty"
-    )
+    _label(axes, "Less sure where wrong?", x="AUROC of finding errors", y="mean uncertainty")
     patches = [Patch(color="#aaaaaa", label="right pixels"), Patch(color="#333333", label="wrong pixels")]
     axes.legend(handles=patches, fontsize=FONT_PT - 1, frameon=False, loc="upper left", ncols=1)
 
