@@ -54,9 +54,16 @@ def make_recipe(
 
 
 def resolution_of(dataset: Dataset, study: StudyRef, *, input_px: int) -> Resolution:
-    """Return the working resolution of a study: of the cases it may see."""
+    """Return the working resolution of a study: of the cases it may see.
+
+    It is one of pixels in every study where any case of the dataset has no pixel size: it would else depend on who is
+    held out whether a fold is trained in micrometres.
+    """
     studied = set(studied_cases(dataset, study))
-    return working_resolution([c for c in dataset.cases if c.case in studied], input_px=input_px)
+    seen = [c for c in dataset.cases if c.case in studied]
+    if any(c.mpp is None for c in dataset.cases):
+        seen = [c.model_copy(update={"mpp": None}) for c in seen]
+    return working_resolution(seen, input_px=input_px)
 
 
 def studied_cases(dataset: Dataset, study: StudyRef) -> tuple[str, ...]:

@@ -6,17 +6,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intima.contracts.dataset import StoredCase
+from intima.benchmark.recipe import resolution_of
+from intima.contracts.benchmark import ArchitectureSpec, Seeds, Split, StudyRef
+from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.errors import Invalid
 from intima.geometry import Size
 from intima.training.augment import CropSource, draw_batch, vary_colour
-from intima.training.data import TrainingCase, resample_mask, working_resolution
+from intima.training.data import Resolution, TrainingCase, resample_mask, working_resolution
 from intima.training.seeds import derive_seed
 
+CLASSES = tuple(ClassSpec(index=n, name=f"class {n}", color="#000000") for n in range(2))
 
-def case(width: int, height: int, mpp: float | None = None) -> StoredCase:
+
+def case(width: int, height: int, mpp: float | None = None, *, name: str = "") -> StoredCase:
     return StoredCase(
-        case=f"{width}x{height}",
+        case=name or f"{width}x{height}",
         subject="a",
         block=None,
         section=None,
@@ -50,6 +54,19 @@ def test_images_are_never_enlarged():
 
 def test_one_case_without_a_pixel_size_makes_it_unknown():
     assert working_resolution([case(100, 80, 1.0), case(100, 80)], input_px=64).mpp is None
+
+
+@pytest.mark.parametrize("held_out", range(4))
+def test_one_case_without_a_pixel_size_decides_for_all_folds_whoever_is_held_out(held_out: int) -> None:
+    """Some folds would else be trained in micrometres and some in pixels, and so not be of one model."""
+    cases = [case(100, 80, 1.0, name=f"c{n}") for n in range(3)] + [case(100, 80, name="c3")]
+    made = Dataset(id="ds_1", version="1" * 64, name="d", licence="CC0", classes=CLASSES, cases=tuple(cases))
+    train = tuple(c.case for c in cases if c.case != f"c{held_out}")
+    split = Split(protocol="loocv", repeat=0, fold=held_out, train=train, test=(f"c{held_out}",))
+    architecture = ArchitectureSpec(name="unet_small")
+    seeds = Seeds(split=0, init=0, augmentation=0)
+    study = StudyRef(architecture=architecture, label="u", seed=0, seeds=seeds, split=split)
+    assert resolution_of(made, study, input_px=64) == Resolution(mpp=None, pixel_scale=0.64)
 
 
 def test_no_cases_are_refused():
