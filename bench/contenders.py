@@ -1,9 +1,10 @@
 """All named architectures in one benchmark over HTTP, on a local stack: scores, time of each, workers against one.
 
-``python -m bench contenders phantom|skin|kidney [--slots 2] [--protocols loocv kfold3] [--trials 2] [--names ...]``.
+``python -m bench contenders phantom|skin|kidney [--slots 2 1] [--protocols loocv kfold3] [--trials 2] [--names ...]``.
 SAM, MedSAM and SegFormer start from random weights here, since their files cannot be had, the first two at 256 px:
 their scores show that the machinery works and not what they can do. Seconds of an architecture are summed over its
-units; "speed-up" is the sum over all units by the wall time, what the workers gained over one.
+units. With several numbers of slots the benchmark runs once on each, in a store of its own: the speed-up is that of
+wall times, and the tables of scores must be equal to the byte.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +50,37 @@ def main() -> int:
     parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))
     parser.add_argument("--trials", type=int, default=2)
     parser.add_argument("--preset", default="quick")
-    parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--slots", type=int, nargs="+", default=[2])
     parser.add_argument("--port", type=int, default=8640)
     arguments = parser.parse_args()
     if arguments.set != "phantom" and not DATA.is_dir():
         sys.stderr.write("needs the folder ../shared/data\n")
         return 1
-    os.environ["INTIMA_SLOTS"] = str(arguments.slots)
+    runs = [run_on(slots, arguments) for slots in arguments.slots]
+    for slots, one in zip(arguments.slots[1:], runs[1:], strict=True):
+        ratio, equal = one.wall_s / runs[0].wall_s, one.scores == runs[0].scores
+        say(f"{arguments.slots[0]} slots against {slots}: {ratio:.2f} times as fast, tables equal: {equal}")
+    return 0 if all(one.scores == runs[0].scores for one in runs) else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the benchmark."""
+
+    wall_s: float
+    scores: str
+
+
+def run_on(slots: int, arguments: argparse.Namespace) -> Run:
+    """Run the benchmark in a new store on so many slots."""
+    os.environ["INTIMA_SLOTS"] = str(slots)
     with tempfile.TemporaryDirectory() as scratch:
         settings = Settings(data=Path(scratch), port=arguments.port)
         with running_stack(settings) as stack, httpx.Client(base_url=stack.url, timeout=300.0) as client:
-            run(client, arguments)
-    return 0
+            return run(client, arguments, slots=slots)
 
 
-def run(client: httpx.Client, arguments: argparse.Namespace) -> None:
+def run(client: httpx.Client, arguments: argparse.Namespace, *, slots: int) -> Run:
     """Submit the benchmark, follow it, print the tables."""
     files = {"file": ("set.zip", dataset_of(arguments.set))}
     dataset = client.post("/v1/datasets", files=files).raise_for_status().json()
@@ -74,16 +92,18 @@ def run(client: httpx.Client, arguments: argparse.Namespace) -> None:
         "members": 1,
         "preset": arguments.preset,
     }
-    started = client.post("/v1/benchmarks", json=spec).raise_for_status().json()
-    at = time.monotonic()
+    answer = client.post("/v1/benchmarks", json=spec)
+    if answer.is_error:
+        raise SystemExit(answer.text)
+    started, at = answer.json(), time.monotonic()
     job = follow(client, started["job"])
     wall_s = time.monotonic() - at
-    say(f"{arguments.set}: {started['units']} units, {job['state']} in {wall_s:.0f} s on {arguments.slots} slots")
+    say(f"{arguments.set}: {started['units']} units, {job['state']} in {wall_s:.0f} s on {slots} slots")
     units = client.get(f"/v1/jobs/{started['job']}/units").raise_for_status().json()
     scores = client.get(f"/v1/benchmarks/{started['id']}/scores.csv").raise_for_status().text
     for line in table(units, scores, arguments):
         say(line)
-    say(f"speed-up {sum(u['seconds'] or 0.0 for u in units) / wall_s:.2f} of {arguments.slots}")
+    return Run(wall_s, scores)
 
 
 def dataset_of(name: str) -> bytes:
