@@ -1,6 +1,5 @@
 """Use case: a benchmark -> its experiment table, page by page or whole."""
 
-import math
 from collections.abc import Iterator
 
 from sqlalchemy import Connection
@@ -20,6 +19,7 @@ from intima.labels import MACRO
 from intima.store import catalog, ledger
 from intima.store.ledger import StoredUnit
 from intima.store.paging import MAX_PAGE_SIZE, Page
+from intima.subjects import mean_over_subjects
 
 KINDS = ("trial", "fold", "fit")
 
@@ -129,9 +129,4 @@ def _outcome(kind: str, result: Json) -> Json:
 def _macro_dice(fold: FoldResult) -> float | None:
     """Return the mean macro Dice over a fold's test subjects, sections of one averaged first; None where none has a
     value. Leaderboard, audit and trials average in the same way."""
-    by_subject: dict[str, list[float]] = {}
-    for row in fold.rows:
-        if (row.metric, row.class_) == ("dice", MACRO) and row.value is not None:
-            by_subject.setdefault(row.subject, []).append(row.value)
-    means = [math.fsum(values) / len(values) for values in by_subject.values()]
-    return math.fsum(means) / len(means) if means else None
+    return mean_over_subjects((r.subject, r.value) for r in fold.rows if (r.metric, r.class_) == ("dice", MACRO))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from intima.comparison.scores import mean_by_subject, overlap_of_protocol
+from intima.comparison.scores import overlap_of_protocol
 from intima.comparison.verdict import design_of
 from intima.contracts.statistics import (
     MOST_RESAMPLED,
@@ -22,6 +22,7 @@ from intima.statistics.intervals import (
     coverage_at_n,
 )
 from intima.statistics.samples import as_scores, need_subjects
+from intima.subjects import mean_by_subject
 
 
 def estimate_interval(request: IntervalRequest) -> IntervalAnswer:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from intima import __version__
 from intima.arrays import FloatMatrix, FloatVector
-from intima.comparison.scores import Selection, SubjectScores, higher_is_better, mean_by_subject, start_warning
+from intima.comparison.scores import Selection, SubjectScores, higher_is_better, start_warning
 from intima.comparison.table import FetchTable, read_table, scores_from_table, select_scores
 from intima.comparison.words import listed
 from intima.contracts.statistics import (
@@ -28,6 +28,7 @@ from intima.statistics import ranking as ranks
 from intima.statistics.equivalence import paired_t, sign_flip_difference
 from intima.statistics.intervals import FEWEST_FOR_BOOTSTRAP
 from intima.statistics.samples import as_matrix, need_subjects
+from intima.subjects import mean_by_subject
 
 FREQUENCY_OF_A_WINNER = 0.95
 """Bootstrap frequency that is rare among models without any difference (1.4 % at nine subjects and six models)."""

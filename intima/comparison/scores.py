@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from intima.errors import Invalid, NotFound
 from intima.metrics import METRICS
 from intima.statistics.equivalence import TrainingOverlap
 from intima.statistics.samples import as_scores
+from intima.subjects import mean_by_subject
 
 _COUNT = "([2-9]|[1-9][0-9]{1,2})"
 _FOLDS = re.compile(rf"kfold{_COUNT}(?:x[1-9][0-9]*)?|split{_COUNT}-.+")
@@ -79,14 +79,6 @@ def raw_scores(contender: Contender, *, default_label: str) -> SubjectScores:
     if len(means) < len(subjects):
         notes["averaged"] = f"{len(subjects)} scores averaged within {len(means)} subjects"
     return SubjectScores(contender.label or default_label, means, provenance=notes)
-
-
-def mean_by_subject(rows: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return the mean score of every subject, in order of first appearance."""
-    values: dict[str, list[float]] = {}
-    for subject, value in rows:
-        values.setdefault(subject, []).append(value)
-    return {subject: math.fsum(v) / len(v) for subject, v in values.items()}
 
 
 def overlap_of_protocol(protocol: str, subjects: int) -> TrainingOverlap | None:

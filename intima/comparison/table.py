@@ -8,11 +8,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from intima.comparison.scores import FetchScores, Selection, SubjectScores, mean_by_subject, overlap_of_protocol
+from intima.comparison.scores import FetchScores, Selection, SubjectScores, overlap_of_protocol
 from intima.contracts.benchmark import IncompletePart
 from intima.contracts.comparison import Contender
 from intima.errors import Invalid, NotFound
 from intima.folds import EXTERNAL
+from intima.subjects import mean_by_subject
 
 COLUMNS = (
     "case",

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intima.arrays import LabelMask
 from intima.contracts.explanation import FoldBoundary, Paradox
 from intima.explanation.error import Scale, boundary_distance, displaced_borders, error_mask
 from intima.labels import LabelSchema
+from intima.subjects import mean_over_subjects
 
 EQUAL_BELOW = 0.005
 BOUNDARY_FROM = 0.5
@@ -112,12 +112,8 @@ def compare_folds(best: FoldBoundary, worst: FoldBoundary, *, scale: Scale) -> P
 
 def subject_mean(values: Sequence[tuple[str, float | None]]) -> float:
     """Return the mean over subjects, sections of a subject averaged first; 0 where nothing has a value."""
-    by_subject: dict[str, list[float]] = {}
-    for subject, value in values:
-        if value is not None:
-            by_subject.setdefault(subject, []).append(value)
-    means: NDArray[np.float64] = np.array([np.mean(v) for v in by_subject.values()])
-    return float(means.mean()) if len(means) else 0.0
+    mean = mean_over_subjects(values)
+    return 0.0 if mean is None else mean
 
 
 def _reading(difference: float, forgiven: float) -> Literal["equal", "boundary", "substance"]:

@@ -7,6 +7,7 @@ from intima.contracts.benchmark import FoldPayload, FoldResult, UnitPlan
 from intima.contracts.explanation import ExplainPayload, ExplanationRequest, ParadoxPayload
 from intima.errors import Conflict, Invalid
 from intima.labels import MACRO
+from intima.subjects import mean_over_subjects
 
 PARADOX = "paradox"
 
@@ -26,13 +27,13 @@ class FinishedFold:
     @property
     def dice(self) -> float:
         """Mean macro Dice over subjects, sections of a subject averaged first; 0 where nothing has a value."""
-        by_subject: dict[str, list[float]] = {}
         tested = set(self.payload.split.test)
-        for row in self.result.rows:
-            if row.case in tested and (row.metric, row.class_) == ("dice", MACRO) and row.value is not None:
-                by_subject.setdefault(row.subject, []).append(row.value)
-        means = [sum(values) / len(values) for values in by_subject.values()]
-        return sum(means) / len(means) if means else 0.0
+        mean = mean_over_subjects(
+            (row.subject, row.value)
+            for row in self.result.rows
+            if row.case in tested and (row.metric, row.class_) == ("dice", MACRO)
+        )
+        return 0.0 if mean is None else mean
 
 
 def choose_folds(request: ExplanationRequest, folds: Sequence[FinishedFold]) -> tuple[FinishedFold, ...]:

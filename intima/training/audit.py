@@ -10,6 +10,7 @@ from scipy import stats
 from intima.contracts.benchmark import FoldResult
 from intima.contracts.search import Gap, HpoNoise
 from intima.labels import MACRO
+from intima.subjects import mean_by_subject
 from intima.training.leaderboard import METRIC, t_interval
 
 
@@ -62,15 +63,11 @@ def _gaps(fold: FoldResult) -> SplitGaps | None:
     """Compare means over subjects, as the score of a trial is one."""
     if fold.search is None or not fold.rows:
         return None
-    by_subject: dict[str, list[float]] = defaultdict(list)
-    for row in fold.rows:
-        ours = row.protocol == fold.rows[0].protocol and (row.metric, row.class_) == (METRIC, MACRO)
-        if ours and row.value is not None:
-            by_subject[row.subject].append(row.value)
-    if not by_subject:
+    ours = (r for r in fold.rows if (r.protocol, r.metric, r.class_) == (fold.rows[0].protocol, METRIC, MACRO))
+    means = mean_by_subject((r.subject, r.value) for r in ours if r.value is not None)
+    if not means:
         return None
-    means = [math.fsum(v) / len(v) for v in by_subject.values()]
-    outer = math.fsum(means) / len(means)
+    outer = math.fsum(means.values()) / len(means)
     inner, same_net = fold.search.value, fold.search.outer_value
     return SplitGaps(
         selection=None if same_net is None else inner - same_net,

@@ -9,6 +9,7 @@ from scipy import stats
 from intima.contracts.benchmark import LeaderboardEntry, RankAgreement, ScoreRow
 from intima.folds import EXTERNAL
 from intima.labels import MACRO
+from intima.subjects import mean_by_subject
 
 METRIC = "dice"
 
@@ -19,11 +20,11 @@ def rank_contenders(rows: Sequence[ScoreRow]) -> tuple[LeaderboardEntry, ...]:
     Sections, repeats and seeds of one subject are averaged first: the subject is the unit. The interval is Student's t
     over subjects, and None with fewer than two.
     """
-    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    values: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     for row in rows:
         if row.metric == METRIC and row.class_ == MACRO and row.value is not None:
-            values[row.protocol, row.model][row.subject].append(row.value)
-    entries = [_entry(protocol, model, subjects) for (protocol, model), subjects in values.items()]
+            values[row.protocol, row.model].append((row.subject, row.value))
+    entries = [_entry(protocol, model, scores) for (protocol, model), scores in values.items()]
     return tuple(sorted(entries, key=lambda e: (e.protocol, -e.mean, e.model)))
 
 
@@ -48,8 +49,8 @@ def _agreement(protocol: str, inside: dict[str, float], outside: dict[str, float
     return RankAgreement(protocol=protocol, kendall_tau=tau, reason=reason)
 
 
-def _entry(protocol: str, model: str, subjects: dict[str, list[float]]) -> LeaderboardEntry:
-    means = [math.fsum(v) / len(v) for v in subjects.values()]
+def _entry(protocol: str, model: str, scores: list[tuple[str, float]]) -> LeaderboardEntry:
+    means = list(mean_by_subject(scores).values())
     return LeaderboardEntry(
         model=model,
         protocol=protocol,

@@ -1,6 +1,5 @@
 """Score a trained net on cases: at the native resolution of their truth, whatever size the net works at."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from intima.geometry import Size
 from intima.labels import MACRO
 from intima.metrics import CaseScore, score_case
 from intima.store.storage import Storage
+from intima.subjects import mean_over_subjects
 from intima.tiling import predict_image, upsample_logits
 from intima.training.data import Resolution, read_truth, read_working_image
 
@@ -75,9 +75,5 @@ def predict_mask(image: RgbImage, predict: Predict, *, size: Size, tiling: Tilin
 
 def mean_macro_dice(scored: Sequence[ScoredCase]) -> float:
     """Return the mean macro Dice over subjects, sections of one subject averaged first; 0 where nothing has a value."""
-    by_subject: dict[str, list[float]] = {}
-    for item in scored:
-        if item.macro_dice is not None:
-            by_subject.setdefault(item.case.subject, []).append(item.macro_dice)
-    means = [math.fsum(values) / len(values) for values in by_subject.values()]
-    return math.fsum(means) / len(means) if means else 0.0
+    mean = mean_over_subjects((item.case.subject, item.macro_dice) for item in scored)
+    return 0.0 if mean is None else mean
