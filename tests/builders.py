@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from intima.contracts.benchmark import ArchitectureSpec
-from intima.contracts.dataset import ClassSpec, Similarity
+from intima.contracts.dataset import ClassSpec, Similarity, StoredCase
 from intima.contracts.model import LeftOut, Member, MemberFile, ModelCard, Parity, Precision, Variant
 from intima.labels import ARTERY
 from intima.registry import publish
@@ -22,6 +22,21 @@ COMPARED = Similarity(pairs=(), compared=0, overlaps_searched=True, fingerprints
 """Of a dataset whose images share nothing."""
 COLORS = np.array([[240, 240, 240], [90, 180, 235], [230, 160, 0], [200, 120, 170]], np.uint8)
 """RGB of background, lumen, neointima, media in the test images."""
+
+
+def stored_case(case: str, subject: str) -> StoredCase:
+    """Return a case of 64 x 64 px at 1 µm/px whose files are not there."""
+    return StoredCase(
+        case=case,
+        subject=subject,
+        block=None,
+        section=None,
+        mpp=1.0,
+        width=64,
+        height=64,
+        image_sha256="0" * 64,
+        mask_sha256="1" * 64,
+    )
 
 
 def color_net(jitter: float = 0.0) -> bytes:

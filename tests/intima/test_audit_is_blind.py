@@ -12,13 +12,13 @@ import pytest
 from intima.arrays import Json
 from intima.benchmark import folds, run_fold, run_trial, trials
 from intima.contracts.benchmark import BenchmarkSpec, TrialResult, UnitPlan, keys_read
-from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.contracts.dataset import ClassSpec, Dataset
 from intima.schedule import plan_benchmark
 from intima.store import catalog
 from intima.store.storage import Storage, open_storage
 from intima.store.work import UnitInput
 from intima.training import pruning, search
-from tests.builders import COMPARED
+from tests.builders import COMPARED, stored_case
 
 Outside = Callable[[int], float | None]
 
@@ -30,17 +30,7 @@ CLASSES = (ClassSpec(index=0, name="out", color="#000000"), ClassSpec(index=1, n
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     cases = tuple(
-        StoredCase(
-            case=f"{subject}{section}.png",
-            subject=subject,
-            block=None,
-            section=None,
-            mpp=1.0,
-            width=64,
-            height=64,
-            image_sha256="0" * 64,
-            mask_sha256="1" * 64,
-        )
+        stored_case(f"{subject}{section}.png", subject)
         for subject, sections in SECTIONS.items()
         for section in range(sections)
     )

@@ -17,30 +17,16 @@ from intima.contracts.benchmark import (
     UnitPlan,
     keys_read,
 )
-from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.search import Choices
 from intima.errors import Invalid
 from intima.folds import inner_split, kfold_splits, leave_one_out_splits
 from intima.schedule import TRIALS, incomplete_parts, label_architectures, plan_benchmark
-from tests.builders import COMPARED
+from tests.builders import COMPARED, stored_case
 
 
 def dataset(subjects: int = 9, sections: int = 2) -> Dataset:
-    cases = [
-        StoredCase(
-            case=f"images/{s}-{i}.png",
-            subject=f"m{s}",
-            block=None,
-            section=None,
-            mpp=1.0,
-            width=64,
-            height=64,
-            image_sha256="0" * 64,
-            mask_sha256="1" * 64,
-        )
-        for s in range(subjects)
-        for i in range(sections)
-    ]
+    cases = [stored_case(f"images/{s}-{i}.png", f"m{s}") for s in range(subjects) for i in range(sections)]
     classes = (
         ClassSpec(index=0, name="background", color="#000000"),
         ClassSpec(index=1, name="tissue", color="#ff0000"),

@@ -9,14 +9,14 @@ import pytest
 from intima.arrays import Json
 from intima.benchmark import run_trial, trials
 from intima.contracts.benchmark import BenchmarkSpec
-from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.search import CurvePoint
 from intima.schedule import plan_benchmark
 from intima.store import ledger
 from intima.store.storage import Storage, open_storage
 from intima.store.work import UnitInput
 from intima.training.pruning import is_hopeless
-from tests.builders import COMPARED
+from tests.builders import COMPARED, stored_case
 
 TRIALS, PARALLEL = 11, 3
 
@@ -37,20 +37,7 @@ def cheap(monkeypatch):
 
 def study() -> list:
     """Return the trials of a study over all data."""
-    cases = [
-        StoredCase(
-            case=f"c{n}.png",
-            subject=f"s{n}",
-            block=None,
-            section=None,
-            mpp=1.0,
-            width=64,
-            height=64,
-            image_sha256="0" * 64,
-            mask_sha256="1" * 64,
-        )
-        for n in range(3)
-    ]
+    cases = [stored_case(f"c{n}.png", f"s{n}") for n in range(3)]
     classes = (ClassSpec(index=0, name="out", color="#000000"), ClassSpec(index=1, name="in", color="#ff0000"))
     data = Dataset(
         id="ds", version="2" * 64, name="d", licence="none", classes=classes, cases=tuple(cases), similarity=COMPARED
