@@ -51,7 +51,7 @@ class Architecture:
     fewest_crops: int = 1
     """Least batch in training: 2 where batch normalisation sees one pixel a crop; of one value it has no statistics."""
     weights: WeightsKind | None = None
-    """Weights where the spec names none; null takes what is installed, and random where nothing is."""
+    """Weights where the spec names none; null takes those known of the encoder, and random where none are known."""
 
 
 def _foundation(builder: str, encoders: tuple[str, ...], *, input_px: int, has_prompts: bool) -> Architecture:
