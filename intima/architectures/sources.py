@@ -5,6 +5,7 @@ silence.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -35,16 +36,6 @@ class EncoderWeights:
     start: EncoderStart
     file: Path | None
     """None: random initialisation."""
-
-    @property
-    def origin(self) -> str:
-        """Where they come from, in the words of a model card."""
-        return self.start.origin
-
-    @property
-    def licence(self) -> str:
-        """The licence, in the words of a model card."""
-        return self.start.licence
 
 
 RANDOM = EncoderWeights(
@@ -132,18 +123,7 @@ def resolve_start(spec: ArchitectureSpec, *, folder: Path) -> EncoderStart:
         Invalid: the weights are not there, a file is not the one known here, or a frozen encoder would be random
             though nobody asked for it.
     """
-    if spec.weights == "random":
-        return RANDOM.start
-    fitting = _fitting(spec)
-    if not fitting and spec.weights is None:
-        return _random_by_need(spec)
-    for source in fitting:
-        if source.package is not None:
-            return _start(source, place=f"package {source.package}", sha256=source.sha256)
-        path = _locate(source, folder)
-        if path is not None:
-            return _described(source, path).start
-    raise _missing(spec, fitting, folder)
+    return _first(spec, lambda source: _by_name(source, folder), folder=folder).start
 
 
 def find_weights(spec: ArchitectureSpec, *, folder: Path | None, start: EncoderStart | None = None) -> EncoderWeights:
@@ -160,20 +140,34 @@ def find_weights(spec: ArchitectureSpec, *, folder: Path | None, start: EncoderS
     """
     if start is not None:
         return _as_resolved(spec, start, folder)
+    return _first(spec, lambda source: _found(source, folder), folder=folder)
+
+
+def _first(
+    spec: ArchitectureSpec, look: Callable[[WeightsSource], EncoderWeights | None], *, folder: Path | None
+) -> EncoderWeights:
+    """Return the first weights that fit a spec and are there, as ``look`` says. Raises Invalid where none are."""
     if spec.weights == "random":
         return RANDOM
-    fitting = _fitting(spec)
+    fitting = [s for s in sources_of(spec) if spec.weights in {None, s.kind}]
     if not fitting and spec.weights is None:
         return EncoderWeights(_random_by_need(spec), file=None)
     for source in fitting:
-        path = _locate(source, folder)
-        if path is not None:
-            return _described(source, path)
+        weights = look(source)
+        if weights is not None:
+            return weights
     raise _missing(spec, fitting, folder)
 
 
-def _fitting(spec: ArchitectureSpec) -> list[WeightsSource]:
-    return [s for s in sources_of(spec) if spec.weights in {None, s.kind}]
+def _by_name(source: WeightsSource, folder: Path) -> EncoderWeights | None:
+    if source.package is None:
+        return _found(source, folder)
+    return EncoderWeights(_start(source, place=f"package {source.package}", sha256=source.sha256), file=None)
+
+
+def _found(source: WeightsSource, folder: Path | None) -> EncoderWeights | None:
+    path = _locate(source, folder)
+    return None if path is None else _described(source, path)
 
 
 def _random_by_need(spec: ArchitectureSpec) -> EncoderStart:
@@ -187,7 +181,7 @@ def _random_by_need(spec: ArchitectureSpec) -> EncoderStart:
     return EncoderStart(
         kind="random",
         origin=f"random (no pretrained weights of {spec.encoder} are known)",
-        licence=RANDOM.licence,
+        licence=RANDOM.start.licence,
     )
 
 

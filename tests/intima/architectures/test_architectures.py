@@ -186,14 +186,14 @@ def test_imagenet_weights_arrive_and_fit_the_images_they_were_trained_on():
     found = find_weights(spec, folder=None)
     stem = torch.load(found.file, map_location="cpu", weights_only=True)["_conv_stem.weight"]
     assert torch.equal(net.encoder.state_dict()["model.conv_stem.weight"], stem)
-    assert "sha256 5793" in found.origin
-    assert found.licence == "Apache-2.0"
+    assert "sha256 5793" in found.start.origin
+    assert found.start.licence == "Apache-2.0"
 
 
 def test_random_weights_are_random_and_said_to_be():
     assert find_weights(ArchitectureSpec(name="unet", weights="random"), folder=None) is sources.RANDOM
     found = find_weights(ArchitectureSpec(name="unet", encoder="tu-convnext_atto"), folder=None)
-    assert found.origin == "random (no pretrained weights of tu-convnext_atto are known)"
+    assert found.start.origin == "random (no pretrained weights of tu-convnext_atto are known)"
     assert found.file is None
 
 
@@ -229,8 +229,8 @@ def test_weights_are_taken_from_the_folder_and_their_hash_is_recorded(tmp_path, 
     donor = build_bare(spec, classes=2, parameters={}, seed=5)
     torch.save(donor.encoder.state_dict(), tmp_path / "r18.pth")
     found = find_weights(spec, folder=tmp_path)
-    assert found.licence == "BSD"
-    assert "r18.pth, sha256 " in found.origin
+    assert found.start.licence == "BSD"
+    assert "r18.pth, sha256 " in found.start.origin
     net = build_net(spec, classes=2, parameters={}, seed=9, weights_folder=tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), donor.encoder.parameters(), strict=True))
 

@@ -96,8 +96,8 @@ def test_a_mix_transformer_may_come_as_a_pickle_of_tensors(mit_b0, ending, tmp_p
     state = load_file(mit_b0[0] / "mit_b0.safetensors")
     torch.save(state, tmp_path / f"mit_b0{ending}")
     found = find_weights(spec("segformer", "mit_b0"), folder=tmp_path)
-    assert "non-commercial" in found.licence
-    assert f"mit_b0{ending}, sha256 " in found.origin
+    assert "non-commercial" in found.start.licence
+    assert f"mit_b0{ending}, sha256 " in found.start.origin
     net = build_net(spec("segformer", "mit_b0"), classes=2, parameters={}, seed=0, weights_folder=tmp_path)
     stem = state["segformer.encoder.patch_embeddings.0.proj.weight"]
     assert torch.equal(net.encoder.stages[0].patch_embeddings.proj.weight, stem)

@@ -145,7 +145,7 @@ def test_a_vit_of_the_folder_arrives_at_another_size(tmp_path):
     net = build_net(spec, classes=2, parameters={}, seed=0, weights_folder=tmp_path)
     assert net.encoder.state_dict()["trunk.blocks.0.attn.rel_pos_w"][:, 0].tolist() == list(range(-7, 8))
     assert torch.equal(net.decoder.transformer.norm_final_attn.weight, decoder.transformer.norm_final_attn.weight)
-    assert "medsam_vit_b.pth, sha256 " in find_weights(spec, folder=tmp_path).origin
+    assert "medsam_vit_b.pth, sha256 " in find_weights(spec, folder=tmp_path).start.origin
 
 
 SAM_PARTS = ("transformer", "mask_tokens", "output_upscaling", "output_hypernetworks_mlps")
