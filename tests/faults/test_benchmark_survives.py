@@ -39,7 +39,7 @@ KILL_AT = (2, 6, 10)
 STORM_SPEC: dict[str, Any] = SPEC | {
     "architectures": [
         {"name": name, "encoder": encoder, "weights": "random", "input_px": 64, "label": f"{name}-{encoder}"}
-        for name, encoder in (("unet_small", "resnet18"), ("fpn", "resnet18"), ("linknet", "mobilenet_v2"))
+        for name, encoder in (("unet_small", "resnet18"), ("linknet", "mobilenet_v2"))
     ],
     "search": {"sampler": "random", "trials": 5},
 }
@@ -146,7 +146,7 @@ def run_storm(settings: Settings, *, kills: int, seed: int) -> Ended:
         workers = [stack.enter_context(worker(settings, slots=1)) for _ in range(2)]
         for number in range(kills):
             wait_for(client, started["job"], done=0)
-            time.sleep(rng.uniform(0.0, 4.0))
+            time.sleep(rng.uniform(0.0, 8.0))
             while any(u["attempt"] >= LAST_ATTEMPT for u in running(client, started["job"])):
                 time.sleep(0.1)
             victim = rng.randrange(len(workers))
@@ -171,11 +171,13 @@ def test_fifty_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("INTIMA_STORM_SEED", "0"))
     settings = Settings(data=tmp_path / "storm", port=59999)
     stormy = run_storm(settings, kills=STORM_KILLS, seed=seed)
-    repeated, equal = sum(u["attempt"] > 1 for u in stormy.units), stormy.scores == calm.scores
-    print(f"\n{STORM_KILLS} kills (seed {seed}), {len(stormy.units)} units, {repeated} run again, equal: {equal}")
+    lost, equal = sum(u["attempt"] - 1 for u in stormy.units), stormy.scores == calm.scores
+    repeated = sum(u["attempt"] > 1 for u in stormy.units)
+    print(f"\n{STORM_KILLS} kills (seed {seed}), {len(stormy.units)} units, of which {repeated} lost {lost} attempts; "
+          f"tables equal: {equal}")  # fmt: skip
     assert [u["key"] for u in stormy.units] == [u["key"] for u in calm.units]
     assert {u["state"] for u in stormy.units} == {"done"}
-    assert repeated >= STORM_KILLS / 4
+    assert lost >= STORM_KILLS / 4
     assert equal
     storage = open_storage(settings.data)
     assert final_events(storage, stormy.job) == ["succeeded"]
