@@ -3,7 +3,8 @@
 The plan is the whole graph, made once at submission: trials of one study form a chain (each sees the results
 of those before it, so a search gives the same answer on one worker and on four), folds follow their study,
 the final ensemble follows a study over all data and is published once its contender's own folds are scored, and the
-scores table follows the end of all folds, so that one that fails costs its own contender and nobody else.
+scores table follows the end of all folds, so that one that fails costs its own contender and nobody else. Units are
+taken in this order as they become ready: all that the table waits for, the table, then the final ensembles.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,8 +85,20 @@ def plan_benchmark(
             starts=starts.get(label, {}),
         )
     scored = tuple(u.key for u in units if u.kind in {"fold", "external"})
-    collect = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
-    return (*units, _unit("collect", "collect", after=scored, payload=collect))
+    payload = CollectPayload(benchmark=benchmark, dataset=spec.dataset)
+    return _table_first(units, _unit("collect", "collect", after=scored, payload=payload))
+
+
+def _table_first(units: Sequence[UnitPlan], collect: UnitPlan) -> tuple[UnitPlan, ...]:
+    """Order units so that what the scores table waits for stands before all that it does not wait for."""
+    needs = {u.key: (*u.needs, *u.after) for u in units}
+    awaited, ahead = set[str](), list(collect.after)
+    while ahead:
+        key = ahead.pop()
+        if key not in awaited:
+            awaited.add(key)
+            ahead += needs[key]
+    return (*(u for u in units if u.key in awaited), collect, *(u for u in units if u.key not in awaited))
 
 
 def benchmark_leaks(

@@ -110,6 +110,18 @@ def test_every_need_stands_before_its_unit(trials: int, nested: bool, publish: b
     assert sum(u.kind == "publish" for u in units) == (2 if publish else 0)
 
 
+@pytest.mark.parametrize("nested", [True, False])
+def test_the_scores_table_stands_before_every_final_model_it_does_not_wait_for(nested: bool) -> None:
+    units = plan(
+        architectures=["unet", "deeplabv3plus"], protocols=[{"kind": "loocv"}], search={"trials": 2, "nested": nested}
+    )
+    place = next(i for i, u in enumerate(units) if u.kind == "collect")
+    awaited, others = units[:place], units[place + 1 :]
+    assert {u.kind for u in awaited} == {"trial", "fold"}
+    assert {u.kind for u in others} == ({"trial", "fit", "publish"} if nested else {"fit", "publish"})
+    assert all("/final/" in u.key for u in others)
+
+
 def test_a_contender_is_published_on_its_own_folds_and_fits() -> None:
     units = plan(architectures=["unet", "deeplabv3plus"], protocols=[{"kind": "loocv"}], search={"trials": 0})
     for label in ("unet", "deeplabv3plus"):
