@@ -64,12 +64,16 @@ _DEFAULT: Space = {
     "dice_weight": Range(low=0.0, high=1.0, default=0.5),
     "augmentation": Range(low=0.0, high=1.5, default=0.7),
 }
-_DEFAULT_PROMPTS = Range(low=2, high=32, log=True, integer=True, default=8)
+_PROMPTED: Space = {
+    "learning_rate": Range(low=2e-3, high=3e-2, log=True, default=1e-2),
+    PROMPT_TOKENS: Range(low=2, high=32, log=True, integer=True, default=8),
+}
+"""The rate is that of the prompts and the readout; the parts of the foundation model have a small share of it."""
 
 
 def default_space(architecture: str) -> Space:
     """Return the search space of an architecture where a benchmark changes nothing."""
-    return _DEFAULT | ({PROMPT_TOKENS: _DEFAULT_PROMPTS} if ARCHITECTURES[architecture].has_prompts else {})
+    return _DEFAULT | (_PROMPTED if ARCHITECTURES[architecture].has_prompts else {})
 
 
 def complete_space(spec: ArchitectureSpec, changes: Mapping[str, Dimension]) -> Space:

@@ -36,8 +36,8 @@ class Design:
 Builder: TypeAlias = Callable[[Design], nn.Module]
 """builder(design) -> body, randomly initialised: a module with the parts ``encoder`` (images to a list of features),
 ``decoder`` (features to a map) and ``segmentation_head`` (map to logits of the size of the images). It may have
-``centre`` and ``spread``, (1, 3, 1, 1) buffers of the normalisation its encoder was trained with, and
-``load_pretrained`` (see ``intima.architectures.weights.OwnLoading``)."""
+``centre`` and ``spread``, (1, 3, 1, 1) buffers of the normalisation its encoder was trained with, ``slow_parts`` (see
+``SegmentationNet``) and ``load_pretrained`` (see ``intima.architectures.weights.OwnLoading``)."""
 
 
 class SegmentationNet(nn.Module):
@@ -70,6 +70,12 @@ class SegmentationNet(nn.Module):
         """The decoder."""
         decoder: nn.Module = self.body.decoder  # type: ignore[assignment]
         return decoder
+
+    @property
+    def slow_parts(self) -> tuple[nn.Module, ...]:
+        """Parts with a small share of the learning rate: those of a foundation model, which a full one would undo."""
+        parts: tuple[nn.Module, ...] = getattr(self.body, "slow_parts", ())
+        return parts
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; a frozen encoder stays in evaluation mode."""

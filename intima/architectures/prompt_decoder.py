@@ -18,6 +18,7 @@ from intima.errors import Invalid
 
 # isort: split
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
+from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 
 UPSCALING = 4
@@ -34,7 +35,9 @@ class PromptDecoder(nn.Module):
     """Embedding to (n, classes, 4 side, 4 side) logits.
 
     Every class has a mask token and a hypernetwork, which turns the token into the weights of a 1 x 1 convolution of
-    the upscaled embedding. Channel dropout acts on the upscaled embedding, the last map before that convolution.
+    the upscaled embedding. SAM's upscaling is made for the outline of what a prompt points at and lets go of most of what
+    the embedding knows about tissue, so a plain readout of the embedding is added, which starts at zero (decision 0017).
+    Channel dropout acts on the last map before either convolution.
     """
 
     def __init__(self, *, classes: int, prompt_tokens: int, dropout: float, side: int) -> None:
@@ -50,6 +53,11 @@ class PromptDecoder(nn.Module):
         self.mask_tokens = parts.mask_tokens
         self.output_upscaling = parts.output_upscaling
         self.output_hypernetworks_mlps = parts.output_hypernetworks_mlps
+        self.readout = nn.Conv2d(WIDTH, classes, kernel_size=1)
+        nn.init.zeros_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
+        self.readout_norm = LayerNorm2d(WIDTH)
+        self.readout_upsampling = half_pixel_upsampling(UPSCALING)
         self.pe_layer = PositionEmbeddingRandom(WIDTH // 2)
         self.no_mask_embed = nn.Embedding(1, WIDTH)
         self.prompts = nn.Embedding(prompt_tokens, WIDTH)
@@ -62,11 +70,18 @@ class PromptDecoder(nn.Module):
         position = self.pe_layer((self.side, self.side))[None]
         tokens = torch.cat([self.mask_tokens.weight, self.prompts.weight])[None].expand(image.shape[0], -1, -1)
         queries, keys = self.transformer(image, position, tokens)
-        cells = keys.transpose(1, 2).reshape(-1, WIDTH, self.side, self.side)
+        cells = keys.transpose(1, 2).reshape(-1, WIDTH, self.side, self.side).contiguous()
         upscaled = self.dropout(self.output_upscaling(cells))
         weights = [mlp(queries[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        masks: Tensor = torch.stack(weights, dim=1) @ upscaled.flatten(2)
-        return masks.reshape(-1, len(weights), UPSCALING * self.side, UPSCALING * self.side)
+        masks = torch.stack(weights, dim=1) @ upscaled.flatten(2)
+        outlined = masks.reshape(-1, len(weights), UPSCALING * self.side, UPSCALING * self.side)
+        read: Tensor = self.readout_upsampling(self.readout(self.dropout(self.readout_norm(features[-1]))))
+        return outlined + read
+
+    @property
+    def slow_parts(self) -> tuple[nn.Module, ...]:
+        """What a checkpoint of SAM fills."""
+        return self.transformer, self.output_upscaling, self.output_hypernetworks_mlps, self.no_mask_embed
 
     def load_pretrained(self, state: State) -> None:
         """Take what fits of a mask decoder: transformer, upscaling, positions; each class starts as the single mask.
@@ -106,6 +121,7 @@ class PromptedNet(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = FoundationEncoder(trunk, scale=scale, training=design.encoder_training)
+        self.encoder_in_full = design.encoder_training == "full"
         self.decoder = PromptDecoder(
             classes=design.classes,
             prompt_tokens=design.prompt_tokens,
@@ -115,6 +131,11 @@ class PromptedNet(nn.Module):
         self.segmentation_head = half_pixel_upsampling(trunk.stride // UPSCALING)
         self.register_buffer("centre", torch.tensor(centre).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("spread", torch.tensor(spread).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def slow_parts(self) -> tuple[nn.Module, ...]:
+        """What a checkpoint of SAM fills and training goes on with, the encoder where it is trained in full."""
+        return (self.encoder, *self.decoder.slow_parts) if self.encoder_in_full else self.decoder.slow_parts
 
     def load_pretrained(self, state: State) -> None:
         """Take encoder and decoder from a file of the SAM family.

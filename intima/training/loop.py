@@ -260,17 +260,18 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the chosen optimiser, AdamW where none is.
 
-    The encoder has its own rate; there is no weight decay on biases and normalisation.
+    Encoder and slow parts have rates of their own; there is no weight decay on biases and normalisation.
     What is frozen is left out.
     """
     rate = float(parameters.get("learning_rate", 2e-3))
     decay = float(parameters.get("weight_decay", 1e-3))
-    encoder = {id(p) for p in net.encoder.parameters()}
-    trained = [p for p in net.parameters() if p.requires_grad]
+    share = {id(p): settings.encoder_rate for p in net.encoder.parameters()}
+    share |= {id(p): settings.slow_rate for part in net.slow_parts for p in part.parameters()}
+    trained = [(p, share.get(id(p), 1.0)) for p in net.parameters() if p.requires_grad]
     groups = []
     for weights in (True, False):
-        for in_encoder, factor in ((True, settings.encoder_rate), (False, 1.0)):
-            members = [p for p in trained if (id(p) in encoder) == in_encoder and (p.ndim > 1) == weights]
+        for factor in dict.fromkeys(f for _, f in trained):
+            members = [p for p, f in trained if f == factor and (p.ndim > 1) == weights]
             groups.append({"params": members, "lr": rate * factor, "weight_decay": decay if weights else 0.0})
     return OPTIMISERS[str(parameters.get("optimiser", "adamw"))]([g for g in groups if g["params"]], rate)
 

@@ -21,6 +21,8 @@ class LoopSettings:
     """Share of the steps in which the learning rate rises linearly; a cosine to zero follows."""
     encoder_rate: float = 0.5
     """Learning rate of a pretrained encoder as a share of the decoder's."""
+    slow_rate: float = 0.05
+    """The same for the parts of a foundation model (``SegmentationNet.slow_parts``)."""
     norm_steps: int = 8
     """Forward passes after training that re-estimate the statistics of batch normalisation."""
     loss: str = "focal_dice"

@@ -193,6 +193,26 @@ def test_each_class_starts_near_the_files_single_mask_and_no_two_alike(lite_stat
     )
 
 
+def test_the_readout_of_the_embedding_adds_nothing_at_the_start_and_learns_alone():
+    net = build("litemedsam", weights="random").eval()
+    net.decoder.requires_grad_(False)
+    for part in (net.decoder.readout, net.decoder.readout_norm):
+        part.requires_grad_(True)
+    embedding, truth = torch.randn(2, 256, 16, 16), torch.zeros(2, 64, 64, dtype=torch.long)
+    truth[:, :, 32:] = 1
+    embedding[:, 3, :, 8:] += 4
+    with torch.inference_mode():
+        before = net.decode([embedding])
+        torch.nn.init.ones_(net.decoder.readout_norm.bias)
+        assert torch.equal(net.decode([embedding]), before)
+    optimizer = torch.optim.Adam([p for p in net.decoder.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(20):
+        optimizer.zero_grad()
+        functional.cross_entropy(net.decode([embedding]), truth).backward()
+        optimizer.step()
+    assert float((net.decode([embedding]).argmax(1) == truth).float().mean()) > 0.95
+
+
 def test_loading_renews_the_attention_biases_of_a_net_in_evaluation_mode():
     one, other = build("litemedsam").eval(), build("litemedsam", weights="random").eval()
     other.load_state_dict(one.state_dict())

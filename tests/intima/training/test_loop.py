@@ -109,6 +109,19 @@ def test_every_parameter_is_in_one_group_and_biases_do_not_decay():
     assert {g["lr"] for g in optimizer.param_groups} == {0.5, 1.0}
 
 
+def test_parts_of_a_foundation_model_are_trained_slowly_and_what_is_new_is_not():
+    for training, encoder_rates in (("frozen", set()), ("lora", {0.5}), ("full", {0.05})):
+        wish = ArchitectureWish(name="litemedsam", weights="random", input_px=64, encoder_training=training)
+        net = build_net(complete_architecture(wish), classes=3, parameters={}, seed=0)
+        optimizer = make_optimizer(net, settings=TINY, parameters={"learning_rate": 1.0})
+        rate = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+        assert set(rate) == {id(p) for p in net.parameters() if p.requires_grad}
+        assert {rate[id(p)] for p in net.encoder.parameters() if p.requires_grad} == encoder_rates
+        decoder = net.decoder
+        assert {rate[id(p)] for p in decoder.transformer.parameters()} == {0.05}
+        assert {rate[id(p)] for p in (decoder.prompts.weight, decoder.readout.weight)} == {1.0}
+
+
 def spec_of(architecture: str) -> ArchitectureSpec:
     px = 64 if ARCHITECTURES[architecture].fixed_input else None
     return complete_architecture(ArchitectureWish(name=architecture, weights="random", input_px=px))
