@@ -35,9 +35,9 @@ class PromptDecoder(nn.Module):
     """Embedding to (n, classes, 4 side, 4 side) logits.
 
     Every class has a mask token and a hypernetwork, which turns the token into the weights of a 1 x 1 convolution of
-    the upscaled embedding. SAM's upscaling is made for the outline of what a prompt points at and lets go of most of what
-    the embedding knows about tissue, so a plain readout of the embedding is added, which starts at zero (decision 0017).
-    Channel dropout acts on the last map before either convolution.
+    the upscaled embedding. SAM's upscaling is made for the outline of what a prompt points at and lets go of most of
+    what the embedding knows about tissue, so a plain readout of the embedding is added, which starts at zero (decision
+    0017). Channel dropout acts on the last map before either convolution.
     """
 
     def __init__(self, *, classes: int, prompt_tokens: int, dropout: float, side: int) -> None:
@@ -54,8 +54,8 @@ class PromptDecoder(nn.Module):
         self.output_upscaling = parts.output_upscaling
         self.output_hypernetworks_mlps = parts.output_hypernetworks_mlps
         self.readout = nn.Conv2d(WIDTH, classes, kernel_size=1)
-        nn.init.zeros_(self.readout.weight)
-        nn.init.zeros_(self.readout.bias)
+        for tensor in self.readout.parameters():
+            nn.init.zeros_(tensor)
         self.readout_norm = LayerNorm2d(WIDTH)
         self.readout_upsampling = half_pixel_upsampling(UPSCALING)
         self.pe_layer = PositionEmbeddingRandom(WIDTH // 2)
@@ -73,7 +73,7 @@ class PromptDecoder(nn.Module):
         cells = keys.transpose(1, 2).reshape(-1, WIDTH, self.side, self.side).contiguous()
         upscaled = self.dropout(self.output_upscaling(cells))
         weights = [mlp(queries[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        masks = torch.stack(weights, dim=1) @ upscaled.flatten(2)
+        masks: Tensor = torch.stack(weights, dim=1) @ upscaled.flatten(2)
         outlined = masks.reshape(-1, len(weights), UPSCALING * self.side, UPSCALING * self.side)
         read: Tensor = self.readout_upsampling(self.readout(self.dropout(self.readout_norm(features[-1]))))
         return outlined + read
