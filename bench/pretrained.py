@@ -45,7 +45,7 @@ WISHES = {
     "lite0": ArchitectureWish(name="unet", weights="imagenet"),
 }
 SETTINGS = {
-    "litemedsam": LoopSettings(steps=300, batch=4, crop_px=SIDE, views=8),
+    "litemedsam": LoopSettings(steps=150, batch=4, crop_px=SIDE, views=8),
     "lite0": LoopSettings(steps=150, batch=4, crop_px=192),
 }
 ARMS = ("pretrained", "encoder", "random")
