@@ -32,10 +32,11 @@ from intima.folds import kfold_splits
 from intima.geometry import Size
 from intima.statistics.intervals import t_interval
 from intima.store.cache import Cache
-from intima.tiling import resample_image, upsample_logits
+from intima.tiling import resample_image
 from intima.training.data import TrainingCase, resample_mask
 from intima.training.loop import as_predict, fit
 from intima.training.presets import LoopSettings
+from intima.training.scoring import Tiling, predict_mask
 from intima.training.search import default_parameters
 
 SIDE = 256
@@ -48,6 +49,8 @@ SETTINGS = {
     "litemedsam": LoopSettings(steps=150, batch=4, crop_px=SIDE, views=8),
     "lite0": LoopSettings(steps=150, batch=4, crop_px=192),
 }
+TILING = Tiling.of(complete_architecture(WISHES["litemedsam"]))
+"""One tile, the whole image, for both nets."""
 ARMS = ("pretrained", "encoder", "random")
 
 
@@ -148,9 +151,9 @@ def build(name: str, arm: str, parameters: Mapping[str, ParameterValue]) -> Segm
 
 def dice(net: SegmentationNet, tile: Tile) -> float | None:
     """Return the Dice of one tile at native resolution; None where truth and prediction are both empty."""
-    image = np.ascontiguousarray(tile.case.image.transpose(2, 0, 1)[None], dtype=np.float32) / 255
     height, width = tile.truth.shape
-    predicted = upsample_logits(as_predict(net)(image)[0], Size(width, height)).argmax(axis=0) == 1
+    mask = predict_mask(tile.case.image, as_predict(net), size=Size(width, height), tiling=TILING)
+    predicted = mask == 1
     truth = tile.truth == 1
     total = int(truth.sum() + predicted.sum())
     return round(2 * int((truth & predicted).sum()) / total, 4) if total else None

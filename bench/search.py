@@ -61,15 +61,17 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         storage = open_storage(Path(folder))
+        dataset = make_dataset(storage)
         if arguments.seeds:
-            surrogate = Surrogate.of(train_table(storage, trials=arguments.table))
+            surrogate = Surrogate.of(train_table(storage, dataset, trials=arguments.table))
             print(f"surrogate of {arguments.table} trainings: scores {surrogate.values[:, -1].min():.3f} to "
                   f"{surrogate.values[:, -1].max():.3f}, leave-one-out R2 {surrogate.r2:+.2f}", flush=True)  # fmt: skip
             compare_arms(surrogate, seeds=arguments.seeds, trials=arguments.trials)
         if arguments.real_seeds:
-            compare_real(storage, seeds=arguments.real_seeds, trials=arguments.trials)
-        for shift, labels in ((4, "shuffled"), (0, "true")) if arguments.audit_seeds else ():
-            noise = audit(storage, trials=arguments.audit_trials, seeds=arguments.audit_seeds, shift=shift)
+            compare_real(storage, dataset, seeds=arguments.real_seeds, trials=arguments.trials)
+        for labels in ("shuffled", "true") if arguments.audit_seeds else ():
+            labelled = make_dataset(storage, shift=4) if labels == "shuffled" else dataset
+            noise = audit(storage, labelled, trials=arguments.audit_trials, seeds=arguments.audit_seeds)
             for net, gap in (("same net", noise.selection), ("refitted net", noise.refitted)):
                 print(f"audit, {labels} labels, {net}: {describe(gap)}", flush=True)
         storage.close()
@@ -132,9 +134,8 @@ def left_out_r2(points: FloatMatrix, values: FloatVector, width: float) -> float
     return float(1 - np.sum((values - guesses) ** 2) / np.sum((values - values.mean()) ** 2))
 
 
-def train_table(storage: Storage, *, trials: int) -> list[TrialResult]:
+def train_table(storage: Storage, dataset: Dataset, *, trials: int) -> list[TrialResult]:
     """Train random configurations to the end, judged at their rungs."""
-    dataset = make_dataset(storage)
     plan = plan_trials(dataset, seed=0, sampler="random", pruner="median", trials=max(7, trials))[:trials]
     table: list[TrialResult] = []
     blind: dict[str, Json] = {}
@@ -151,9 +152,8 @@ def plan_trials(dataset: Dataset, *, seed: int, **search: object) -> list[UnitPl
     return [u for u in plan_benchmark(spec, dataset=dataset, benchmark="bench") if u.kind == "trial"]
 
 
-def compare_real(storage: Storage, *, seeds: int, trials: int) -> None:
-    """Print the best inner scores of searches of real trainings."""
-    dataset = make_dataset(storage)
+def compare_real(storage: Storage, dataset: Dataset, *, seeds: int, trials: int) -> None:
+    """Print the best inner scores of searches of real trainings by sampler."""
     arms: tuple[SamplerName, ...] = ("gp", "random")
     found: dict[str, list[list[TrialResult]]] = {arm: [] for arm in arms}
     for seed in range(seeds):
@@ -162,13 +162,7 @@ def compare_real(storage: Storage, *, seeds: int, trials: int) -> None:
             found[arm].append([TrialResult.model_validate(r) for r in results.values()])
         told = ", ".join(f"{arm} {best_after(s[-1], trials):.3f}" for arm, s in found.items())
         print(f"real trainings, seed {seed}: {told}", flush=True)
-    for mark in [m for m in MARKS if m <= trials]:
-        medians = {arm: statistics.median(best_after(s, mark) for s in studies) for arm, studies in found.items()}
-        pairs = zip(found["gp"], found["random"], strict=True)
-        gaps = [best_after(a, mark) - best_after(b, mark) for a, b in pairs]
-        print(f"real trainings, best after {mark}: median gp {medians['gp']:.3f}, random {medians['random']:.3f}; gp - "
-              f"random {signed(statistics.fmean(gaps))} {interval(corrected_interval(gaps, test_share=0.0))}",
-              flush=True)  # fmt: skip
+    report_best(found, [("gp", "random")], trials=trials)
 
 
 def make_dataset(storage: Storage, *, shift: int = 0) -> Dataset:
@@ -256,21 +250,27 @@ def compare_arms(surrogate: Surrogate, *, seeds: int, trials: int) -> None:
             studies.append(run_study(surrogate, arm=arm, seed=seed, trials=trials))
         told = ", ".join(f"{arm} {best_after(s[-1], trials):.3f} in {steps(s[-1])} steps" for arm, s in found.items())
         print(f"seed {seed}: {told}", flush=True)
+    report_best(found, [("gp", "random"), ("gp pruned", "gp")], trials=trials)
+    report_saving(found["gp pruned"], found["gp"])
+    report_equal_steps(found, arm="gp pruned")
+
+
+def report_best(
+    found: Mapping[str, Sequence[list[TrialResult]]], pairs: Sequence[tuple[str, str]], *, trials: int
+) -> None:
+    """Print the median best score after some trials by arm, and differences of pairs of arms over the same seeds."""
     marks = [m for m in MARKS if m <= trials]
-    print(f"best inner macro Dice so far, median over {seeds} seeds")
+    print(f"best inner macro Dice so far, median over {len(found[pairs[0][0]])} seeds")
     print(f"{'arm':<12}" + "".join(f"{f'{m} trials':>11}" for m in marks) + f"{'steps':>9}{'pruned':>8}")
     for arm, studies in found.items():
         medians = [statistics.median(best_after(s, m) for s in studies) for m in marks]
         total, stopped = sum(map(steps, studies)), sum(t.pruned for s in studies for t in s)
         print(f"{arm:<12}" + "".join(f"{m:>11.3f}" for m in medians) + f"{total:>9}{stopped:>8}")
-    for arm, other in (("gp", "random"), ("gp pruned", "gp")):
+    for arm, other in pairs:
         for mark in marks:
-            pairs = zip(found[arm], found[other], strict=True)
-            gaps = [best_after(a, mark) - best_after(b, mark) for a, b in pairs]
+            gaps = [best_after(a, mark) - best_after(b, mark) for a, b in zip(found[arm], found[other], strict=True)]
             print(f"{arm} - {other} after {mark}: {signed(statistics.fmean(gaps))} "
                   f"{interval(corrected_interval(gaps, test_share=0.0))}", flush=True)  # fmt: skip
-    report_saving(found["gp pruned"], found["gp"])
-    report_equal_steps(found, arm="gp pruned")
 
 
 def report_saving(pruned: Sequence[list[TrialResult]], plain: Sequence[list[TrialResult]]) -> None:
@@ -317,12 +317,8 @@ def steps_to(study: Sequence[TrialResult], goal: float) -> int:
     return steps(study[: first + 1])
 
 
-def audit(storage: Storage, *, trials: int, seeds: int, shift: int) -> HpoNoise:
+def audit(storage: Storage, dataset: Dataset, *, trials: int, seeds: int) -> HpoNoise:
     """Run a nested benchmark, 3-fold for each seed, and return its audit."""
-    dataset = make_dataset(storage, shift=shift) if shift else None
-    if dataset is None:
-        with storage.reading() as connection:
-            dataset = catalog.get_dataset(connection, "ds_0")
     spec = make_spec(dataset, seeds=list(range(seeds)), nested=True, trials=trials)
     results = run_units(storage, plan_benchmark(spec, dataset=dataset, benchmark="bench"))
     return CollectResult.model_validate(results["collect"]).hpo_noise[0]

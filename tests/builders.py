@@ -24,16 +24,18 @@ COLORS = np.array([[240, 240, 240], [90, 180, 235], [230, 160, 0], [200, 120, 17
 """RGB of background, lumen, neointima, media in the test images."""
 
 
-def stored_case(case: str, subject: str) -> StoredCase:
-    """Return a case of 64 x 64 px at 1 µm/px whose files are not there."""
+def stored_case(
+    case: str, subject: str, *, block: str | None = None, mpp: float | None = 1.0, px: int = 64
+) -> StoredCase:
+    """Return a square case whose files are not there."""
     return StoredCase(
         case=case,
         subject=subject,
-        block=None,
+        block=block,
         section=None,
-        mpp=1.0,
-        width=64,
-        height=64,
+        mpp=mpp,
+        width=px,
+        height=px,
         image_sha256="0" * 64,
         mask_sha256="1" * 64,
     )

@@ -5,30 +5,18 @@ from typing import Any
 import pytest
 
 from intima.contracts.benchmark import BenchmarkSpec, FoldPayload, PublishPayload
-from intima.contracts.dataset import ClassSpec, Dataset, Similarity, SimilarPair, StoredCase
+from intima.contracts.dataset import ClassSpec, Dataset, Similarity, SimilarPair
 from intima.errors import Invalid
 from intima.leakage import Division, External, find_leaks, refuse_leaks
 from intima.schedule import benchmark_leaks, plan_benchmark
+from tests.builders import stored_case
 
 SHA = "a" * 64
 
 
 def dataset(*cases: tuple[str, str, str | None], pairs: tuple[tuple[str, str], ...] = ()) -> Dataset:
     """Return a dataset of (case, subject, block) and pairs of similar cases."""
-    stored = [
-        StoredCase(
-            case=case,
-            subject=subject,
-            block=block,
-            section=None,
-            mpp=None,
-            width=8,
-            height=8,
-            image_sha256=SHA,
-            mask_sha256=SHA,
-        )
-        for case, subject, block in cases
-    ]
+    stored = [stored_case(case, subject, block=block, mpp=None, px=8) for case, subject, block in cases]
     found = tuple(
         SimilarPair(a=a, b=b, kind="overlap", score=0.9, share=0.4, view=0, offset_px=(1.0, 2.0)) for a, b in pairs
     )

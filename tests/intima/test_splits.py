@@ -5,31 +5,19 @@ from typing import Any
 import pytest
 
 from intima.contracts.benchmark import BenchmarkSpec
-from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.contracts.dataset import ClassSpec, Dataset
 from intima.contracts.splits import SplitUpload, StoredSplits
 from intima.errors import Invalid
 from intima.folds import outer_splits
 from intima.splits import check_splits, export_splits
+from tests.builders import stored_case
 
 SHA = "a" * 64
 CASES = ("a1", "a2", "b1", "c1")
 
 
 def dataset() -> Dataset:
-    cases = [
-        StoredCase(
-            case=name,
-            subject=name[0],
-            block=None,
-            section=None,
-            mpp=None,
-            width=8,
-            height=8,
-            image_sha256=SHA,
-            mask_sha256=SHA,
-        )
-        for name in CASES
-    ]
+    cases = [stored_case(name, name[0], mpp=None, px=8) for name in CASES]
     classes = tuple(ClassSpec(index=i, name=n, color="#000000") for i, n in enumerate(("background", "tissue")))
     return Dataset(id="dst_1", version=SHA, name="d", licence="none", classes=classes, cases=tuple(cases))
 
