@@ -1,5 +1,6 @@
 """Decide whether two contenders are equivalent, different, or cannot be told apart."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +16,15 @@ from intima.contracts.comparison import (
     DependenceNote,
     Difference,
     EffectSize,
+    NonInferiority,
+    RopeProbabilities,
     SensitivityVerdict,
     SubjectScore,
     Verdict,
     VerdictName,
 )
 from intima.errors import Invalid
-from intima.statistics import effects, equivalence, planning
+from intima.statistics import bayes, effects, equivalence, planning
 from intima.statistics.equivalence import PairedT, TrainingOverlap
 from intima.statistics.intervals import FEWEST_FOR_BOOTSTRAP, ConfidenceInterval, coverage_at_n
 
@@ -98,6 +101,7 @@ def _verdict(found: Analysis) -> Verdict:
             "difference": _difference(found, found.deciding, corrected=found.overlap is not None),
             "naive_difference": _difference(found, found.naive, corrected=False) if found.overlap else None,
             "effect_sizes": _effect_sizes(paired.a_values, paired.b_values),
+            "non_inferiority": _non_inferiority(found),
             "verdict": verdict,
             "no_winner": verdict not in {"better_a", "better_b"},
             "exploratory": True,
@@ -135,7 +139,43 @@ def _sensitivity(found: Analysis) -> tuple[SensitivityVerdict, ...]:
             equivalence.bootstrap_t_difference(d, seed=seed),
         )
     mean, alpha = found.direction * found.naive.mean, found.request.alpha
-    return tuple(_row(name, pair, equivalence.decide(*pair, mean, alpha=alpha)) for name, pair in p.items())
+    rows = [_row(name, pair, equivalence.decide(*pair, mean, alpha=alpha)) for name, pair in p.items()]
+    return (*rows, *_posterior_rows(found, found.deciding))
+
+
+def _posterior_rows(found: Analysis, test: PairedT) -> Iterator[SensitivityVerdict]:
+    """Yield the verdicts of Bayesian methods, for as many subjects as the bootstrap takes."""
+    if not FEWEST_FOR_BOOTSTRAP <= found.n <= MOST_FOR_BOOTSTRAP:
+        return
+    margin, alpha, higher = found.request.margin.value, found.request.alpha, found.direction > 0
+    signed_rank = bayes.signed_rank_posterior(found.paired.differences, margin, seed=found.request.seed)
+    posteriors = {
+        "bayes_correlated_t": bayes.correlated_t_posterior(test, margin),
+        "bayes_signed_rank": signed_rank,
+    }
+    for name, posterior in posteriors.items():
+        sides = (posterior.below, posterior.above) if higher else (posterior.above, posterior.below)
+        yield SensitivityVerdict(
+            method=name,
+            p_equivalence=None,
+            p_difference=None,
+            probabilities=RopeProbabilities(better_b=sides[0], negligible=posterior.within, better_a=sides[1]),
+            verdict=bayes.decide_by_posterior(posterior, higher_is_better=higher, alpha=alpha),
+        )
+
+
+def _non_inferiority(found: Analysis) -> NonInferiority | None:
+    if found.deciding is None:
+        return None
+    a, b = found.deciding, found.deciding.mirrored()
+    if found.direction < 0:
+        a, b = b, a
+    margin = found.request.margin.value
+    p_a, p_b = a.p_not_below(margin), b.p_not_below(margin)
+    enough = found.n >= FEWEST_FOR_VERDICT
+    return NonInferiority(
+        p_a=p_a, p_b=p_b, a=enough and p_a < found.request.alpha, b=enough and p_b < found.request.alpha
+    )
 
 
 def _row(method: str, p: tuple[float, float], verdict: VerdictName) -> SensitivityVerdict:
@@ -172,6 +212,7 @@ def _effect_sizes(a: FloatVector, b: FloatVector) -> tuple[EffectSize, ...]:
         ),
         EffectSize(name="d_av", value=effects.d_av(a, b), ci95=None),
         EffectSize(name="cliffs_delta", value=effects.cliffs_delta(a, b), ci95=None),
+        EffectSize(name="matched_rank_biserial", value=effects.matched_rank_biserial(a, b), ci95=None),
         EffectSize(name="p_a_above_b", value=effects.probability_of_superiority(a, b), ci95=None),
     )
 

@@ -73,7 +73,7 @@ class ComparisonRequest(Contract):
     higher_is_better: bool | None = None
     """Null: what the metric says; unknown metrics count as better when higher."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Used only where resampling cannot be exact (more than 10 subjects; 15 for sign flips)."""
+    """Of posterior draws, and where resampling cannot be exact (more than 10 subjects; 15 for sign flips)."""
 
 
 class Difference(Contract):
@@ -97,13 +97,35 @@ class EffectSize(Contract):
     ci95: tuple[float, float] | None
 
 
+class RopeProbabilities(Contract):
+    """Posterior probabilities of the three regions that the margin makes; they sum to one."""
+
+    better_b: float
+    negligible: float
+    better_a: float
+
+
 class SensitivityVerdict(Contract):
     """The verdict another method would give."""
 
     method: str
     p_equivalence: float | None
+    """Null for methods that give probabilities."""
     p_difference: float | None
+    probabilities: RopeProbabilities | None = None
+    """Of Bayesian methods; a verdict needs 1 - alpha of them."""
     verdict: VerdictName
+
+
+class NonInferiority(Contract):
+    """Whether one side is shown to be worse than the other by less than the margin: one of the two tests of TOST."""
+
+    p_a: float
+    """One-sided p of "a is worse than b by the margin or more"."""
+    p_b: float
+    a: bool
+    """Whether a is shown to be not inferior to b."""
+    b: bool
 
 
 class DependenceNote(Contract):
@@ -146,6 +168,8 @@ class Verdict(Contract):
     naive_difference: Difference | None
     """The uncorrected interval; null where nothing was corrected."""
     effect_sizes: tuple[EffectSize, ...]
+    non_inferiority: NonInferiority | None
+    """By the deciding test; null where all differences are equal."""
     verdict: VerdictName
     no_winner: bool
     exploratory: bool

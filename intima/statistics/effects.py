@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from intima.arrays import FloatVector
 from intima.statistics.intervals import ConfidenceInterval
@@ -66,6 +66,16 @@ def probability_of_superiority(a: FloatVector, b: FloatVector) -> float:
     """Return the share of subjects on which a scores higher, ties counted half."""
     d = micro(_paired(a, b))
     return float((np.sum(d > 0) + np.sum(d == 0) / 2) / len(d))
+
+
+def matched_rank_biserial(a: FloatVector, b: FloatVector) -> float | None:
+    """Return (R+ - R-) / (R+ + R-) of the signed ranks of a - b (Kerby 2014); None where no subject differs."""
+    d = micro(_paired(a, b))
+    d = d[d != 0]
+    if not d.size:
+        return None
+    ranks = stats.rankdata(np.abs(d))
+    return float(np.sum(ranks * np.sign(d)) / np.sum(ranks))
 
 
 def _paired(a: FloatVector, b: FloatVector) -> FloatVector:

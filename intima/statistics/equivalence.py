@@ -58,6 +58,14 @@ class PairedT:
         distance = (margin - abs(self.mean)) / self.standard_error
         return floor_p(float(special.stdtr(self.degrees, -distance)))
 
+    def p_not_below(self, margin: float) -> float:
+        """Return the one-sided p of a mean difference of -margin or less: small where a is not inferior to b."""
+        return floor_p(float(special.stdtr(self.degrees, -(self.mean + margin) / self.standard_error)))
+
+    def mirrored(self) -> "PairedT":
+        """Return the statistic of b - a."""
+        return PairedT(-self.mean, self.standard_error, self.degrees)
+
 
 def paired_t(differences: FloatVector, *, overlap: TrainingOverlap | None = None) -> PairedT | None:
     """Return the paired t statistic; None where the differences have no spread.

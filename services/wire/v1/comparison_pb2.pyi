@@ -291,6 +291,31 @@ class EffectSize(_message.Message):
 Global___EffectSize: _TypeAlias = EffectSize  # noqa: Y015
 
 @_typing.final
+class RopeProbabilities(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BETTER_B_FIELD_NUMBER: _builtins.int
+    NEGLIGIBLE_FIELD_NUMBER: _builtins.int
+    BETTER_A_FIELD_NUMBER: _builtins.int
+    better_b: _builtins.float
+    negligible: _builtins.float
+    better_a: _builtins.float
+    def __init__(
+        self,
+        *,
+        better_b: _builtins.float = ...,
+        negligible: _builtins.float = ...,
+        better_a: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["better_a", b"better_a", "better_b", b"better_b", "negligible", b"negligible"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RopeProbabilities: _TypeAlias = RopeProbabilities  # noqa: Y015
+
+@_typing.final
 class SensitivityVerdict(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -298,10 +323,13 @@ class SensitivityVerdict(_message.Message):
     P_EQUIVALENCE_FIELD_NUMBER: _builtins.int
     P_DIFFERENCE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    PROBABILITIES_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     p_equivalence: _builtins.float
     p_difference: _builtins.float
     verdict: _builtins.str
+    @_builtins.property
+    def probabilities(self) -> Global___RopeProbabilities: ...
     def __init__(
         self,
         *,
@@ -309,10 +337,11 @@ class SensitivityVerdict(_message.Message):
         p_equivalence: _builtins.float | None = ...,
         p_difference: _builtins.float | None = ...,
         verdict: _builtins.str = ...,
+        probabilities: Global___RopeProbabilities | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_p_difference", b"_p_difference", "_p_equivalence", b"_p_equivalence", "p_difference", b"p_difference", "p_equivalence", b"p_equivalence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_p_difference", b"_p_difference", "_p_equivalence", b"_p_equivalence", "p_difference", b"p_difference", "p_equivalence", b"p_equivalence", "probabilities", b"probabilities"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p_difference", b"_p_difference", "_p_equivalence", b"_p_equivalence", "method", b"method", "p_difference", b"p_difference", "p_equivalence", b"p_equivalence", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p_difference", b"_p_difference", "_p_equivalence", b"_p_equivalence", "method", b"method", "p_difference", b"p_difference", "p_equivalence", b"p_equivalence", "probabilities", b"probabilities", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__p_difference: _TypeAlias = _typing.Literal["p_difference"]  # noqa: Y015
     _WhichOneofArgType__p_difference: _TypeAlias = _typing.Literal["_p_difference", b"_p_difference"]  # noqa: Y015
@@ -324,6 +353,34 @@ class SensitivityVerdict(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_equivalence) -> _WhichOneofReturnType__p_equivalence | None: ...
 
 Global___SensitivityVerdict: _TypeAlias = SensitivityVerdict  # noqa: Y015
+
+@_typing.final
+class NonInferiority(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    P_A_FIELD_NUMBER: _builtins.int
+    P_B_FIELD_NUMBER: _builtins.int
+    A_FIELD_NUMBER: _builtins.int
+    B_FIELD_NUMBER: _builtins.int
+    p_a: _builtins.float
+    p_b: _builtins.float
+    a: _builtins.bool
+    b: _builtins.bool
+    def __init__(
+        self,
+        *,
+        p_a: _builtins.float = ...,
+        p_b: _builtins.float = ...,
+        a: _builtins.bool = ...,
+        b: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "p_a", b"p_a", "p_b", b"p_b"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NonInferiority: _TypeAlias = NonInferiority  # noqa: Y015
 
 @_typing.final
 class DependenceNote(_message.Message):
@@ -431,6 +488,7 @@ class Verdict(_message.Message):
     SUBJECTS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    NON_INFERIORITY_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     unit: _builtins.str
     n_units: _builtins.int
@@ -465,6 +523,8 @@ class Verdict(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def provenance(self) -> _struct_pb2.Struct: ...
+    @_builtins.property
+    def non_inferiority(self) -> Global___NonInferiority: ...
     def __init__(
         self,
         *,
@@ -489,10 +549,11 @@ class Verdict(_message.Message):
         subjects: _abc.Iterable[Global___SubjectScore] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         provenance: _struct_pb2.Struct | None = ...,
+        non_inferiority: Global___NonInferiority | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "dependence", b"dependence", "difference", b"difference", "margin", b"margin", "naive_difference", b"naive_difference", "provenance", b"provenance", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "worst_case", b"worst_case"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "dependence", b"dependence", "difference", b"difference", "margin", b"margin", "naive_difference", b"naive_difference", "non_inferiority", b"non_inferiority", "provenance", b"provenance", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "worst_case", b"worst_case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "class", b"class", "dependence", b"dependence", "difference", b"difference", "effect_sizes", b"effect_sizes", "exploratory", b"exploratory", "failure_rate_upper_bound", b"failure_rate_upper_bound", "margin", b"margin", "metric", b"metric", "models", b"models", "n_units", b"n_units", "naive_difference", b"naive_difference", "no_winner", b"no_winner", "provenance", b"provenance", "sensitivity", b"sensitivity", "sentence", b"sentence", "subjects", b"subjects", "unit", b"unit", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "verdict", b"verdict", "warnings", b"warnings", "worst_case", b"worst_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "class", b"class", "dependence", b"dependence", "difference", b"difference", "effect_sizes", b"effect_sizes", "exploratory", b"exploratory", "failure_rate_upper_bound", b"failure_rate_upper_bound", "margin", b"margin", "metric", b"metric", "models", b"models", "n_units", b"n_units", "naive_difference", b"naive_difference", "no_winner", b"no_winner", "non_inferiority", b"non_inferiority", "provenance", b"provenance", "sensitivity", b"sensitivity", "sentence", b"sentence", "subjects", b"subjects", "unit", b"unit", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "verdict", b"verdict", "warnings", b"warnings", "worst_case", b"worst_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__units_needed_for_80_percent_power: _TypeAlias = _typing.Literal["units_needed_for_80_percent_power"]  # noqa: Y015
     _WhichOneofArgType__units_needed_for_80_percent_power: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power"]  # noqa: Y015

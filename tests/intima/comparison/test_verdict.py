@@ -263,3 +263,39 @@ def test_effect_sizes_carry_their_interval() -> None:
     assert found["d_z"].ci95 is not None
     assert found["d_z"].ci95[0] < found["d_z"].value < found["d_z"].ci95[1]  # type: ignore[operator]
     assert found["p_a_above_b"].value == 1.0
+
+
+def test_bayesian_methods_stand_beside_and_decide_nothing() -> None:
+    found = {s.method: s for s in compare(BASE + NOISE, BASE).sensitivity}
+    for name in ("bayes_correlated_t", "bayes_signed_rank"):
+        row = found[name]
+        assert row.verdict == "equivalent"
+        assert row.p_equivalence is None
+        assert row.probabilities is not None
+        assert sum(row.probabilities.model_dump().values()) == pytest.approx(1)
+    longer = compare(BASE + 0.05 + NOISE, BASE, metric="hd95")
+    assert {s.verdict for s in longer.sensitivity} == {"better_b"}
+    assert not [s for s in compare(BASE[:4] + NOISE[:4], BASE[:4]).sensitivity if s.probabilities]
+
+
+@pytest.mark.parametrize(
+    ("shift", "metric", "sides"),
+    [
+        (0.0, "dice", (True, True)),
+        (0.05, "dice", (True, False)),
+        (-0.05, "dice", (False, True)),
+        (0.05, "hd95", (False, True)),
+    ],
+)
+def test_non_inferiority_of_either_side(shift: float, metric: str, sides: tuple[bool, bool]) -> None:
+    found = compare(BASE + shift + NOISE, BASE, metric=metric).non_inferiority
+    assert found is not None
+    assert (found.a, found.b) == sides
+    assert (found.p_a < 0.05, found.p_b < 0.05) == sides
+
+
+def test_without_spread_or_degrees_nothing_is_not_inferior() -> None:
+    assert compare(BASE + 0.01, BASE).non_inferiority is None
+    two = compare([0.9, 0.91], [0.5, 0.51001]).non_inferiority
+    assert two is not None
+    assert not two.a

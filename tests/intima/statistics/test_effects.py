@@ -82,3 +82,16 @@ def test_nothing_is_divided_by_no_spread() -> None:
     assert effects.cliffs_delta(same, same) == 0
     assert effects.probability_of_superiority(same, same) == 0.5
     assert effects.hedges_g_z(A[:2], B[:2]) is None
+
+
+@given(pairs)
+def test_matched_rank_biserial_is_a_share_of_signed_ranks(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = drawn
+    found, d = effects.matched_rank_biserial(a, b), np.round(a - b, 6)
+    if not np.any(d):
+        assert found is None
+        return
+    least = stats.wilcoxon(d[d != 0], method="approx").statistic
+    n = int(np.sum(d != 0))
+    assert abs(found) == pytest.approx(1 - 4 * least / (n * (n + 1)))  # type: ignore[arg-type]
+    assert found == pytest.approx(-effects.matched_rank_biserial(b, a))  # type: ignore[operator]

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -88,8 +88,11 @@ def test_correction_for_overlapping_training_sets(overlap: TrainingOverlap, fact
 
 @settings(max_examples=60)
 @given(d=vectors)
+@example(d=np.array([0, 0, 0, 0, 0, 18, 41, -59]) / 1000)
 def test_exact_sign_flip_is_scipys(d: np.ndarray) -> None:
-    expected = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    """Scipy is given whole thousandths: it takes 0.018 + 0.041 - 0.059 for something else than zero."""
+    thousandths = np.rint(d * 1000)
+    expected = stats.permutation_test((thousandths,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
     assert eq.sign_flip_difference(d) == pytest.approx(min(1.0, expected), abs=1e-12)
 
 
@@ -195,3 +198,13 @@ def test_size_and_power_by_simulation() -> None:
     shifted = [paired(d + 0.05) for d in random.normal(0, 0.0507, size=(4000, 9))]
     assert np.mean([t.p_equivalence(0.05) < 0.05 for t in shifted]) <= 0.06
     assert np.mean([t.p_difference() < 0.05 for t in shifted]) == pytest.approx(0.74, abs=0.025)
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+@pytest.mark.parametrize("shift", [-0.03, 0.0, 0.015])
+def test_non_inferiority_is_one_side_of_tost(margin: float, shift: float) -> None:
+    test = paired(D + shift)
+    expected = stats.ttest_1samp(D + shift, -margin, alternative="greater").pvalue
+    assert test.p_not_below(margin) == pytest.approx(expected, rel=1e-10)
+    both = max(test.p_not_below(margin), test.mirrored().p_not_below(margin))
+    assert both == pytest.approx(test.p_equivalence(margin))
