@@ -14,6 +14,9 @@ from intima.statistics.equivalence import TrainingOverlap
 from intima.statistics.samples import as_scores
 from intima.subjects import mean_by_subject
 
+FIRST_SCORES_AT = "first_scores_at"
+"""Key of provenance: when the first score of a contender came to exist, RFC 3339 in UTC; absent: nobody knows."""
+
 _COUNT = "([2-9]|[1-9][0-9]{1,2})"
 _FOLDS = re.compile(rf"kfold{_COUNT}(?:x[1-9][0-9]*)?|split{_COUNT}-.+")
 _OF_THE_REQUEST = {"/protocol", "/metric", "/class"}

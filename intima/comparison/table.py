@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from intima.comparison.scores import FetchScores, Selection, SubjectScores, overlap_of_protocol
+from intima.comparison.scores import FIRST_SCORES_AT, FetchScores, Selection, SubjectScores, overlap_of_protocol
 from intima.contracts.benchmark import IncompletePart
 from intima.contracts.comparison import Contender
 from intima.errors import Invalid, NotFound
@@ -39,6 +39,8 @@ class BenchmarkTable:
     dataset_version: str | None = None
     incomplete: tuple[IncompletePart, ...] = ()
     """Contenders of which only some folds have scores: what is averaged over those is nobody's score."""
+    first_scores_at: str | None = None
+    """When the first of its folds was scored, RFC 3339 in UTC: from then on somebody may have read scores."""
 
     def missing(self, label: str, protocol: str | None) -> IncompletePart | None:
         """Return what a contender lacks under a protocol; None where it is complete."""
@@ -100,7 +102,12 @@ def _from_benchmark(fetch_table: FetchTable, benchmark: str, label: str, selecti
             hint="Retry the job of the benchmark once the cause is mended, or compare contenders that are complete.",
             pointer="/architecture",
         )
-    source = {"source": "benchmark", "benchmark": benchmark, "dataset_version": table.dataset_version}
+    source = {
+        "source": "benchmark",
+        "benchmark": benchmark,
+        "dataset_version": table.dataset_version,
+        FIRST_SCORES_AT: table.first_scores_at,
+    }
     return replace(found, provenance={**source, **found.provenance})
 
 

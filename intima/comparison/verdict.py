@@ -9,6 +9,7 @@ from intima import __version__
 from intima.arrays import FloatVector
 from intima.comparison import words
 from intima.comparison.pairing import Paired, pair
+from intima.comparison.plans import PlanBook, check_sides, request_under, stand, without_excluded
 from intima.comparison.scores import FetchScores, Selection, higher_is_better, scores_of, start_warning, stated_overlap
 from intima.contracts.comparison import (
     Choice,
@@ -23,7 +24,8 @@ from intima.contracts.comparison import (
     Verdict,
     VerdictName,
 )
-from intima.errors import Invalid
+from intima.contracts.plan import Plan
+from intima.errors import Invalid, NotFound
 from intima.statistics import bayes, effects, equivalence, planning
 from intima.statistics.equivalence import PairedT, TrainingOverlap
 from intima.statistics.intervals import FEWEST_FOR_BOOTSTRAP, ConfidenceInterval, coverage_at_n
@@ -53,32 +55,48 @@ class Analysis:
         return len(self.paired.subjects)
 
 
-def decide_equivalence(request: ComparisonRequest, *, fetch: FetchScores) -> Verdict:
+def decide_equivalence(request: ComparisonRequest, *, fetch: FetchScores, plans: PlanBook) -> Verdict:
     """Return the verdict on two contenders.
 
     The paired t test decides, with its standard error corrected (Nadeau & Bengio 2003) where training sets overlap:
     the 1 - 2 alpha interval inside the margin shows equivalence, the 1 - alpha interval off zero a difference.
     Where all differences are equal there is no spread to judge by and the verdict is inconclusive, even for identical
-    scores: TOST would claim p = 0.
+    scores: TOST would claim p = 0. Under a locked plan the verdict is entered into the plan's trail.
 
     Raises:
-        Invalid: the two cannot be paired, or the request cannot be used.
-        NotFound: a model or benchmark does not exist.
+        Invalid: the two cannot be paired, the request cannot be used, or differs from its plan.
+        NotFound: a model, benchmark or plan does not exist.
     """
-    if request.plan is not None:
+    if request.plan is None and request.margin is None:
         raise Invalid(
-            "Plans are not available in this version.",
-            code="plans_not_available",
-            hint="Leave plan out; the verdict is then marked exploratory.",
-            pointer="/plan",
+            "Got no margin.", hint="State the largest difference that does not matter, or a plan.", pointer="/margin"
         )
-    return _verdict(_analysis(request, fetch))
+    if request.plan is None:
+        return _verdict(_analysis(request, fetch, None))
+    plan = _find(plans, request.plan)
+    found = _analysis(request_under(plan, request), fetch, plan)
+    verdict = _verdict(found)
+    standing = stand(plan, found.paired, verdict, book=plans)
+    margin = verdict.margin | {"plan_sha256": plan.sha256}
+    return verdict.model_copy(update={"margin": margin, "plan": standing, "exploratory": not standing.confirmatory})
 
 
-def _analysis(request: ComparisonRequest, fetch: FetchScores) -> Analysis:
+def _find(plans: PlanBook, ref: str) -> Plan:
+    try:
+        return plans.find(ref)
+    except NotFound as error:
+        raise NotFound(error.message, code=error.code, hint=error.hint, pointer="/plan") from error
+
+
+def _analysis(request: ComparisonRequest, fetch: FetchScores, plan: Plan | None) -> Analysis:
     higher, notes = higher_is_better(request.metric, request.higher_is_better)
     selection = Selection(request.metric, request.class_, request.protocol)
-    paired = pair(*(scores_of(c, side, selection, fetch=fetch) for c, side in ((request.a, "a"), (request.b, "b"))))
+    sides = [scores_of(c, side, selection, fetch=fetch) for c, side in ((request.a, "a"), (request.b, "b"))]
+    if plan is not None:
+        sides = [without_excluded(plan, side) for side in sides]
+    paired = pair(*sides)
+    if plan is not None:
+        check_sides(plan, paired)
     derived = paired.a.overlap or paired.b.overlap
     overlap = stated_overlap(request.dependence) if request.dependence else derived
     naive = equivalence.paired_t(paired.differences)
@@ -87,7 +105,7 @@ def _analysis(request: ComparisonRequest, fetch: FetchScores) -> Analysis:
 
 
 def _verdict(found: Analysis) -> Verdict:
-    request, paired = found.request, found.paired
+    request, paired, margin = found.request, found.paired, found.request.agreed_margin
     subjects, rows, needed = _subjects(paired), _sensitivity(found), _units_needed(found)
     verdict: VerdictName = "inconclusive" if found.n < FEWEST_FOR_VERDICT else rows[0].verdict
     labels = paired.a.label, paired.b.label
@@ -97,7 +115,7 @@ def _verdict(found: Analysis) -> Verdict:
             "metric": request.metric,
             "class": request.class_,
             "n_units": found.n,
-            "margin": {"value": request.margin.value, "basis": request.margin.basis, "plan_sha256": None},
+            "margin": {"value": margin.value, "basis": margin.basis, "plan_sha256": None},
             "difference": _difference(found, found.deciding, corrected=found.overlap is not None),
             "naive_difference": _difference(found, found.naive, corrected=False) if found.overlap else None,
             "effect_sizes": _effect_sizes(paired.a_values, paired.b_values),
@@ -123,7 +141,7 @@ def _verdict(found: Analysis) -> Verdict:
 
 def _sensitivity(found: Analysis) -> tuple[SensitivityVerdict, ...]:
     """Return what every method says, the deciding one first; without spread only the sign flip says anything."""
-    d, margin, seed = found.paired.differences, found.request.margin.value, found.request.seed
+    d, margin, seed = found.paired.differences, found.request.agreed_margin.value, found.request.seed
     flip = equivalence.sign_flip_equivalence(d, margin, seed=seed), equivalence.sign_flip_difference(d, seed=seed)
     if found.naive is None or found.deciding is None:
         return (_row("sign_flip", flip, "inconclusive"),)
@@ -147,7 +165,7 @@ def _posterior_rows(found: Analysis, test: PairedT) -> Iterator[SensitivityVerdi
     """Yield the verdicts of Bayesian methods, for as many subjects as the bootstrap takes."""
     if not FEWEST_FOR_BOOTSTRAP <= found.n <= MOST_FOR_BOOTSTRAP:
         return
-    margin, alpha, higher = found.request.margin.value, found.request.alpha, found.direction > 0
+    margin, alpha, higher = found.request.agreed_margin.value, found.request.alpha, found.direction > 0
     signed_rank = bayes.signed_rank_posterior(found.paired.differences, margin, seed=found.request.seed)
     posteriors = {
         "bayes_correlated_t": bayes.correlated_t_posterior(test, margin),
@@ -170,7 +188,7 @@ def _non_inferiority(found: Analysis) -> NonInferiority | None:
     a, b = found.deciding, found.deciding.mirrored()
     if found.direction < 0:
         a, b = b, a
-    margin = found.request.margin.value
+    margin = found.request.agreed_margin.value
     p_a, p_b = a.p_not_below(margin), b.p_not_below(margin)
     enough = found.n >= FEWEST_FOR_VERDICT
     return NonInferiority(
@@ -222,7 +240,7 @@ def _units_needed(found: Analysis) -> int | None:
         return None
     sd = float(np.std(found.paired.differences, ddof=1))
     design = design_of(sd, found.n, found.overlap)
-    return planning.units_for_equivalence(design, margin=found.request.margin.value, alpha=found.request.alpha)
+    return planning.units_for_equivalence(design, margin=found.request.agreed_margin.value, alpha=found.request.alpha)
 
 
 def design_of(sd: float, n: int, overlap: TrainingOverlap | None) -> planning.DesignOf:

@@ -44,7 +44,7 @@ def _difference(request: ComparisonRequest, labels: tuple[str, str], differences
 
 def _reason(request: ComparisonRequest, labels: tuple[str, str], test: PairedT, verdict: VerdictName) -> str:
     wide, narrow = _interval(test, 1 - request.alpha), _interval(test, 1 - 2 * request.alpha)
-    margin = f"±{request.margin.value:.3g}"
+    margin = f"±{request.agreed_margin.value:.3g}"
     if verdict == "equivalent":
         return f"; the true difference lies within {margin} ({narrow}): they are equivalent"
     if verdict == "different_but_negligible":

@@ -65,15 +65,23 @@ class ComparisonRequest(Contract):
     class_: str = Field(default="macro", alias="class")
     protocol: str | None = None
     """Needed when a benchmark has more than one, e.g. "loocv"."""
-    margin: Margin
+    margin: Margin | None = None
+    """Required unless a plan fixes it."""
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
     plan: str | None = None
+    """Id or hash of a locked plan: it fixes what it states, and only under it a verdict can be confirmatory."""
     dependence: Dependence | None = None
     """Null: derived from the protocol of a benchmark; raw scores count as independent, and the answer says so."""
     higher_is_better: bool | None = None
     """Null: what the metric says; unknown metrics count as better when higher."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Of posterior draws, and where resampling cannot be exact (more than 10 subjects; 15 for sign flips)."""
+
+    @property
+    def agreed_margin(self) -> Margin:
+        """The margin, once that of a plan was put into the request."""
+        assert self.margin is not None
+        return self.margin
 
 
 class Difference(Contract):
@@ -153,6 +161,20 @@ class SubjectScore(Contract):
     difference: float
 
 
+class PlanStanding(Contract):
+    """What a verdict under a plan may call itself, and why."""
+
+    id: str
+    sha256: str
+    locked_at: str
+    use: int
+    """Number of this comparison in the plan's trail; the same scores compared again are the same use."""
+    confirmatory: bool
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What the service cannot know or did not correct."""
+
+
 class Verdict(Contract):
     """Answer of POST /v1/comparisons."""
 
@@ -173,6 +195,7 @@ class Verdict(Contract):
     verdict: VerdictName
     no_winner: bool
     exploratory: bool
+    """False only under a locked plan and where ``plan.confirmatory`` says why."""
     units_needed_for_80_percent_power: int | None
     """Subjects for 80 % power of the equivalence test at this margin if the true difference is zero;
     null when the observed spread is zero, or when a million would not do."""
@@ -186,4 +209,6 @@ class Verdict(Contract):
     sentence: str
     subjects: tuple[SubjectScore, ...]
     warnings: tuple[str, ...]
+    plan: PlanStanding | None = None
+    """Null without a plan."""
     provenance: dict[str, object]

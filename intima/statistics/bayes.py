@@ -16,8 +16,8 @@ from intima.statistics.samples import DECIMALS, micro, need_subjects
 
 PRIOR_STRENGTH = 0.5
 """Weight of the pseudo-difference of zero beside one for each subject."""
-DRAWS = 50_000
-"""Of the posterior: the standard error of a probability is at most .0023."""
+DRAWS = 20_000
+"""Of the posterior: the standard error of a probability is at most .0036."""
 _CELLS = 4_000_000
 """Weights drawn at a time."""
 

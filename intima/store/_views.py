@@ -108,6 +108,13 @@ def last_result(conn: Connection, job_id: str, key: str) -> Json | None:
     return found
 
 
+def first_finished_at(conn: Connection, job_id: str, *, kinds: Sequence[str]) -> float | None:
+    """Return when the first unit of these kinds was done, in seconds since 1970; null where none is."""
+    done = select(func.min(units.c.finished_at)).where(units.c.job_id == job_id, units.c.kind.in_(kinds))
+    found: float | None = conn.execute(done.where(units.c.state == "done")).scalar()
+    return found
+
+
 def failures_of(conn: Connection, job_id: str, keys: Sequence[str]) -> dict[str, str]:
     """Return why those of these units that failed or were skipped have no result, by key in the order of the plan."""
     dead = select(units.c.key, units.c.error_code, units.c.error_message).where(units.c.job_id == job_id)

@@ -129,6 +129,23 @@ requests = Table(
     Column("created_at", Double, nullable=False),
 )
 
+plans = Table(
+    "plans",
+    METADATA,
+    Column("id", String(48), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("body", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+plan_uses = Table(
+    "plan_uses",
+    METADATA,
+    Column("plan_id", String(48), ForeignKey("plans.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("body", JSON, nullable=False),
+)
+
 jobs = Table(
     "jobs",
     METADATA,

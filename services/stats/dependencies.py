@@ -1,20 +1,46 @@
-"""What both doors of the stats service are given: scores of finished benchmarks. Nothing is written here."""
+"""What both doors of the stats service are given: scores of finished benchmarks and locked plans.
+
+Plans and the trails of their uses are all that is written here.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from intima.comparison.plans import Enter
 from intima.comparison.scores import FetchScores
 from intima.comparison.table import BenchmarkTable, benchmark_fetcher
 from intima.contracts.benchmark import CollectResult
+from intima.contracts.plan import Plan, PlanRequest, PlanUse
 from intima.errors import Conflict, Invalid
 from intima.registry import resolve
-from intima.store import catalog, ledger
+from intima.store import catalog, ledger, plans
+from intima.store.catalog import rfc3339
+from intima.store.paging import Page
 from intima.store.storage import Storage, open_storage
 from services.stats.settings import Settings
 
 _COLLECT = "collect"
+_SCORING = ("fold", "external", "collect")
+"""Kinds of units that make scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlans:
+    """The plan book of this installation: one transaction per call."""
+
+    storage: Storage
+
+    def find(self, ref: str) -> Plan:
+        """Return a plan by id or hash. Raises NotFound."""
+        with self.storage.reading() as connection:
+            return plans.get_plan(connection, ref)
+
+    def record(self, plan_id: str, enter: Enter) -> PlanUse:
+        """Add a comparison to a plan's trail."""
+        with self.storage.writing() as connection:
+            return plans.add_use(connection, plan_id, enter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +55,21 @@ class State:
         """Scores of a contender that is named by model or benchmark."""
         return benchmark_fetcher(self.fetch_table, self.resolve_model)
 
+    @property
+    def plans(self) -> StoredPlans:
+        """The locked plans."""
+        return StoredPlans(self.storage)
+
+    def lock_plan(self, content: PlanRequest) -> Plan:
+        """Lock a plan, or return the one of the same content."""
+        with self.storage.writing() as connection:
+            return plans.lock_plan(connection, content)
+
+    def list_plans(self, *, page_size: int, page_token: str) -> Page[Plan]:
+        """Return locked plans, newest first. Raises Invalid for a bad page."""
+        with self.storage.reading() as connection:
+            return plans.list_plans(connection, page_size=page_size, page_token=page_token)
+
     def fetch_table(self, benchmark_id: str) -> BenchmarkTable:
         """Return the scores table of a finished benchmark.
 
@@ -40,6 +81,7 @@ class State:
             stored = catalog.get_benchmark(connection, benchmark_id)
             version = catalog.get_dataset(connection, stored.dataset).version
             result = ledger.last_result(connection, stored.job_id, _COLLECT)
+            first_at = ledger.first_finished_at(connection, stored.job_id, kinds=_SCORING)
         if result is None:
             raise Conflict(
                 f"The benchmark {benchmark_id} has no scores table yet.",
@@ -48,7 +90,12 @@ class State:
             )
         collected = CollectResult.model_validate(result)
         csv = self.storage.blobs.read(collected.scores_sha256)
-        return BenchmarkTable(csv, dataset_version=version, incomplete=collected.incomplete)
+        return BenchmarkTable(
+            csv,
+            dataset_version=version,
+            first_scores_at=None if first_at is None else rfc3339(first_at),
+            incomplete=collected.incomplete,
+        )
 
     def resolve_model(self, ref: str) -> tuple[str, str]:
         """Return benchmark and label of the contender behind a published model.

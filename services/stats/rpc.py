@@ -18,6 +18,7 @@ from intima.comparison.ranking import rank_models
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts._base import Contract
 from intima.contracts.comparison import ComparisonRequest
+from intima.contracts.plan import PlanRef, PlanRequest
 from intima.contracts.statistics import IntervalRequest, PowerRequest, RankingRequest
 from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
 from services.stats.dependencies import State
@@ -47,9 +48,18 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
 
     def Compare(self, request: pb.ComparisonRequest, context: grpc.ServicerContext) -> pb.Verdict:  # noqa: N802
         """POST /v1/comparisons."""
-        return _answer(
-            request, context, ComparisonRequest, lambda r: decide_equivalence(r, fetch=self._state.fetch), pb.Verdict
-        )
+        return _answer(request, context, ComparisonRequest, self._compare, pb.Verdict)
+
+    def _compare(self, request: ComparisonRequest) -> Contract:
+        return decide_equivalence(request, fetch=self._state.fetch, plans=self._state.plans)
+
+    def LockPlan(self, request: pb.PlanRequest, context: grpc.ServicerContext) -> pb.Plan:  # noqa: N802
+        """POST /v1/plans."""
+        return _answer(request, context, PlanRequest, self._state.lock_plan, pb.Plan)
+
+    def GetPlan(self, request: pb.PlanRef, context: grpc.ServicerContext) -> pb.Plan:  # noqa: N802
+        """GET /v1/plans/{id}."""
+        return _answer(request, context, PlanRef, lambda r: self._state.plans.find(r.plan), pb.Plan)
 
     def Rank(self, request: pb.RankingRequest, context: grpc.ServicerContext) -> pb.Ranking:  # noqa: N802
         """POST /v1/rankings."""

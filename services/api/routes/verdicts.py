@@ -1,7 +1,9 @@
 """The stats service, reachable through the api under the same paths."""
 
+from urllib.parse import quote
+
 import httpx
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, status
 from fastapi.responses import Response
 
 from intima.errors import Unavailable
@@ -13,8 +15,11 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 
 async def _forward(request: Request, path: str) -> Response:
     stats: httpx.AsyncClient = request.app.state.stats
+    headers = {"content-type": "application/json"}
     try:
-        answer = await stats.post(path, content=await request.body(), headers={"content-type": "application/json"})
+        answer = await stats.request(
+            request.method, path, params=request.query_params, content=await request.body(), headers=headers
+        )
     except httpx.TransportError as error:
         raise Unavailable(
             "The stats service does not answer.",
@@ -46,3 +51,21 @@ async def compute_intervals(request: Request) -> Response:
 async def compute_power(request: Request) -> Response:
     """Return power, subjects needed or the smallest margin (see the stats service)."""
     return await _forward(request, "/v1/power")
+
+
+@router.post("/plans", operation_id="lock_plan", status_code=status.HTTP_201_CREATED, openapi_extra=_BODY)
+async def lock_plan(request: Request) -> Response:
+    """Lock an analysis plan before scores are opened (see the stats service)."""
+    return await _forward(request, "/v1/plans")
+
+
+@router.get("/plans", operation_id="list_plans")
+async def list_plans(request: Request) -> Response:
+    """List locked plans with their trails (see the stats service)."""
+    return await _forward(request, "/v1/plans")
+
+
+@router.get("/plans/{plan_id}", operation_id="get_plan")
+async def get_plan(plan_id: str, request: Request) -> Response:
+    """Return a locked plan with its trail (see the stats service)."""
+    return await _forward(request, f"/v1/plans/{quote(plan_id, safe='')}")

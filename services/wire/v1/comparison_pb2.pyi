@@ -489,6 +489,7 @@ class Verdict(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     NON_INFERIORITY_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     unit: _builtins.str
     n_units: _builtins.int
@@ -525,6 +526,8 @@ class Verdict(_message.Message):
     def provenance(self) -> _struct_pb2.Struct: ...
     @_builtins.property
     def non_inferiority(self) -> Global___NonInferiority: ...
+    @_builtins.property
+    def plan(self) -> Global___PlanStanding: ...
     def __init__(
         self,
         *,
@@ -550,16 +553,265 @@ class Verdict(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         provenance: _struct_pb2.Struct | None = ...,
         non_inferiority: Global___NonInferiority | None = ...,
+        plan: Global___PlanStanding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "dependence", b"dependence", "difference", b"difference", "margin", b"margin", "naive_difference", b"naive_difference", "non_inferiority", b"non_inferiority", "provenance", b"provenance", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "worst_case", b"worst_case"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "dependence", b"dependence", "difference", b"difference", "margin", b"margin", "naive_difference", b"naive_difference", "non_inferiority", b"non_inferiority", "plan", b"plan", "provenance", b"provenance", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "worst_case", b"worst_case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "class", b"class", "dependence", b"dependence", "difference", b"difference", "effect_sizes", b"effect_sizes", "exploratory", b"exploratory", "failure_rate_upper_bound", b"failure_rate_upper_bound", "margin", b"margin", "metric", b"metric", "models", b"models", "n_units", b"n_units", "naive_difference", b"naive_difference", "no_winner", b"no_winner", "non_inferiority", b"non_inferiority", "provenance", b"provenance", "sensitivity", b"sensitivity", "sentence", b"sentence", "subjects", b"subjects", "unit", b"unit", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "verdict", b"verdict", "warnings", b"warnings", "worst_case", b"worst_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "class", b"class", "dependence", b"dependence", "difference", b"difference", "effect_sizes", b"effect_sizes", "exploratory", b"exploratory", "failure_rate_upper_bound", b"failure_rate_upper_bound", "margin", b"margin", "metric", b"metric", "models", b"models", "n_units", b"n_units", "naive_difference", b"naive_difference", "no_winner", b"no_winner", "non_inferiority", b"non_inferiority", "plan", b"plan", "provenance", b"provenance", "sensitivity", b"sensitivity", "sentence", b"sentence", "subjects", b"subjects", "unit", b"unit", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "verdict", b"verdict", "warnings", b"warnings", "worst_case", b"worst_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__units_needed_for_80_percent_power: _TypeAlias = _typing.Literal["units_needed_for_80_percent_power"]  # noqa: Y015
     _WhichOneofArgType__units_needed_for_80_percent_power: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__units_needed_for_80_percent_power) -> _WhichOneofReturnType__units_needed_for_80_percent_power | None: ...
 
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
+@_typing.final
+class PlanStanding(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    LOCKED_AT_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    CONFIRMATORY_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    sha256: _builtins.str
+    locked_at: _builtins.str
+    use: _builtins.int
+    confirmatory: _builtins.bool
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        locked_at: _builtins.str = ...,
+        use: _builtins.int = ...,
+        confirmatory: _builtins.bool = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmatory", b"confirmatory", "id", b"id", "locked_at", b"locked_at", "notes", b"notes", "reasons", b"reasons", "sha256", b"sha256", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanStanding: _TypeAlias = PlanStanding  # noqa: Y015
+
+@_typing.final
+class Exclusion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str | None = ...,
+        reason: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "_subject", b"_subject", "reason", b"reason", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "_subject", b"_subject", "reason", b"reason", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__subject: _TypeAlias = _typing.Literal["subject"]  # noqa: Y015
+    _WhichOneofArgType__subject: _TypeAlias = _typing.Literal["_subject", b"_subject"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subject) -> _WhichOneofReturnType__subject | None: ...
+
+Global___Exclusion: _TypeAlias = Exclusion  # noqa: Y015
+
+@_typing.final
+class PlanRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    CLASS_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    DEPENDENCE_FIELD_NUMBER: _builtins.int
+    HIGHER_IS_BETTER_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    EXCLUSIONS_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    metric: _builtins.str
+    protocol: _builtins.str
+    alpha: _builtins.float
+    higher_is_better: _builtins.bool
+    seed: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the names of a and b, or nothing"""
+
+    @_builtins.property
+    def margin(self) -> Global___Margin: ...
+    @_builtins.property
+    def dependence(self) -> Global___Dependence: ...
+    @_builtins.property
+    def exclusions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exclusion]: ...
+    def __init__(
+        self,
+        *,
+        title: _builtins.str | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        metric: _builtins.str | None = ...,
+        protocol: _builtins.str | None = ...,
+        margin: Global___Margin | None = ...,
+        alpha: _builtins.float | None = ...,
+        dependence: Global___Dependence | None = ...,
+        higher_is_better: _builtins.bool | None = ...,
+        seed: _builtins.int | None = ...,
+        exclusions: _abc.Iterable[Global___Exclusion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "_protocol", b"_protocol", "_seed", b"_seed", "_title", b"_title", "alpha", b"alpha", "class", b"class", "dependence", b"dependence", "higher_is_better", b"higher_is_better", "margin", b"margin", "metric", b"metric", "protocol", b"protocol", "seed", b"seed", "title", b"title"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "_protocol", b"_protocol", "_seed", b"_seed", "_title", b"_title", "alpha", b"alpha", "class", b"class", "dependence", b"dependence", "exclusions", b"exclusions", "higher_is_better", b"higher_is_better", "margin", b"margin", "metric", b"metric", "models", b"models", "protocol", b"protocol", "seed", b"seed", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__class: _TypeAlias = _typing.Literal["class"]  # noqa: Y015
+    _WhichOneofArgType__class: _TypeAlias = _typing.Literal["_class", b"_class"]  # noqa: Y015
+    _WhichOneofReturnType__higher_is_better: _TypeAlias = _typing.Literal["higher_is_better"]  # noqa: Y015
+    _WhichOneofArgType__higher_is_better: _TypeAlias = _typing.Literal["_higher_is_better", b"_higher_is_better"]  # noqa: Y015
+    _WhichOneofReturnType__metric: _TypeAlias = _typing.Literal["metric"]  # noqa: Y015
+    _WhichOneofArgType__metric: _TypeAlias = _typing.Literal["_metric", b"_metric"]  # noqa: Y015
+    _WhichOneofReturnType__protocol: _TypeAlias = _typing.Literal["protocol"]  # noqa: Y015
+    _WhichOneofArgType__protocol: _TypeAlias = _typing.Literal["_protocol", b"_protocol"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__class) -> _WhichOneofReturnType__class | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__higher_is_better) -> _WhichOneofReturnType__higher_is_better | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__metric) -> _WhichOneofReturnType__metric | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__protocol) -> _WhichOneofReturnType__protocol | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+
+Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
+
+@_typing.final
+class PlanRef(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_plan", b"_plan", "plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_plan", b"_plan", "plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__plan: _TypeAlias = _typing.Literal["plan"]  # noqa: Y015
+    _WhichOneofArgType__plan: _TypeAlias = _typing.Literal["_plan", b"_plan"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan) -> _WhichOneofReturnType__plan | None: ...
+
+Global___PlanRef: _TypeAlias = PlanRef  # noqa: Y015
+
+@_typing.final
+class PlanUse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    SCORE_SHA256S_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CONFIRMATORY_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_SHA256_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    at: _builtins.str
+    verdict: _builtins.str
+    confirmatory: _builtins.bool
+    previous_sha256: _builtins.str
+    sha256: _builtins.str
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def score_sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        at: _builtins.str = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        score_sha256s: _abc.Iterable[_builtins.str] | None = ...,
+        verdict: _builtins.str = ...,
+        confirmatory: _builtins.bool = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        previous_sha256: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "confirmatory", b"confirmatory", "models", b"models", "number", b"number", "previous_sha256", b"previous_sha256", "reasons", b"reasons", "score_sha256s", b"score_sha256s", "sha256", b"sha256", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanUse: _TypeAlias = PlanUse  # noqa: Y015
+
+@_typing.final
+class Plan(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    LOCKED_AT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    sha256: _builtins.str
+    locked_at: _builtins.str
+    @_builtins.property
+    def content(self) -> Global___PlanRequest: ...
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanUse]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        locked_at: _builtins.str = ...,
+        content: Global___PlanRequest | None = ...,
+        uses: _abc.Iterable[Global___PlanUse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "id", b"id", "locked_at", b"locked_at", "sha256", b"sha256", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
 @_typing.final
 class Row(_message.Message):

@@ -39,6 +39,16 @@ class ComparisonStub:
                 request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.ComparisonRequest.SerializeToString,
                 response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.Verdict.FromString,
                 _registered_method=True)
+        self.LockPlan = channel.unary_unary(
+                '/intima.v1.Comparison/LockPlan',
+                request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.PlanRequest.SerializeToString,
+                response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.Plan.FromString,
+                _registered_method=True)
+        self.GetPlan = channel.unary_unary(
+                '/intima.v1.Comparison/GetPlan',
+                request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.PlanRef.SerializeToString,
+                response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.Plan.FromString,
+                _registered_method=True)
         self.Rank = channel.unary_unary(
                 '/intima.v1.Comparison/Rank',
                 request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.RankingRequest.SerializeToString,
@@ -61,6 +71,20 @@ class ComparisonServicer:
 
     def Compare(self, request, context):
         """POST /v1/comparisons
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LockPlan(self, request, context):
+        """POST /v1/plans
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlan(self, request, context):
+        """GET /v1/plans/{plan}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +118,16 @@ def add_ComparisonServicer_to_server(servicer, server):
                     servicer.Compare,
                     request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.ComparisonRequest.FromString,
                     response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.Verdict.SerializeToString,
+            ),
+            'LockPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.LockPlan,
+                    request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.PlanRequest.FromString,
+                    response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.Plan.SerializeToString,
+            ),
+            'GetPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlan,
+                    request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.PlanRef.FromString,
+                    response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.Plan.SerializeToString,
             ),
             'Rank': grpc.unary_unary_rpc_method_handler(
                     servicer.Rank,
@@ -138,6 +172,60 @@ class Comparison:
             '/intima.v1.Comparison/Compare',
             services_dot_wire_dot_v1_dot_comparison__pb2.ComparisonRequest.SerializeToString,
             services_dot_wire_dot_v1_dot_comparison__pb2.Verdict.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LockPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intima.v1.Comparison/LockPlan',
+            services_dot_wire_dot_v1_dot_comparison__pb2.PlanRequest.SerializeToString,
+            services_dot_wire_dot_v1_dot_comparison__pb2.Plan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intima.v1.Comparison/GetPlan',
+            services_dot_wire_dot_v1_dot_comparison__pb2.PlanRef.SerializeToString,
+            services_dot_wire_dot_v1_dot_comparison__pb2.Plan.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,10 @@ class ComparisonStub:
     def __new__(cls, channel: _aio.Channel) -> ComparisonAsyncStub: ...
     Compare: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.ComparisonRequest, _comparison_pb2.Verdict]
     """POST /v1/comparisons"""
+    LockPlan: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.PlanRequest, _comparison_pb2.Plan]
+    """POST /v1/plans"""
+    GetPlan: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.PlanRef, _comparison_pb2.Plan]
+    """GET /v1/plans/{plan}"""
     Rank: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.RankingRequest, _comparison_pb2.Ranking]
     """POST /v1/rankings"""
     EstimateInterval: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.IntervalRequest, _comparison_pb2.IntervalAnswer]
@@ -47,6 +51,10 @@ class ComparisonAsyncStub(ComparisonStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Compare: _aio.UnaryUnaryMultiCallable[_comparison_pb2.ComparisonRequest, _comparison_pb2.Verdict]  # type: ignore[assignment]
     """POST /v1/comparisons"""
+    LockPlan: _aio.UnaryUnaryMultiCallable[_comparison_pb2.PlanRequest, _comparison_pb2.Plan]  # type: ignore[assignment]
+    """POST /v1/plans"""
+    GetPlan: _aio.UnaryUnaryMultiCallable[_comparison_pb2.PlanRef, _comparison_pb2.Plan]  # type: ignore[assignment]
+    """GET /v1/plans/{plan}"""
     Rank: _aio.UnaryUnaryMultiCallable[_comparison_pb2.RankingRequest, _comparison_pb2.Ranking]  # type: ignore[assignment]
     """POST /v1/rankings"""
     EstimateInterval: _aio.UnaryUnaryMultiCallable[_comparison_pb2.IntervalRequest, _comparison_pb2.IntervalAnswer]  # type: ignore[assignment]
@@ -62,6 +70,22 @@ class ComparisonServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_comparison_pb2.Verdict, _abc.Awaitable[_comparison_pb2.Verdict]]:
         """POST /v1/comparisons"""
+
+    @_abc_1.abstractmethod
+    def LockPlan(
+        self,
+        request: _comparison_pb2.PlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_comparison_pb2.Plan, _abc.Awaitable[_comparison_pb2.Plan]]:
+        """POST /v1/plans"""
+
+    @_abc_1.abstractmethod
+    def GetPlan(
+        self,
+        request: _comparison_pb2.PlanRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_comparison_pb2.Plan, _abc.Awaitable[_comparison_pb2.Plan]]:
+        """GET /v1/plans/{plan}"""
 
     @_abc_1.abstractmethod
     def Rank(

@@ -2,9 +2,11 @@
 
 import csv
 import io
+from functools import partial
 
 import pytest
 
+from intima.comparison.plans import PlansInMemory
 from intima.comparison.ranking import rank_models
 from intima.comparison.scores import Selection, SubjectScores, overlap_of_protocol
 from intima.comparison.table import BenchmarkTable, benchmark_fetcher, read_table, scores_from_table, select_scores
@@ -14,6 +16,7 @@ from intima.contracts.comparison import ComparisonRequest
 from intima.contracts.statistics import RankingRequest
 from intima.errors import Invalid, NotFound
 
+decide = partial(decide_equivalence, plans=PlansInMemory(now=lambda: "2026-01-01T00:00:00.000Z"))
 HEADER = [
     *("case", "subject", "protocol", "repeat", "fold", "seed", "architecture", "model", "class"),
     *("metric", "value", "unit", "selection_biased"),
@@ -62,7 +65,7 @@ def compare(table: list[dict[str, object]], **more: object):
         "b": {"model": "deeplabv3plus@abc"},
         "margin": {"value": 0.02},
     }
-    return decide_equivalence(ComparisonRequest.model_validate(body | more), fetch=fetch)
+    return decide(ComparisonRequest.model_validate(body | more), fetch=fetch)
 
 
 def test_sections_are_averaged_within_subjects() -> None:
@@ -238,9 +241,9 @@ def test_a_contender_with_scores_of_some_folds_is_not_compared_under_that_protoc
         "margin": {"value": 0.02},
     }
     with pytest.raises(Invalid, match="lacks the scores of 2 folds of kfold3x5: killed") as error:
-        decide_equivalence(ComparisonRequest.model_validate(body | {"protocol": "kfold3x5"}), fetch=fetch)
+        decide(ComparisonRequest.model_validate(body | {"protocol": "kfold3x5"}), fetch=fetch)
     assert (error.value.code, error.value.pointer) == ("incomplete", "/b/architecture")
-    whole = decide_equivalence(ComparisonRequest.model_validate(body | {"protocol": "loocv"}), fetch=fetch)
+    whole = decide(ComparisonRequest.model_validate(body | {"protocol": "loocv"}), fetch=fetch)
     assert whole.models == ("unet", "deeplabv3plus")
 
 
@@ -274,7 +277,7 @@ def test_different_start_weights_are_said_in_verdict_and_ranking() -> None:
         }
     )
     fetch = benchmark_fetcher(lambda _: BenchmarkTable(text), lambda ref: ("bmk_1", ref))
-    found = decide_equivalence(request, fetch=fetch)
+    found = decide(request, fetch=fetch)
     said = "which may explain a difference: unet from imagenet, deeplabv3plus from random"
     assert any(said in w for w in found.warnings)
     ranking = rank_models(RankingRequest(benchmark="bmk_1"), fetch_table=lambda _: BenchmarkTable(text))

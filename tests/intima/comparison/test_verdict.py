@@ -1,6 +1,7 @@
 """decide_equivalence end to end on raw scores: rules, pairing, hostile input."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from intima.comparison.plans import PlansInMemory
 from intima.comparison.scores import Selection, SubjectScores
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Contender, Verdict
 from intima.errors import Invalid, NotFound
 
+decide = partial(decide_equivalence, plans=PlansInMemory(now=lambda: "2026-01-01T00:00:00.000Z"))
 SUBJECTS = [f"m{i}" for i in range(9)]
 NOISE = np.array([0.004, -0.006, 0.002, -0.003, 0.005, -0.001, 0.003, -0.005, 0.001])
 BASE = np.array([0.81, 0.86, 0.79, 0.90, 0.84, 0.77, 0.88, 0.83, 0.85])
@@ -28,7 +31,7 @@ def compare(a: object, b: object, **more: object) -> Verdict:
         "b": {"scores": list(np.asarray(b)), "subjects": SUBJECTS[: len(np.asarray(b))]},
         "margin": {"value": 0.02},
     }
-    return decide_equivalence(ComparisonRequest.model_validate(body | more), fetch=no_fetch)
+    return decide(ComparisonRequest.model_validate(body | more), fetch=no_fetch)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_sections_of_a_subject_are_averaged_first() -> None:
     a = {"scores": [0.8, 0.9, 0.7, 0.6], "subjects": ["m1", "m1", "m2", "m3"]}
     b = {"scores": [0.6, 0.5, 0.8], "subjects": ["m3", "m2", "m1"]}
     request = ComparisonRequest.model_validate({"a": a, "b": b, "margin": {"value": 0.1}})
-    found = decide_equivalence(request, fetch=no_fetch)
+    found = decide(request, fetch=no_fetch)
     assert found.n_units == 3
     assert [(s.subject, round(s.a, 6), s.b) for s in found.subjects] == [
         ("m1", 0.85, 0.8),
@@ -164,7 +167,7 @@ def test_order_of_subjects_does_not_matter_and_sides_mirror(order: list[int], sc
         "b": {"scores": list(BASE[order]), "subjects": names},
         "margin": {"value": 0.02},
     }
-    found = decide_equivalence(ComparisonRequest.model_validate(body), fetch=no_fetch)
+    found = decide(ComparisonRequest.model_validate(body), fetch=no_fetch)
     straight = compare(a, BASE)
     assert found == straight
     swapped = compare(BASE, a)
@@ -196,7 +199,7 @@ def test_any_finite_scores_give_a_finite_answer(
         "margin": {"value": margin},
         "dependence": dependence,
     }
-    found = decide_equivalence(ComparisonRequest.model_validate(body), fetch=no_fetch)
+    found = decide(ComparisonRequest.model_validate(body), fetch=no_fetch)
     for name in ("NaN", "Infinity"):
         assert name not in found.model_dump_json()
     assert all(0 < p <= 1 for s in found.sensitivity for p in (s.p_equivalence, s.p_difference) if p is not None)
@@ -230,16 +233,10 @@ def test_ambiguous_contenders_are_refused(contender: dict[str, object]) -> None:
         Contender.model_validate(contender)
 
 
-def test_plans_are_refused_not_ignored() -> None:
-    with pytest.raises(Invalid, match="Plans are not available in this version") as caught:
-        compare(BASE, BASE, plan="abc")
-    assert caught.value.pointer == "/plan"
-
-
 def test_an_unknown_model_points_at_its_side() -> None:
     body = {"a": {"scores": list(BASE), "subjects": SUBJECTS}, "b": {"model": "nobody"}, "margin": {"value": 0.02}}
     with pytest.raises(NotFound) as caught:
-        decide_equivalence(ComparisonRequest.model_validate(body), fetch=no_fetch)
+        decide(ComparisonRequest.model_validate(body), fetch=no_fetch)
     assert caught.value.pointer == "/b/model"
 
 
@@ -251,7 +248,7 @@ def test_the_answer_is_the_same_on_every_run() -> None:
         "b": {"scores": list(many[::-1]), "subjects": names},
         "margin": {"value": 0.02},
     }
-    runs = [decide_equivalence(ComparisonRequest.model_validate(body | {"seed": s}), fetch=no_fetch) for s in (1, 1, 2)]
+    runs = [decide(ComparisonRequest.model_validate(body | {"seed": s}), fetch=no_fetch) for s in (1, 1, 2)]
     assert runs[0] == runs[1]
     assert runs[0].sensitivity != runs[2].sensitivity
     assert runs[0].verdict == runs[2].verdict

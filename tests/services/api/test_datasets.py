@@ -319,6 +319,7 @@ def test_the_stats_service_away_is_a_503(client: TestClient) -> None:
     answer = client.post("/v1/comparisons", json={})
     assert answer.status_code == 503
     assert answer.json()["code"] == "stats_unavailable"
+    assert client.get("/v1/plans/plan_0").status_code == 503
 
 
 def test_an_open_bind_is_refused(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_intervals_and_power(client: TestClient) -> None:
         ({"b": {"scores": [0.8]}}, 422, "invalid", "/b"),
         ({"margin": {"value": 0}}, 422, "invalid", "/margin/value"),
         ({"margin": None}, 422, "invalid", "/margin"),
-        ({"plan": "plan_1"}, 422, "plans_not_available", "/plan"),
+        ({"plan": "plan_1"}, 404, "plan_not_found", "/plan"),
         ({"colour": "red"}, 422, "invalid", "/colour"),
         ({"a": {"benchmark": "bmk_finished", "architecture": "unet"}, "metric": "hd95"}, 422, "invalid", "/metric"),
         ({"a": {"scores": [1e10], "subjects": ["m0"]}}, 422, "score_not_finite", "/a/scores/0"),
@@ -95,10 +95,40 @@ def test_problems_say_what_to_do(
     "body", ["", "[]", "null", "{", '{"a": 1e999}', '{"a": {"scores": [NaN], "subjects": ["x"]}}', "\x00", '"' * 9]
 )
 def test_garbage_is_refused(client: TestClient, body: str) -> None:
-    for path in ("comparisons", "rankings", "intervals", "power"):
+    for path in ("comparisons", "rankings", "intervals", "power", "plans"):
         answer = client.post(f"/v1/{path}", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in {400, 422}
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_plan_is_locked_used_and_read(client: TestClient) -> None:
+    answer = client.post("/v1/plans", json={"margin": {"value": 0.02}, "title": "over REST"})
+    assert answer.status_code == 201
+    plan = answer.json()
+    raw = {side: RAW[side] for side in "ab"}
+    verdict = client.post("/v1/comparisons", json=raw | {"plan": plan["id"]}).json()
+    assert verdict["exploratory"] is False
+    assert verdict["margin"]["plan_sha256"] == plan["sha256"]
+    trail = client.get(f"/v1/plans/{plan['sha256']}").json()["uses"]
+    assert [u["verdict"] for u in trail] == [verdict["verdict"]]
+    assert plan["id"] in {p["id"] for p in client.get("/v1/plans").json()["plans"]}
+
+
+def test_a_benchmark_that_had_scores_is_exploratory(client: TestClient, installation: Installation) -> None:
+    plan = client.post("/v1/plans", json={"margin": {"value": 0.02}, "title": "too late"}).json()
+    sides = {s: {"benchmark": installation.finished, "architecture": a} for s, a in zip("ab", SCORES, strict=True)}
+    verdict = client.post("/v1/comparisons", json=sides | {"plan": plan["id"]}).json()
+    assert verdict["exploratory"] is True
+    assert "before the plan was locked" in verdict["plan"]["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({}, "/margin"), ({"margin": {"value": -1}}, "/margin/value"), ({"margin": {"value": 1}, "x": 1}, "/x")],
+)
+def test_a_bad_plan_is_refused(client: TestClient, body: dict[str, object], pointer: str) -> None:
+    answer = client.post("/v1/plans", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
 def test_health(client: TestClient) -> None:
@@ -111,6 +141,7 @@ def test_openapi_names_every_operation(client: TestClient) -> None:
     assert document["openapi"].startswith("3.1")
     operations = {o["operationId"] for path in document["paths"].values() for o in path.values()}
     assert operations >= {"compare_models", "rank_models", "compute_intervals", "compute_power"}
+    assert operations >= {"lock_plan", "list_plans", "get_plan"}
 
 
 def test_a_comparison_is_quick_when_warm(client: TestClient) -> None:

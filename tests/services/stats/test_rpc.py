@@ -130,6 +130,25 @@ def test_a_benchmark_over_grpc(stub: pb_grpc.ComparisonStub) -> None:
     assert not found.difference.HasField("coverage_at_n")
 
 
+def test_both_doors_know_the_same_plans(client: TestClient, stub: pb_grpc.ComparisonStub) -> None:
+    body = {"margin": {"value": 0.02}, "exclusions": [{"subject": "m3", "reason": "torn"}], "models": ["unet", "rival"]}
+    message = pb.PlanRequest(
+        margin=pb.Margin(value=0.02), exclusions=[pb.Exclusion(subject="m3", reason="torn")], models=["unet", "rival"]
+    )
+    rest = client.post("/v1/plans", json=body).json()
+    assert without_nulls(to_json(stub.LockPlan(message, timeout=DEADLINE_S))) == without_nulls(rest)
+    subjects, scores = ["m1", "m2", "m3", "m4"], [0.8, 0.9, 0.7, 0.85]
+    sides = {
+        side: pb.Contender(scores=scores[::step], subjects=subjects, label=label)
+        for side, step, label in (("a", 1, "unet"), ("b", -1, "rival"))
+    }
+    verdict = stub.Compare(pb.ComparisonRequest(plan=rest["id"], **sides), timeout=DEADLINE_S)
+    assert (verdict.n_units, verdict.plan.confirmatory) == (3, True)
+    found = stub.GetPlan(pb.PlanRef(plan=rest["sha256"]), timeout=DEADLINE_S)
+    assert without_nulls(to_json(found)) == without_nulls(client.get(f"/v1/plans/{rest['id']}").json())
+    assert refused(stub.GetPlan, pb.PlanRef(plan="plan_0"))[0] == grpc.StatusCode.NOT_FOUND
+
+
 def refused(call: object, message: object) -> tuple[grpc.StatusCode, str, dict[str, str]]:
     with pytest.raises(grpc.RpcError) as caught:
         call(message, timeout=DEADLINE_S)  # type: ignore[operator]
