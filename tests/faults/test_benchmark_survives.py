@@ -94,8 +94,8 @@ def run_benchmark(settings: Settings, *, kills: tuple[int, ...] = ()) -> tuple[s
         return scores, sum(u["attempt"] > 1 for u in units)
 
 
-def wait_for(client: TestClient, job_id: str, *, done: int | None) -> None:
-    """Wait until so many units are done and one is running, or until the job is final."""
+def wait_for(client: TestClient, job_id: str, *, done: int | None, at_work: int = 1) -> None:
+    """Wait until so many units are done and so many at work, or until the job is final."""
     deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         job = client.get(f"/v1/jobs/{job_id}").json()
@@ -104,8 +104,7 @@ def wait_for(client: TestClient, job_id: str, *, done: int | None) -> None:
             assert job["state"] == "succeeded", job
             return
         if done is not None and job["progress"]["done"] >= done:
-            units = client.get(f"/v1/jobs/{job_id}/units").json()
-            if any(u["state"] == "running" and u["message"] for u in units):
+            if sum(bool(u["message"]) for u in running(client, job_id)) >= at_work:
                 return
         time.sleep(0.2)
     raise AssertionError(f"not there in time: {job}")
@@ -138,15 +137,15 @@ class Ended:
 def run_storm(settings: Settings, *, kills: int, seed: int) -> Ended:
     """Run the long benchmark on two workers of one slot, one of which, drawn at random, dies every few seconds.
 
-    While a unit is in its last attempt nobody is killed: three deaths fail a unit, and that is another test.
+    The clock of a kill starts when both are at work. While a unit is in its last attempt nobody is killed: three deaths fail a unit, and that is another test.
     """
     rng = random.Random(seed)
     with TestClient(create_app(settings)) as client, ExitStack() as stack:
         started = submit(client, STORM_SPEC, subjects=9)
         workers = [stack.enter_context(worker(settings, slots=1)) for _ in range(2)]
         for number in range(kills):
-            wait_for(client, started["job"], done=0)
-            time.sleep(rng.uniform(0.0, 8.0))
+            wait_for(client, started["job"], done=0, at_work=len(workers))
+            time.sleep(rng.uniform(0.0, 6.0))
             while any(u["attempt"] >= LAST_ATTEMPT for u in running(client, started["job"])):
                 time.sleep(0.1)
             victim = rng.randrange(len(workers))
@@ -177,7 +176,7 @@ def test_fifty_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
           f"tables equal: {equal}")  # fmt: skip
     assert [u["key"] for u in stormy.units] == [u["key"] for u in calm.units]
     assert {u["state"] for u in stormy.units} == {"done"}
-    assert lost >= STORM_KILLS / 4
+    assert lost >= STORM_KILLS / 2
     assert equal
     storage = open_storage(settings.data)
     assert final_events(storage, stormy.job) == ["succeeded"]
