@@ -16,6 +16,9 @@ from intima.statistics.samples import floor_p, micro, rounded
 
 NULL_DATA_SETS = 200
 NULL_RESAMPLES = 1_000
+PERMUTATIONS = 9_999
+_CELLS = 4_000_000
+"""Ranks that are shuffled at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,42 @@ def _p_of_agreement(ranks: FloatMatrix) -> float:
     groups = np.unique(ranks[0], return_counts=True)[1]
     log_orders = special.gammaln(k + 1) - float(np.sum(special.gammaln(groups + 1)))
     return floor_p(math.exp(-(n - 1) * float(log_orders)))
+
+
+def friedman_permutation_p(scores: FloatMatrix, *, seed: int = 0) -> float:
+    """Return Friedman's p by 9,999 shuffles of the ranks within each subject, (b+1)/(B+1): valid at any N and K.
+
+    The sum of squared rank sums is all that shuffles change of the statistic. All models tied: 1.
+    """
+    doubled = np.rint(2 * within_ranks(scores)).astype(np.int64)
+    seen, random, hits = _squared_sums(doubled[None])[0], np.random.default_rng([seed, 3]), 0
+    chunk = max(1, _CELLS // doubled.size)
+    for start in range(0, PERMUTATIONS, chunk):
+        size = min(chunk, PERMUTATIONS - start)
+        hits += int(np.sum(_squared_sums(random.permuted(np.tile(doubled, (size, 1, 1)), axis=2)) >= seen))
+    return (hits + 1) / (PERMUTATIONS + 1)
+
+
+def _squared_sums(doubled: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sum over models of squared (doubled) rank sums, of (shuffles, subjects, models)."""
+    return np.asarray((doubled.sum(axis=1) ** 2).sum(axis=1), dtype=np.int64)
+
+
+def tiers(means: FloatVector, p_adjusted: FloatMatrix, *, alpha: float = 0.05) -> list[list[int]]:
+    """Return models in tiers: whatever is not shown to be worse than the best of those left shares a tier with it.
+
+    Args:
+        means: oriented so that larger is better.
+        p_adjusted: (models, models) p-values of differences, adjusted for their number.
+        alpha: level of the adjusted tests.
+    """
+    left, found = list(np.argsort(-rounded(means), kind="stable")), []
+    while left:
+        best = left[0]
+        tier = [int(m) for m in left if m == best or p_adjusted[best, m] >= alpha]
+        found.append(tier)
+        left = [m for m in left if m not in tier]
+    return found
 
 
 def nemenyi_critical_difference(models: int, subjects: int, *, alpha: float = 0.05) -> float:

@@ -103,9 +103,9 @@ def wait_for(client: TestClient, job_id: str, *, done: int | None, at_work: int 
             assert done is None, f"the job ended before the kill at {done} units"
             assert job["state"] == "succeeded", job
             return
-        if done is not None and job["progress"]["done"] >= done:
-            if sum(bool(u["message"]) for u in running(client, job_id)) >= at_work:
-                return
+        at_it = sum(bool(u["message"]) for u in running(client, job_id))
+        if done is not None and job["progress"]["done"] >= done and at_it >= at_work:
+            return
         time.sleep(0.2)
     raise AssertionError(f"not there in time: {job}")
 
@@ -137,7 +137,8 @@ class Ended:
 def run_storm(settings: Settings, *, kills: int, seed: int) -> Ended:
     """Run the long benchmark on two workers of one slot, one of which, drawn at random, dies every few seconds.
 
-    The clock of a kill starts when both are at work. While a unit is in its last attempt nobody is killed: three deaths fail a unit, and that is another test.
+    The clock of a kill starts when both are at work. While a unit is in its last attempt nobody is killed: three deaths
+    fail a unit, and that is another test.
     """
     rng = random.Random(seed)
     with TestClient(create_app(settings)) as client, ExitStack() as stack:

@@ -174,3 +174,43 @@ def test_above_ten_subjects_the_seed_decides() -> None:
     assert not first.exact
     assert (first.distribution == again.distribution).all()
     assert not (first.distribution == other.distribution).all()
+
+
+@pytest.mark.parametrize("shape", [(9, 6), (14, 4), (30, 3)])
+def test_permutation_p_is_close_to_iman_davenport(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(shape[0])
+    for gap in (0.0, 0.02):
+        scores = random.normal(0.8, 0.05, shape) + gap * np.arange(shape[1])
+        exact = r.friedman_permutation_p(scores)
+        assert exact == pytest.approx(r.friedman(scores).iman_davenport_p, abs=0.03)
+
+
+def test_permutation_p_by_enumeration() -> None:
+    """Three subjects and three models have 216 arrangements of their ranks."""
+    scores = np.array([[0.9, 0.8, 0.7], [0.9, 0.7, 0.8], [0.9, 0.8, 0.7]])
+    ranks = r.within_ranks(scores)
+    orders = list(itertools.permutations(range(3)))
+    sums = [
+        float(np.sum(sum(row[list(o)] for row, o in zip(ranks, choice, strict=True)) ** 2))
+        for choice in itertools.product(orders, repeat=3)
+    ]
+    expected = np.mean(np.array(sums) >= np.sum(ranks.sum(axis=0) ** 2) - 1e-9)
+    assert r.friedman_permutation_p(scores) == pytest.approx(expected, abs=0.02)
+    assert r.friedman_permutation_p(np.full((4, 3), 0.5)) == 1.0
+
+
+def test_permutation_p_keeps_its_level() -> None:
+    random = np.random.default_rng(5)
+    p = [r.friedman_permutation_p(random.beta(8, 2, (5, 4))) for _ in range(60)]
+    assert np.mean(np.array(p) <= 0.05) <= 0.13
+
+
+def test_tiers_hold_what_is_not_shown_to_be_worse() -> None:
+    means = np.array([0.8, 0.9, 0.7, 0.85])
+    p = np.ones((4, 4))
+    assert r.tiers(means, p) == [[1, 3, 0, 2]]
+    for worse in (0, 2):
+        p[1, worse] = p[worse, 1] = 0.01
+    assert r.tiers(means, p) == [[1, 3], [0, 2]]
+    p[0, 2] = p[2, 0] = 0.01
+    assert r.tiers(means, p) == [[1, 3], [0], [2]]
