@@ -9,8 +9,16 @@ from numpy.typing import NDArray
 
 from intima import __version__
 from intima.arrays import FloatMatrix, FloatVector
+from intima.comparison.agreement import Ranked, agreements_of, volatility_of
 from intima.comparison.scores import Selection, SubjectScores, higher_is_better, start_warning
-from intima.comparison.table import FetchTable, read_table, scores_from_table, select_scores
+from intima.comparison.table import (
+    BenchmarkTable,
+    FetchTable,
+    TableRow,
+    read_table,
+    scores_from_table,
+    select_scores,
+)
 from intima.comparison.words import listed
 from intima.contracts.statistics import (
     MOST_MODELS,
@@ -44,6 +52,8 @@ class ScoreTable:
     """(subjects, models) in units of the metric."""
     warnings: tuple[str, ...] = ()
     source: str = "request"
+    origin: tuple[BenchmarkTable, Sequence[TableRow], str] | None = None
+    """The benchmark's table, all of its rows and the protocol; None for raw scores."""
 
 
 def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
@@ -62,6 +72,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
     found = ranks.rank_stability(oriented, seed=request.seed, draws=request.resamples)
     test = ranks.friedman(oriented)
     pairs = _pairs(table, oriented)
+    ranked_rows = _ranked_rows(table, request, higher=higher)
     order = np.lexsort((ranks.within_ranks(oriented).mean(axis=0), ranks.mean_ranks(oriented)))
     ranked = _ranked(table, oriented, found, order)
     winner = _winner(ranked, test, request.alpha, len(table.subjects))
@@ -72,11 +83,14 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
         n_units=len(table.subjects),
         models=ranked,
         winner=winner,
-        friedman=_friedman(test, len(table.models)),
+        tiers=_tiers(table, oriented, pairs, request.alpha),
+        friedman=_friedman(test, len(table.models), ranks.friedman_permutation_p(oriented, seed=request.seed)),
         nemenyi=_nemenyi(ranked, len(table.subjects), request.alpha),
         pairs=pairs,
         attainability=attainable,
         stability=_stability(found, ranked[0], int(order[0])),
+        agreements=agreements_of(ranked_rows) if ranked_rows else (),
+        volatility=volatility_of(ranked_rows) if ranked_rows else (),
         sentence=_sentence(ranked, winner, found, len(table.subjects)),
         warnings=(*notes, *table.warnings, *_warnings(len(table.subjects), attainable)),
         provenance={"intima_version": __version__, "source": table.source, "seed": request.seed},
@@ -113,7 +127,8 @@ def _averaged(models: Sequence[str], subjects: Sequence[str], matrix: FloatMatri
 
 def _benchmark_table(request: RankingRequest, fetch_table: FetchTable) -> ScoreTable:
     table = fetch_table(request.benchmark or "")
-    chosen = select_scores(read_table(table.csv), Selection(request.metric, request.class_, request.protocol))
+    rows = read_table(table.csv)
+    chosen = select_scores(rows, Selection(request.metric, request.class_, request.protocol))
     left_out = {m for m in {r.model for r in chosen} if table.missing(m, chosen[0].protocol)}
     labels = sorted({r.model for r in chosen} - left_out)
     if not 2 <= len(labels) <= MOST_MODELS:
@@ -126,7 +141,24 @@ def _benchmark_table(request: RankingRequest, fetch_table: FetchTable) -> ScoreT
     found = [scores_from_table(chosen, label, selection) for label in labels]
     joined = _joined(found, f"benchmark {request.benchmark}")
     notes = tuple(f"{m} is left out: some of its folds failed." for m in sorted(left_out))
-    return replace(joined, warnings=(*joined.warnings, *notes))
+    origin = table, rows, chosen[0].protocol
+    return replace(joined, warnings=(*joined.warnings, *notes), origin=origin)
+
+
+def _ranked_rows(table: ScoreTable, request: RankingRequest, *, higher: bool) -> Ranked | None:
+    if table.origin is None:
+        return None
+    source, rows, protocol = table.origin
+    return Ranked(
+        table=source,
+        rows=rows,
+        models=table.models,
+        metric=request.metric,
+        class_name=request.class_,
+        protocol=protocol,
+        higher_is_better=higher,
+        seed=request.seed,
+    )
 
 
 def _joined(scores: Sequence[SubjectScores], source: str) -> ScoreTable:
@@ -178,13 +210,14 @@ def _winner(models: Sequence[RankedModel], test: ranks.Friedman, alpha: float, s
     return first.model if sure and first.rank == 1 and subjects >= FEWEST_FOR_BOOTSTRAP else None
 
 
-def _friedman(test: ranks.Friedman, models: int) -> FriedmanResult:
+def _friedman(test: ranks.Friedman, models: int, permutation_p: float) -> FriedmanResult:
     return FriedmanResult(
         chi2=test.chi2,
         degrees=models - 1,
         p=test.p,
         iman_davenport_f=test.iman_davenport_f,
         iman_davenport_p=test.iman_davenport_p,
+        permutation_p=permutation_p,
         kendall_w=test.kendall_w,
     )
 
@@ -227,6 +260,18 @@ def _interval(differences: FloatVector) -> tuple[float, float] | None:
         return None
     interval = test.interval(0.95)
     return interval.low, interval.high
+
+
+def _tiers(
+    table: ScoreTable, oriented: FloatMatrix, pairs: Sequence[RankedPair], alpha: float
+) -> tuple[tuple[str, ...], ...]:
+    place = {model: i for i, model in enumerate(table.models)}
+    p = np.ones((len(place), len(place)))
+    for pair in pairs:
+        i, j = place[pair.a], place[pair.b]
+        p[i, j] = p[j, i] = pair.p_holm
+    found = ranks.tiers(oriented.mean(axis=0), p, alpha=alpha)
+    return tuple(tuple(table.models[i] for i in tier) for tier in found)
 
 
 def _attainability(pairs: int, subjects: int, alpha: float) -> Attainability:

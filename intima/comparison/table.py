@@ -68,6 +68,7 @@ class TableRow:
     unit: str
     selection_biased: bool
     leakage_override: bool = False
+    seed: str = ""
     encoder_weights: str = ""
     """What the encoder started from; empty in tables of versions that did not say."""
 
@@ -137,6 +138,7 @@ def _row(row: Mapping[str, str | None], number: int) -> TableRow:
         unit=cells["unit"],
         selection_biased=cells["selection_biased"].lower() in {"true", "1"},
         leakage_override=(row.get("leakage_override") or "").strip().lower() in {"true", "1"},
+        seed=(row.get("seed") or "").strip(),
         encoder_weights=(row.get("encoder_weights") or "").strip(),
     )
 

@@ -70,6 +70,8 @@ class FriedmanResult(Contract):
     iman_davenport_f: float | None
     """Null where all subjects agree on the order: F is infinite and p is exact."""
     iman_davenport_p: float
+    permutation_p: float
+    """By 9,999 shuffles of ranks within subjects: valid at any number of subjects and models."""
     kendall_w: float
 
 
@@ -121,6 +123,42 @@ class Stability(Contract):
     resamples: int
 
 
+class RankAgreement(Contract):
+    """Kendall's tau-b of two rankings by mean score, beside models that are shuffled within each subject."""
+
+    between: Literal["protocols", "metrics", "seeds"]
+    a: str
+    b: str
+    tau: float | None
+    """Null where one of them ties all models."""
+    null_mean: float
+    """Mean tau without any difference between models: not zero where both rank the same subjects."""
+    null_p: float
+    """Share of shuffled data with at least this tau; 1 where tau is null."""
+
+
+class RankRange(Contract):
+    """Best and worst rank of a model's mean."""
+
+    model: str
+    lowest: float
+    highest: float
+
+
+class RankVolatility(Contract):
+    """How ranks move over parts of a benchmark, beside models that are shuffled within each subject."""
+
+    over: Literal["folds", "repeats", "seeds"]
+    views: tuple[str, ...]
+    """The folds, repeats or seeds."""
+    models: tuple[RankRange, ...]
+    mean_range: float
+    """Mean over models of highest minus lowest rank."""
+    null_mean_range: float
+    null_p: float
+    """Share of shuffled data whose ranks move as little or less."""
+
+
 class Ranking(Contract):
     """Answer of POST /v1/rankings."""
 
@@ -130,6 +168,9 @@ class Ranking(Contract):
     n_units: int
     models: tuple[RankedModel, ...]
     """Best mean first."""
+    tiers: tuple[tuple[str, ...], ...]
+    """Best first: whatever is not shown to be worse than the first of a tier (Holm) belongs to it. Order within a tier
+    is no rank."""
     winner: str | None
     """Only where the bootstrap frequency is at least 0.95, Friedman's test passes and there are five subjects."""
     friedman: FriedmanResult
@@ -137,6 +178,9 @@ class Ranking(Contract):
     pairs: tuple[RankedPair, ...]
     attainability: Attainability
     stability: Stability
+    agreements: tuple[RankAgreement, ...]
+    """With the rankings of other protocols and metrics of the benchmark, and between its seeds; none for raw scores."""
+    volatility: tuple[RankVolatility, ...]
     sentence: str
     warnings: tuple[str, ...]
     provenance: dict[str, object]

@@ -61,7 +61,7 @@ def tau_b(a: FloatMatrix, b: FloatMatrix) -> FloatVector:
     untied = [np.sum(s != 0, axis=1).astype(np.float64) for s in signs]
     room = np.sqrt(untied[0] * untied[1])
     concordance = np.sum(signs[0] * signs[1], axis=1)
-    return np.divide(concordance, room, out=np.full(len(a), np.nan), where=room > 0)
+    return np.where(room > 0, concordance / np.where(room > 0, room, 1.0), np.nan)
 
 
 def agreement_of_two(a: ScoreView, b: ScoreView, *, seed: int = 0, draws: int = NULL_DRAWS) -> AgreementOfTwo:

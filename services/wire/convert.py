@@ -10,7 +10,11 @@ from intima.contracts._base import Contract
 C = TypeVar("C", bound=Contract)
 M = TypeVar("M", bound=Message)
 
-_NESTED = {"intima.v1.RankingRequest": ("scores", "values"), "intima.v1.NemenyiResult": ("groups", "models")}
+_NESTED = {
+    "intima.v1.RankingRequest": ("scores", "values"),
+    "intima.v1.NemenyiResult": ("groups", "models"),
+    "intima.v1.Ranking": ("tiers", "models"),
+}
 """Lists of lists: proto3 wraps each inner list in a message."""
 
 

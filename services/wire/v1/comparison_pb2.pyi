@@ -970,12 +970,14 @@ class FriedmanResult(_message.Message):
     IMAN_DAVENPORT_F_FIELD_NUMBER: _builtins.int
     IMAN_DAVENPORT_P_FIELD_NUMBER: _builtins.int
     KENDALL_W_FIELD_NUMBER: _builtins.int
+    PERMUTATION_P_FIELD_NUMBER: _builtins.int
     chi2: _builtins.float
     degrees: _builtins.int
     p: _builtins.float
     iman_davenport_f: _builtins.float
     iman_davenport_p: _builtins.float
     kendall_w: _builtins.float
+    permutation_p: _builtins.float
     def __init__(
         self,
         *,
@@ -985,10 +987,11 @@ class FriedmanResult(_message.Message):
         iman_davenport_f: _builtins.float | None = ...,
         iman_davenport_p: _builtins.float = ...,
         kendall_w: _builtins.float = ...,
+        permutation_p: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_iman_davenport_f", b"_iman_davenport_f", "iman_davenport_f", b"iman_davenport_f"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_iman_davenport_f", b"_iman_davenport_f", "chi2", b"chi2", "degrees", b"degrees", "iman_davenport_f", b"iman_davenport_f", "iman_davenport_p", b"iman_davenport_p", "kendall_w", b"kendall_w", "p", b"p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_iman_davenport_f", b"_iman_davenport_f", "chi2", b"chi2", "degrees", b"degrees", "iman_davenport_f", b"iman_davenport_f", "iman_davenport_p", b"iman_davenport_p", "kendall_w", b"kendall_w", "p", b"p", "permutation_p", b"permutation_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__iman_davenport_f: _TypeAlias = _typing.Literal["iman_davenport_f"]  # noqa: Y015
     _WhichOneofArgType__iman_davenport_f: _TypeAlias = _typing.Literal["_iman_davenport_f", b"_iman_davenport_f"]  # noqa: Y015
@@ -1160,6 +1163,9 @@ class Ranking(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
+    AGREEMENTS_FIELD_NUMBER: _builtins.int
+    VOLATILITY_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     unit: _builtins.str
     n_units: _builtins.int
@@ -1181,6 +1187,12 @@ class Ranking(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def provenance(self) -> _struct_pb2.Struct: ...
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]: ...
+    @_builtins.property
+    def agreements(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankAgreement]: ...
+    @_builtins.property
+    def volatility(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankVolatility]: ...
     def __init__(
         self,
         *,
@@ -1197,16 +1209,118 @@ class Ranking(_message.Message):
         sentence: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         provenance: _struct_pb2.Struct | None = ...,
+        tiers: _abc.Iterable[Global___Group] | None = ...,
+        agreements: _abc.Iterable[Global___RankAgreement] | None = ...,
+        volatility: _abc.Iterable[Global___RankVolatility] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "attainability", b"attainability", "friedman", b"friedman", "nemenyi", b"nemenyi", "provenance", b"provenance", "stability", b"stability", "winner", b"winner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "attainability", b"attainability", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "unit", b"unit", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "agreements", b"agreements", "attainability", b"attainability", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "tiers", b"tiers", "unit", b"unit", "volatility", b"volatility", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__winner: _TypeAlias = _typing.Literal["winner"]  # noqa: Y015
     _WhichOneofArgType__winner: _TypeAlias = _typing.Literal["_winner", b"_winner"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__winner) -> _WhichOneofReturnType__winner | None: ...
 
 Global___Ranking: _TypeAlias = Ranking  # noqa: Y015
+
+@_typing.final
+class RankAgreement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BETWEEN_FIELD_NUMBER: _builtins.int
+    A_FIELD_NUMBER: _builtins.int
+    B_FIELD_NUMBER: _builtins.int
+    TAU_FIELD_NUMBER: _builtins.int
+    NULL_MEAN_FIELD_NUMBER: _builtins.int
+    NULL_P_FIELD_NUMBER: _builtins.int
+    between: _builtins.str
+    """"protocols", "metrics" or "seeds" """
+    a: _builtins.str
+    b: _builtins.str
+    tau: _builtins.float
+    null_mean: _builtins.float
+    null_p: _builtins.float
+    def __init__(
+        self,
+        *,
+        between: _builtins.str = ...,
+        a: _builtins.str = ...,
+        b: _builtins.str = ...,
+        tau: _builtins.float | None = ...,
+        null_mean: _builtins.float = ...,
+        null_p: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tau", b"_tau", "tau", b"tau"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tau", b"_tau", "a", b"a", "b", b"b", "between", b"between", "null_mean", b"null_mean", "null_p", b"null_p", "tau", b"tau"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__tau: _TypeAlias = _typing.Literal["tau"]  # noqa: Y015
+    _WhichOneofArgType__tau: _TypeAlias = _typing.Literal["_tau", b"_tau"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tau) -> _WhichOneofReturnType__tau | None: ...
+
+Global___RankAgreement: _TypeAlias = RankAgreement  # noqa: Y015
+
+@_typing.final
+class RankRange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    LOWEST_FIELD_NUMBER: _builtins.int
+    HIGHEST_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    lowest: _builtins.float
+    highest: _builtins.float
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        lowest: _builtins.float = ...,
+        highest: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["highest", b"highest", "lowest", b"lowest", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankRange: _TypeAlias = RankRange  # noqa: Y015
+
+@_typing.final
+class RankVolatility(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OVER_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    MEAN_RANGE_FIELD_NUMBER: _builtins.int
+    NULL_MEAN_RANGE_FIELD_NUMBER: _builtins.int
+    NULL_P_FIELD_NUMBER: _builtins.int
+    over: _builtins.str
+    """"folds", "repeats" or "seeds" """
+    mean_range: _builtins.float
+    null_mean_range: _builtins.float
+    null_p: _builtins.float
+    @_builtins.property
+    def views(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankRange]: ...
+    def __init__(
+        self,
+        *,
+        over: _builtins.str = ...,
+        views: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[Global___RankRange] | None = ...,
+        mean_range: _builtins.float = ...,
+        null_mean_range: _builtins.float = ...,
+        null_p: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean_range", b"mean_range", "models", b"models", "null_mean_range", b"null_mean_range", "null_p", b"null_p", "over", b"over", "views", b"views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankVolatility: _TypeAlias = RankVolatility  # noqa: Y015
 
 @_typing.final
 class IntervalRequest(_message.Message):

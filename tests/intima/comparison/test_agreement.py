@@ -1,0 +1,106 @@
+"""Rankings of one benchmark beside each other, out of its scores table."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from intima.comparison.ranking import rank_models
+from intima.comparison.table import BenchmarkTable
+from intima.contracts.benchmark import IncompletePart
+from intima.contracts.statistics import Ranking, RankingRequest
+
+HEADER = [
+    *("case", "subject", "protocol", "repeat", "fold", "seed", "architecture", "model", "class"),
+    *("metric", "value", "unit", "selection_biased"),
+]
+QUALITY = {"a": 0.90, "b": 0.85, "c": 0.80, "d": 0.75}
+
+
+def row(model: str, subject: int, value: float, **more: object) -> dict[str, object]:
+    shared = {"case": f"m{subject}", "subject": f"m{subject}", "repeat": 0, "fold": subject, "seed": 0, "unit": ""}
+    fixed = {"architecture": model, "model": model, "class": "macro", "metric": "dice", "selection_biased": False}
+    return shared | fixed | {"protocol": "loocv", "value": value} | more
+
+
+def table(*, noise: float = 0.01, seeds: tuple[int, ...] = (0,)) -> list[dict[str, object]]:
+    random, found = np.random.default_rng(1), []
+    for seed in seeds:
+        for model, quality in QUALITY.items():
+            for subject in range(9):
+                value = quality + float(random.normal(0, noise))
+                one = {"seed": seed}
+                found.append(row(model, subject, value, **one))
+                found.append(row(model, subject, value - 0.01, protocol="kfold3", fold=subject % 3, **one))
+                found.append(row(model, subject, 40 * (1 - value), metric="hd95", unit="um", **one))
+                found.append(row(model, subject, value - 0.8, metric="area_error", **one))
+    return found
+
+
+def rank(rows: list[dict[str, object]], protocol: str = "loocv", **more: object) -> Ranking:
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, HEADER)
+    writer.writeheader()
+    writer.writerows(rows)
+    incomplete = more.pop("incomplete", ())
+    source = BenchmarkTable(out.getvalue().encode(), incomplete=incomplete)  # type: ignore[arg-type]
+    request = RankingRequest.model_validate({"benchmark": "bmk_1", "protocol": protocol} | more)
+    return rank_models(request, fetch_table=lambda _: source)
+
+
+def test_protocols_and_metrics_that_agree() -> None:
+    found = {(a.between, a.a, a.b): a for a in rank(table()).agreements}
+    assert set(found) == {("protocols", "loocv", "kfold3"), ("metrics", "dice", "hd95")}
+    for agreement in found.values():
+        assert agreement.tau == 1.0
+        assert agreement.null_mean == pytest.approx(1.0, abs=0.02), "shifted copies agree whatever the models"
+
+
+def test_a_metric_without_a_better_side_ranks_nothing() -> None:
+    assert all("area_error" not in {a.a, a.b} for a in rank(table()).agreements)
+
+
+def test_seeds_are_compared_and_their_ranks_move() -> None:
+    found = rank(table(noise=0.2, seeds=(0, 1, 2)))
+    seeds = [a for a in found.agreements if a.between == "seeds"]
+    assert [(a.a, a.b) for a in seeds] == [("0", "1"), ("0", "2"), ("1", "2")]
+    moved = {v.over: v for v in found.volatility}
+    assert set(moved) == {"seeds"}, "leave-one-out has one subject a fold"
+    assert moved["seeds"].views == ("0", "1", "2")
+    assert moved["seeds"].mean_range > 0
+    assert all(1 <= m.lowest <= m.highest <= 4 for m in moved["seeds"].models)
+
+
+def test_ranks_over_three_folds() -> None:
+    steady = rank(table(), "kfold3").volatility
+    assert [v.over for v in steady] == ["folds"]
+    assert steady[0].mean_range == 0
+    assert steady[0].null_mean_range > 0.5
+    assert steady[0].null_p < 0.05
+
+
+def test_repeats_of_one_seed() -> None:
+    again = [r | {"repeat": 1, "value": float(str(r["value"])) - 0.001} for r in table() if r["protocol"] == "kfold3"]
+    found = rank([*table(), *again], "kfold3")
+    assert {v.over for v in found.volatility} == {"folds", "repeats"}
+
+
+def test_an_incomplete_protocol_is_not_ranked() -> None:
+    part = IncompletePart(model="b", protocol="kfold3", missing=1, unit="b/kfold3/f0", reason="killed")
+    found = rank(table(), incomplete=(part,))
+    assert [a.between for a in found.agreements] == ["metrics"]
+
+
+def test_tiers_of_clear_gaps_and_of_none() -> None:
+    ten = [row(m, s, q + 0.001 * ((s * 7 + i) % 5)) for i, (m, q) in enumerate(QUALITY.items()) for s in range(10)]
+    assert rank(ten).tiers == (("a",), ("b",), ("c",), ("d",))
+    assert rank(table(noise=0.3)).tiers == (tuple(m.model for m in rank(table(noise=0.3)).models),)
+
+
+def test_raw_scores_have_nothing_to_agree_with() -> None:
+    request = RankingRequest.model_validate(
+        {"scores": [[0.8, 0.7], [0.9, 0.6]], "models": ["x", "y"], "subjects": ["m1", "m2"]}
+    )
+    found = rank_models(request, fetch_table=lambda _: BenchmarkTable(b""))
+    assert (found.agreements, found.volatility) == ((), ())
