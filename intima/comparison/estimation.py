@@ -13,6 +13,7 @@ from intima.contracts.statistics import (
 )
 from intima.errors import Invalid
 from intima.statistics import planning
+from intima.statistics.equivalence import TrainingOverlap
 from intima.statistics.intervals import (
     ENUMERATED_UP_TO,
     FEWEST_FOR_BOOTSTRAP,
@@ -73,16 +74,7 @@ def plan_power(request: PowerRequest) -> PowerAnswer:
     Raises:
         Invalid: an unknown protocol, or one that needs more subjects.
     """
-    overlap = None
-    if request.protocol is not None:
-        overlap = overlap_of_protocol(request.protocol, request.n)
-        if overlap is None or overlap.splits > request.n:
-            raise Invalid(
-                f"Got the protocol {request.protocol!r} for {request.n} subjects.",
-                hint='Use "loocv" or "kfoldK" with K from 2 to the number of subjects, e.g. "kfold3", or null.',
-                pointer="/protocol",
-            )
-    design_at = design_of(request.sd_difference, request.n, overlap)
+    design_at, overlap = design_of_request(request)
     design, detect = design_at(request.n), request.detect or request.margin
     for_equivalence = planning.units_for_equivalence(
         design_at, margin=request.margin, difference=request.true_difference, power=request.power, alpha=request.alpha
@@ -105,6 +97,24 @@ def plan_power(request: PowerRequest) -> PowerAnswer:
         + (", Nadeau-Bengio corrected" if overlap else ""),
         sentence=_sentence(request, power, for_equivalence),
     )
+
+
+def design_of_request(request: PowerRequest) -> tuple[planning.DesignOf, TrainingOverlap | None]:
+    """Return how standard error and degrees of freedom grow with subjects, and the overlap of training sets.
+
+    Raises:
+        Invalid: an unknown protocol, or one that needs more subjects.
+    """
+    overlap = None
+    if request.protocol is not None:
+        overlap = overlap_of_protocol(request.protocol, request.n)
+        if overlap is None or overlap.splits > request.n:
+            raise Invalid(
+                f"Got the protocol {request.protocol!r} for {request.n} subjects.",
+                hint='Use "loocv" or "kfoldK" with K from 2 to the number of subjects, e.g. "kfold3", or null.',
+                pointer="/protocol",
+            )
+    return design_of(request.sd_difference, request.n, overlap), overlap
 
 
 def _default(target: str, n: int) -> Method:

@@ -1,11 +1,20 @@
 """The REST door of the stats service."""
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Response, status
 from pydantic import BaseModel
 
 from intima.comparison.estimation import estimate_interval, plan_power
+from intima.comparison.figures import (
+    COMPARISON_FIGURES,
+    FORMATS,
+    POWER_FIGURES,
+    RANKING_FIGURES,
+    Drawing,
+    render,
+)
 from intima.comparison.ranking import rank_models
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Verdict
@@ -18,7 +27,10 @@ from intima.contracts.statistics import (
     Ranking,
     RankingRequest,
 )
+from intima.errors import NotFound
 from services.stats.dependencies import StateDep
+
+F = TypeVar("F")
 
 health = APIRouter(tags=["health"])
 router = APIRouter(prefix="/v1", tags=["stats"])
@@ -41,6 +53,40 @@ def get_readiness(state: StateDep) -> dict[str, str]:
 def compare_models(request: ComparisonRequest, state: StateDep) -> Verdict:
     """Say whether two models differ, are equivalent, or cannot be told apart."""
     return decide_equivalence(request, fetch=state.fetch, plans=state.plans)
+
+
+@router.post("/comparisons/figures/{figure}.{form}", operation_id="draw_comparison", response_class=Response)
+def draw_comparison(figure: str, form: str, request: ComparisonRequest, state: StateDep) -> Response:
+    """Draw a comparison: forest or slopes, as svg, pdf, or csv with the numbers behind it."""
+    draw = _chosen(COMPARISON_FIGURES, figure)
+    return _drawn(form, lambda: draw(decide_equivalence(request, fetch=state.fetch, plans=state.plans)))
+
+
+@router.post("/rankings/figures/{figure}.{form}", operation_id="draw_ranking", response_class=Response)
+def draw_ranking(figure: str, form: str, request: RankingRequest, state: StateDep) -> Response:
+    """Draw a ranking: cd_diagram, rank_blobs or forest, as svg, pdf or csv."""
+    draw = _chosen(RANKING_FIGURES, figure)
+    return _drawn(form, lambda: draw(rank_models(request, fetch_table=state.fetch_table)))
+
+
+@router.post("/power/figures/{figure}.{form}", operation_id="draw_power", response_class=Response)
+def draw_power(figure: str, form: str, request: PowerRequest) -> Response:
+    """Draw power_curves over the number of subjects, as svg, pdf or csv."""
+    draw = _chosen(POWER_FIGURES, figure)
+    return _drawn(form, lambda: draw(request))
+
+
+def _chosen(figures: Mapping[str, F], figure: str) -> F:
+    if figure not in figures:
+        raise NotFound(f"There is no figure {figure[:80]!r}.", hint=f"There are: {', '.join(figures)}.")
+    return figures[figure]
+
+
+def _drawn(form: str, make: Callable[[], Drawing]) -> Response:
+    known = next((f for f in FORMATS if f == form), None)
+    if known is None:
+        raise NotFound(f"There is no format {form[:80]!r}.", hint=f"There are: {', '.join(FORMATS)}.")
+    return Response(render(make(), known), media_type=FORMATS[known])
 
 
 class PlanList(BaseModel):

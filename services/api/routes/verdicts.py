@@ -53,6 +53,24 @@ async def compute_power(request: Request) -> Response:
     return await _forward(request, "/v1/power")
 
 
+@router.post("/comparisons/figures/{name}", operation_id="draw_comparison", openapi_extra=_BODY)
+async def draw_comparison(name: str, request: Request) -> Response:
+    """Draw a comparison, e.g. forest.svg, slopes.pdf, forest.csv (see the stats service)."""
+    return await _forward(request, f"/v1/comparisons/figures/{quote(name, safe='')}")
+
+
+@router.post("/rankings/figures/{name}", operation_id="draw_ranking", openapi_extra=_BODY)
+async def draw_ranking(name: str, request: Request) -> Response:
+    """Draw a ranking, e.g. cd_diagram.svg, rank_blobs.pdf, forest.csv (see the stats service)."""
+    return await _forward(request, f"/v1/rankings/figures/{quote(name, safe='')}")
+
+
+@router.post("/power/figures/{name}", operation_id="draw_power", openapi_extra=_BODY)
+async def draw_power(name: str, request: Request) -> Response:
+    """Draw power_curves.svg, .pdf or .csv (see the stats service)."""
+    return await _forward(request, f"/v1/power/figures/{quote(name, safe='')}")
+
+
 @router.post("/plans", operation_id="lock_plan", status_code=status.HTTP_201_CREATED, openapi_extra=_BODY)
 async def lock_plan(request: Request) -> Response:
     """Lock an analysis plan before scores are opened (see the stats service)."""

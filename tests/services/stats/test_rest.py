@@ -131,6 +131,27 @@ def test_a_bad_plan_is_refused(client: TestClient, body: dict[str, object], poin
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "media"),
+    [
+        ("comparisons/figures/forest.svg", RAW, "image/svg+xml"),
+        ("comparisons/figures/slopes.csv", RAW, "text/csv; charset=utf-8"),
+        ("rankings/figures/cd_diagram.pdf", {"benchmark": "bmk_finished"}, "application/pdf"),
+        ("power/figures/power_curves.svg", {"sd_difference": 0.05, "n": 9, "margin": 0.02}, "image/svg+xml"),
+    ],
+)
+def test_figures(client: TestClient, path: str, body: dict[str, object], media: str) -> None:
+    answer = client.post(f"/v1/{path}", json=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media)
+
+
+@pytest.mark.parametrize("path", ["comparisons/figures/pie.svg", "comparisons/figures/forest.exe"])
+def test_an_unknown_figure_or_format_is_named(client: TestClient, path: str) -> None:
+    answer = client.post(f"/v1/{path}", json=RAW)
+    assert answer.status_code == 404
+    assert "There are: " in answer.text
+
+
 def test_health(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}
