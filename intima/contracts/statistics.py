@@ -237,6 +237,94 @@ class PowerRequest(Contract):
     power: float = Field(default=0.8, ge=0.01, le=0.999)
 
 
+class StabilityRequest(Contract):
+    """Body of POST /v1/stability: at how many subjects does a ranking settle?"""
+
+    gaps: tuple[float, ...] | None = Field(default=None, min_length=2, max_length=MOST_MODELS)
+    """How far each model's mean lies below the best, in units of the score (0 to 1); the best has 0."""
+    mean: float = Field(default=0.85, gt=0, lt=1)
+    """Mean score of the best model."""
+    sd: float = Field(default=0.08, ge=1e-4, le=0.5)
+    """Standard deviation of one model's score over subjects."""
+    sd_difference: float = Field(default=0.05, ge=1e-5, le=0.7)
+    """Standard deviation of the paired difference between two models."""
+    pilot: tuple[Row, ...] | None = Field(default=None, min_length=3, max_length=MOST_RESAMPLED)
+    """Scores of a pilot, one row per subject: gaps, mean, sd and sd_difference are taken from it."""
+    failure_rate: float = Field(default=0.0, ge=0, le=0.5)
+    """Probability that a model fails on a subject, which leaves 20 to 60 % of its score; models fail independently."""
+    numbers: tuple[Annotated[int, Field(ge=2, le=1_000)], ...] = Field(
+        default=(5, 9, 15, 20, 30, 50, 100), min_length=1, max_length=20
+    )
+    """Numbers of subjects."""
+    data_sets: int = Field(default=1_000, ge=100, le=8_000, multiple_of=2)
+    """Simulated data sets per number of subjects."""
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _gaps_or_pilot(self) -> "StabilityRequest":
+        if (self.gaps is None) == (self.pilot is None):
+            raise ValueError("Give either gaps or a pilot.")
+        return self
+
+
+class SimulatedFigure(Contract):
+    """A simulated figure with its 95 % Monte Carlo band."""
+
+    value: float
+    low: float
+    high: float
+
+
+class StabilityPoint(Contract):
+    """What a ranking of n subjects is worth. Null where models share the best, or all, true means."""
+
+    n: int
+    best_first: SimulatedFigure | None
+    """The truly best model has the best observed mean."""
+    same_winner: SimulatedFigure
+    """Two data sets of n subjects have the same winner."""
+    tau_truth: SimulatedFigure | None
+    """Kendall's tau with the true order."""
+    tau_between: SimulatedFigure
+    """Kendall's tau between two data sets."""
+    whole_order: SimulatedFigure | None
+    """All models stand in their true order."""
+    winner_never_changes: SimulatedFigure
+    """Leaving out any one subject keeps the winner."""
+    winner_frequent: SimulatedFigure
+    """The winner wins at least 95 % of bootstrap resamples."""
+    winner_separated: SimulatedFigure
+    """Nemenyi's test separates the winner from all others."""
+
+
+class Criterion(Contract):
+    """The smallest of the given numbers of subjects at which a figure is high enough."""
+
+    figure: str
+    threshold: float
+    n: int | None
+    """Null where none of them is."""
+
+
+class StabilityAnswer(Contract):
+    """Answer of POST /v1/stability."""
+
+    models: int
+    gaps: tuple[float, ...]
+    mean: float
+    sd: float
+    sd_difference: float
+    correlation: float
+    """Between models over subjects, as sd and sd_difference imply it."""
+    failure_rate: float
+    points: tuple[StabilityPoint, ...]
+    criteria: tuple[Criterion, ...]
+    data_sets: int
+    seed: int
+    sentence: str
+    warnings: tuple[str, ...]
+
+
 class PowerAnswer(Contract):
     """Answer of POST /v1/power."""
 

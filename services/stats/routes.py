@@ -12,10 +12,12 @@ from intima.comparison.figures import (
     FORMATS,
     POWER_FIGURES,
     RANKING_FIGURES,
+    STABILITY_FIGURES,
     Drawing,
     render,
 )
 from intima.comparison.ranking import rank_models
+from intima.comparison.stability import study_stability
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Verdict
 from intima.contracts.plan import Plan, PlanRequest
@@ -26,6 +28,8 @@ from intima.contracts.statistics import (
     PowerRequest,
     Ranking,
     RankingRequest,
+    StabilityAnswer,
+    StabilityRequest,
 )
 from intima.errors import NotFound
 from services.stats.dependencies import StateDep
@@ -87,6 +91,19 @@ def _drawn(form: str, make: Callable[[], Drawing]) -> Response:
     if known is None:
         raise NotFound(f"There is no format {form[:80]!r}.", hint=f"There are: {', '.join(FORMATS)}.")
     return Response(render(make(), known), media_type=FORMATS[known])
+
+
+@router.post("/stability", operation_id="study_stability")
+def stability(request: StabilityRequest) -> StabilityAnswer:
+    """Simulate at how many subjects a ranking settles, for given gaps and spread or those of a pilot."""
+    return study_stability(request)
+
+
+@router.post("/stability/figures/{figure}.{form}", operation_id="draw_stability", response_class=Response)
+def draw_stability(figure: str, form: str, request: StabilityRequest) -> Response:
+    """Draw stability_curves over the number of subjects, as svg, pdf or csv."""
+    draw = _chosen(STABILITY_FIGURES, figure)
+    return _drawn(form, lambda: draw(study_stability(request)))
 
 
 class PlanList(BaseModel):

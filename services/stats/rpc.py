@@ -3,8 +3,9 @@
 import json
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -15,11 +16,12 @@ from pydantic import ValidationError
 
 from intima.comparison.estimation import estimate_interval, plan_power
 from intima.comparison.ranking import rank_models
+from intima.comparison.stability import stream_stability, study_stability
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts._base import Contract
 from intima.contracts.comparison import ComparisonRequest
 from intima.contracts.plan import PlanRef, PlanRequest
-from intima.contracts.statistics import IntervalRequest, PowerRequest, RankingRequest
+from intima.contracts.statistics import IntervalRequest, PowerRequest, RankingRequest, StabilityRequest
 from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
 from services.stats.dependencies import State
 from services.wire.convert import to_contract, to_message
@@ -77,6 +79,22 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
         """POST /v1/power."""
         return _answer(request, context, PowerRequest, plan_power, pb.PowerAnswer)
 
+    def StudyStability(  # noqa: N802
+        self, request: pb.StabilityRequest, context: grpc.ServicerContext
+    ) -> pb.StabilityAnswer:
+        """POST /v1/stability."""
+        return _answer(request, context, StabilityRequest, study_stability, pb.StabilityAnswer)
+
+    def StreamStability(  # noqa: N802
+        self, request: pb.StabilityRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.StabilityPoint]:
+        """POST /v1/stability point by point; a client that goes away ends the study after the point in work."""
+        with _refusals(context):
+            for point in stream_stability(to_contract(request, StabilityRequest)):
+                if not context.is_active():
+                    return
+                yield to_message(point, pb.StabilityPoint)
+
 
 def _answer(
     request: Message,
@@ -85,9 +103,16 @@ def _answer(
     use_case: Callable[[C], Contract],
     answer: type[M],
 ) -> M:
-    """Run a use case; errors become a status with the problem as JSON in the trailing metadata."""
-    try:
+    """Run a use case."""
+    with _refusals(context):
         return to_message(use_case(to_contract(request, contract)), answer)
+
+
+@contextmanager
+def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
+    """Turn errors into a status with the problem as JSON in the trailing metadata."""
+    try:
+        yield
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         pointer = "".join(f"/{part}" for part in first["loc"])

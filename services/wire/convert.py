@@ -12,6 +12,7 @@ M = TypeVar("M", bound=Message)
 
 _NESTED = {
     "intima.v1.RankingRequest": ("scores", "values"),
+    "intima.v1.StabilityRequest": ("pilot", "values"),
     "intima.v1.NemenyiResult": ("groups", "models"),
     "intima.v1.Ranking": ("tiers", "models"),
 }

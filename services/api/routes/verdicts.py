@@ -71,6 +71,18 @@ async def draw_power(name: str, request: Request) -> Response:
     return await _forward(request, f"/v1/power/figures/{quote(name, safe='')}")
 
 
+@router.post("/stability", operation_id="study_stability", openapi_extra=_BODY)
+async def study_stability(request: Request) -> Response:
+    """Simulate at how many subjects a ranking settles (see the stats service)."""
+    return await _forward(request, "/v1/stability")
+
+
+@router.post("/stability/figures/{name}", operation_id="draw_stability", openapi_extra=_BODY)
+async def draw_stability(name: str, request: Request) -> Response:
+    """Draw stability_curves.svg, .pdf or .csv (see the stats service)."""
+    return await _forward(request, f"/v1/stability/figures/{quote(name, safe='')}")
+
+
 @router.post("/plans", operation_id="lock_plan", status_code=status.HTTP_201_CREATED, openapi_extra=_BODY)
 async def lock_plan(request: Request) -> Response:
     """Lock an analysis plan before scores are opened (see the stats service)."""

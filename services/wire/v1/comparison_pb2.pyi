@@ -1436,6 +1436,239 @@ class IntervalAnswer(_message.Message):
 Global___IntervalAnswer: _TypeAlias = IntervalAnswer  # noqa: Y015
 
 @_typing.final
+class StabilityRequest(_message.Message):
+    """Either gaps or pilot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAPS_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    SD_FIELD_NUMBER: _builtins.int
+    SD_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    PILOT_FIELD_NUMBER: _builtins.int
+    FAILURE_RATE_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    DATA_SETS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    mean: _builtins.float
+    sd: _builtins.float
+    sd_difference: _builtins.float
+    failure_rate: _builtins.float
+    data_sets: _builtins.int
+    seed: _builtins.int
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def pilot(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]: ...
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        gaps: _abc.Iterable[_builtins.float] | None = ...,
+        mean: _builtins.float | None = ...,
+        sd: _builtins.float | None = ...,
+        sd_difference: _builtins.float | None = ...,
+        pilot: _abc.Iterable[Global___Row] | None = ...,
+        failure_rate: _builtins.float | None = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        data_sets: _builtins.int | None = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_sets", b"_data_sets", "_failure_rate", b"_failure_rate", "_mean", b"_mean", "_sd", b"_sd", "_sd_difference", b"_sd_difference", "_seed", b"_seed", "data_sets", b"data_sets", "failure_rate", b"failure_rate", "mean", b"mean", "sd", b"sd", "sd_difference", b"sd_difference", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_sets", b"_data_sets", "_failure_rate", b"_failure_rate", "_mean", b"_mean", "_sd", b"_sd", "_sd_difference", b"_sd_difference", "_seed", b"_seed", "data_sets", b"data_sets", "failure_rate", b"failure_rate", "gaps", b"gaps", "mean", b"mean", "numbers", b"numbers", "pilot", b"pilot", "sd", b"sd", "sd_difference", b"sd_difference", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__data_sets: _TypeAlias = _typing.Literal["data_sets"]  # noqa: Y015
+    _WhichOneofArgType__data_sets: _TypeAlias = _typing.Literal["_data_sets", b"_data_sets"]  # noqa: Y015
+    _WhichOneofReturnType__failure_rate: _TypeAlias = _typing.Literal["failure_rate"]  # noqa: Y015
+    _WhichOneofArgType__failure_rate: _TypeAlias = _typing.Literal["_failure_rate", b"_failure_rate"]  # noqa: Y015
+    _WhichOneofReturnType__mean: _TypeAlias = _typing.Literal["mean"]  # noqa: Y015
+    _WhichOneofArgType__mean: _TypeAlias = _typing.Literal["_mean", b"_mean"]  # noqa: Y015
+    _WhichOneofReturnType__sd: _TypeAlias = _typing.Literal["sd"]  # noqa: Y015
+    _WhichOneofArgType__sd: _TypeAlias = _typing.Literal["_sd", b"_sd"]  # noqa: Y015
+    _WhichOneofReturnType__sd_difference: _TypeAlias = _typing.Literal["sd_difference"]  # noqa: Y015
+    _WhichOneofArgType__sd_difference: _TypeAlias = _typing.Literal["_sd_difference", b"_sd_difference"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_sets) -> _WhichOneofReturnType__data_sets | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failure_rate) -> _WhichOneofReturnType__failure_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean) -> _WhichOneofReturnType__mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sd) -> _WhichOneofReturnType__sd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sd_difference) -> _WhichOneofReturnType__sd_difference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___StabilityRequest: _TypeAlias = StabilityRequest  # noqa: Y015
+
+@_typing.final
+class SimulatedFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    low: _builtins.float
+    high: _builtins.float
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedFigure: _TypeAlias = SimulatedFigure  # noqa: Y015
+
+@_typing.final
+class StabilityPoint(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_FIELD_NUMBER: _builtins.int
+    BEST_FIRST_FIELD_NUMBER: _builtins.int
+    SAME_WINNER_FIELD_NUMBER: _builtins.int
+    TAU_TRUTH_FIELD_NUMBER: _builtins.int
+    TAU_BETWEEN_FIELD_NUMBER: _builtins.int
+    WHOLE_ORDER_FIELD_NUMBER: _builtins.int
+    WINNER_NEVER_CHANGES_FIELD_NUMBER: _builtins.int
+    WINNER_FREQUENT_FIELD_NUMBER: _builtins.int
+    WINNER_SEPARATED_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    @_builtins.property
+    def best_first(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def same_winner(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def tau_truth(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def tau_between(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def whole_order(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def winner_never_changes(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def winner_frequent(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def winner_separated(self) -> Global___SimulatedFigure: ...
+    def __init__(
+        self,
+        *,
+        n: _builtins.int = ...,
+        best_first: Global___SimulatedFigure | None = ...,
+        same_winner: Global___SimulatedFigure | None = ...,
+        tau_truth: Global___SimulatedFigure | None = ...,
+        tau_between: Global___SimulatedFigure | None = ...,
+        whole_order: Global___SimulatedFigure | None = ...,
+        winner_never_changes: Global___SimulatedFigure | None = ...,
+        winner_frequent: Global___SimulatedFigure | None = ...,
+        winner_separated: Global___SimulatedFigure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_first", b"best_first", "same_winner", b"same_winner", "tau_between", b"tau_between", "tau_truth", b"tau_truth", "whole_order", b"whole_order", "winner_frequent", b"winner_frequent", "winner_never_changes", b"winner_never_changes", "winner_separated", b"winner_separated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_first", b"best_first", "n", b"n", "same_winner", b"same_winner", "tau_between", b"tau_between", "tau_truth", b"tau_truth", "whole_order", b"whole_order", "winner_frequent", b"winner_frequent", "winner_never_changes", b"winner_never_changes", "winner_separated", b"winner_separated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StabilityPoint: _TypeAlias = StabilityPoint  # noqa: Y015
+
+@_typing.final
+class Criterion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIGURE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    figure: _builtins.str
+    threshold: _builtins.float
+    n: _builtins.int
+    def __init__(
+        self,
+        *,
+        figure: _builtins.str = ...,
+        threshold: _builtins.float = ...,
+        n: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_n", b"_n", "n", b"n"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_n", b"_n", "figure", b"figure", "n", b"n", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__n: _TypeAlias = _typing.Literal["n"]  # noqa: Y015
+    _WhichOneofArgType__n: _TypeAlias = _typing.Literal["_n", b"_n"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__n) -> _WhichOneofReturnType__n | None: ...
+
+Global___Criterion: _TypeAlias = Criterion  # noqa: Y015
+
+@_typing.final
+class StabilityAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    SD_FIELD_NUMBER: _builtins.int
+    SD_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    CORRELATION_FIELD_NUMBER: _builtins.int
+    FAILURE_RATE_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CRITERIA_FIELD_NUMBER: _builtins.int
+    DATA_SETS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    models: _builtins.int
+    mean: _builtins.float
+    sd: _builtins.float
+    sd_difference: _builtins.float
+    correlation: _builtins.float
+    failure_rate: _builtins.float
+    data_sets: _builtins.int
+    seed: _builtins.int
+    sentence: _builtins.str
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___StabilityPoint]: ...
+    @_builtins.property
+    def criteria(self) -> _containers.RepeatedCompositeFieldContainer[Global___Criterion]: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        models: _builtins.int = ...,
+        gaps: _abc.Iterable[_builtins.float] | None = ...,
+        mean: _builtins.float = ...,
+        sd: _builtins.float = ...,
+        sd_difference: _builtins.float = ...,
+        correlation: _builtins.float = ...,
+        failure_rate: _builtins.float = ...,
+        points: _abc.Iterable[Global___StabilityPoint] | None = ...,
+        criteria: _abc.Iterable[Global___Criterion] | None = ...,
+        data_sets: _builtins.int = ...,
+        seed: _builtins.int = ...,
+        sentence: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation", b"correlation", "criteria", b"criteria", "data_sets", b"data_sets", "failure_rate", b"failure_rate", "gaps", b"gaps", "mean", b"mean", "models", b"models", "points", b"points", "sd", b"sd", "sd_difference", b"sd_difference", "seed", b"seed", "sentence", b"sentence", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StabilityAnswer: _TypeAlias = StabilityAnswer  # noqa: Y015
+
+@_typing.final
 class PowerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -59,6 +59,16 @@ class ComparisonStub:
                 request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.IntervalRequest.SerializeToString,
                 response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.IntervalAnswer.FromString,
                 _registered_method=True)
+        self.StreamStability = channel.unary_stream(
+                '/intima.v1.Comparison/StreamStability',
+                request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityRequest.SerializeToString,
+                response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityPoint.FromString,
+                _registered_method=True)
+        self.StudyStability = channel.unary_unary(
+                '/intima.v1.Comparison/StudyStability',
+                request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityRequest.SerializeToString,
+                response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityAnswer.FromString,
+                _registered_method=True)
         self.PlanPower = channel.unary_unary(
                 '/intima.v1.Comparison/PlanPower',
                 request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.PowerRequest.SerializeToString,
@@ -104,6 +114,20 @@ class ComparisonServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamStability(self, request, context):
+        """POST /v1/stability, point by point as they are simulated
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StudyStability(self, request, context):
+        """POST /v1/stability
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PlanPower(self, request, context):
         """POST /v1/power
         """
@@ -138,6 +162,16 @@ def add_ComparisonServicer_to_server(servicer, server):
                     servicer.EstimateInterval,
                     request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.IntervalRequest.FromString,
                     response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.IntervalAnswer.SerializeToString,
+            ),
+            'StreamStability': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamStability,
+                    request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityRequest.FromString,
+                    response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityPoint.SerializeToString,
+            ),
+            'StudyStability': grpc.unary_unary_rpc_method_handler(
+                    servicer.StudyStability,
+                    request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityRequest.FromString,
+                    response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.StabilityAnswer.SerializeToString,
             ),
             'PlanPower': grpc.unary_unary_rpc_method_handler(
                     servicer.PlanPower,
@@ -280,6 +314,60 @@ class Comparison:
             '/intima.v1.Comparison/EstimateInterval',
             services_dot_wire_dot_v1_dot_comparison__pb2.IntervalRequest.SerializeToString,
             services_dot_wire_dot_v1_dot_comparison__pb2.IntervalAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamStability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/intima.v1.Comparison/StreamStability',
+            services_dot_wire_dot_v1_dot_comparison__pb2.StabilityRequest.SerializeToString,
+            services_dot_wire_dot_v1_dot_comparison__pb2.StabilityPoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StudyStability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intima.v1.Comparison/StudyStability',
+            services_dot_wire_dot_v1_dot_comparison__pb2.StabilityRequest.SerializeToString,
+            services_dot_wire_dot_v1_dot_comparison__pb2.StabilityAnswer.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class ComparisonStub:
     """POST /v1/rankings"""
     EstimateInterval: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.IntervalRequest, _comparison_pb2.IntervalAnswer]
     """POST /v1/intervals"""
+    StreamStability: _grpc.UnaryStreamMultiCallable[_comparison_pb2.StabilityRequest, _comparison_pb2.StabilityPoint]
+    """POST /v1/stability, point by point as they are simulated"""
+    StudyStability: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.StabilityRequest, _comparison_pb2.StabilityAnswer]
+    """POST /v1/stability"""
     PlanPower: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.PowerRequest, _comparison_pb2.PowerAnswer]
     """POST /v1/power"""
 
@@ -59,6 +63,10 @@ class ComparisonAsyncStub(ComparisonStub):
     """POST /v1/rankings"""
     EstimateInterval: _aio.UnaryUnaryMultiCallable[_comparison_pb2.IntervalRequest, _comparison_pb2.IntervalAnswer]  # type: ignore[assignment]
     """POST /v1/intervals"""
+    StreamStability: _aio.UnaryStreamMultiCallable[_comparison_pb2.StabilityRequest, _comparison_pb2.StabilityPoint]  # type: ignore[assignment]
+    """POST /v1/stability, point by point as they are simulated"""
+    StudyStability: _aio.UnaryUnaryMultiCallable[_comparison_pb2.StabilityRequest, _comparison_pb2.StabilityAnswer]  # type: ignore[assignment]
+    """POST /v1/stability"""
     PlanPower: _aio.UnaryUnaryMultiCallable[_comparison_pb2.PowerRequest, _comparison_pb2.PowerAnswer]  # type: ignore[assignment]
     """POST /v1/power"""
 
@@ -102,6 +110,22 @@ class ComparisonServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_comparison_pb2.IntervalAnswer, _abc.Awaitable[_comparison_pb2.IntervalAnswer]]:
         """POST /v1/intervals"""
+
+    @_abc_1.abstractmethod
+    def StreamStability(
+        self,
+        request: _comparison_pb2.StabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_comparison_pb2.StabilityPoint], _abc.AsyncIterator[_comparison_pb2.StabilityPoint]]:
+        """POST /v1/stability, point by point as they are simulated"""
+
+    @_abc_1.abstractmethod
+    def StudyStability(
+        self,
+        request: _comparison_pb2.StabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_comparison_pb2.StabilityAnswer, _abc.Awaitable[_comparison_pb2.StabilityAnswer]]:
+        """POST /v1/stability"""
 
     @_abc_1.abstractmethod
     def PlanPower(

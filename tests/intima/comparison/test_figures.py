@@ -8,13 +8,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from intima.comparison.figures import COMPARISON_FIGURES, POWER_FIGURES, RANKING_FIGURES, Drawing, FigureFormat, render
+from intima.comparison.figures import (
+    COMPARISON_FIGURES,
+    POWER_FIGURES,
+    RANKING_FIGURES,
+    STABILITY_FIGURES,
+    Drawing,
+    FigureFormat,
+    render,
+)
 from intima.comparison.plans import PlansInMemory
 from intima.comparison.ranking import rank_models
+from intima.comparison.stability import study_stability
 from intima.comparison.table import BenchmarkTable
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Verdict
-from intima.contracts.statistics import PowerRequest, Ranking, RankingRequest
+from intima.contracts.statistics import PowerRequest, Ranking, RankingRequest, StabilityRequest
 
 MODELS = ("unet", "deeplabv3plus", "segformer", "sam", "medsam", "medsam_unet")
 SVG = "{http://www.w3.org/2000/svg}svg"
@@ -42,11 +51,13 @@ def verdict(matrix: np.ndarray, names: tuple[str, ...] = MODELS) -> Verdict:
     return decide_equivalence(request, fetch=lambda *_: None, plans=PlansInMemory(now=lambda: ""))  # type: ignore[arg-type,return-value]
 
 
+STABILITY = study_stability(StabilityRequest(gaps=(0.0, 0.02, 0.05), numbers=(5, 9, 20), data_sets=100))
 POWER = PowerRequest(sd_difference=0.05, n=9, margin=0.02)
 NINE = scores(9, 6)
 DRAWINGS: dict[str, Callable[[], Drawing]] = {
     **{f"ranking-{name}": lambda f=figure: f(ranking(NINE)) for name, figure in RANKING_FIGURES.items()},
     **{f"comparison-{name}": lambda f=figure: f(verdict(NINE)) for name, figure in COMPARISON_FIGURES.items()},
+    **{f"stability-{name}": lambda f=figure: f(STABILITY) for name, figure in STABILITY_FIGURES.items()},
     **{f"power-{name}": lambda f=figure: f(POWER) for name, figure in POWER_FIGURES.items()},
 }
 
@@ -97,6 +108,13 @@ def test_odd_names_are_only_text(names: tuple[str, str]) -> None:
 def test_labels_of_raw_scores_may_hold_anything() -> None:
     for shape in COMPARISON_FIGURES.values():
         assert ET.fromstring(render(shape(verdict(scores(6, 2), ("a\nb\x0c--", "\x00]]>"))), "svg")).tag == SVG
+
+
+def test_curves_of_equal_models_have_empty_cells() -> None:
+    equal = study_stability(StabilityRequest(gaps=(0.0, 0.0), numbers=(5,), data_sets=100))
+    rows = numbers(STABILITY_FIGURES["stability_curves"](equal))
+    assert rows[0]["best_first"] == ""
+    assert render(STABILITY_FIGURES["stability_curves"](equal), "svg")
 
 
 def test_without_spread_and_with_few_or_many_there_is_a_figure() -> None:

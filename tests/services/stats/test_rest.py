@@ -95,7 +95,7 @@ def test_problems_say_what_to_do(
     "body", ["", "[]", "null", "{", '{"a": 1e999}', '{"a": {"scores": [NaN], "subjects": ["x"]}}', "\x00", '"' * 9]
 )
 def test_garbage_is_refused(client: TestClient, body: str) -> None:
-    for path in ("comparisons", "rankings", "intervals", "power", "plans"):
+    for path in ("comparisons", "rankings", "intervals", "power", "plans", "stability"):
         answer = client.post(f"/v1/{path}", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in {400, 422}
         assert answer.headers["content-type"] == "application/problem+json"
@@ -137,6 +137,7 @@ def test_a_bad_plan_is_refused(client: TestClient, body: dict[str, object], poin
         ("comparisons/figures/forest.svg", RAW, "image/svg+xml"),
         ("comparisons/figures/slopes.csv", RAW, "text/csv; charset=utf-8"),
         ("rankings/figures/cd_diagram.pdf", {"benchmark": "bmk_finished"}, "application/pdf"),
+        ("stability/figures/stability_curves.svg", {"gaps": [0, 0.02], "data_sets": 100}, "image/svg+xml"),
         ("power/figures/power_curves.svg", {"sd_difference": 0.05, "n": 9, "margin": 0.02}, "image/svg+xml"),
     ],
 )

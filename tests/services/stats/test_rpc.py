@@ -149,6 +149,22 @@ def test_both_doors_know_the_same_plans(client: TestClient, stub: pb_grpc.Compar
     assert refused(stub.GetPlan, pb.PlanRef(plan="plan_0"))[0] == grpc.StatusCode.NOT_FOUND
 
 
+def test_both_doors_study_the_same_and_the_stream_has_its_points(
+    client: TestClient, stub: pb_grpc.ComparisonStub
+) -> None:
+    body = {"pilot": [[0.8, 0.7], [0.9, 0.85], [0.75, 0.7]], "numbers": [5, 9], "data_sets": 100}
+    message = pb.StabilityRequest(
+        pilot=[pb.Row(values=row) for row in ([0.8, 0.7], [0.9, 0.85], [0.75, 0.7])], numbers=[5, 9], data_sets=100
+    )
+    rest = client.post("/v1/stability", json=body).json()
+    assert without_nulls(to_json(stub.StudyStability(message, timeout=DEADLINE_S))) == without_nulls(rest)
+    streamed = [without_nulls(to_json(p)) for p in stub.StreamStability(message, timeout=DEADLINE_S)]
+    assert streamed == without_nulls(rest["points"])
+    bad = pb.StabilityRequest(gaps=[0.1, 0.2])
+    status, _, problem = refused(lambda m, timeout: list(stub.StreamStability(m, timeout=timeout)), bad)
+    assert (status, problem["pointer"]) == (grpc.StatusCode.INVALID_ARGUMENT, "/gaps")
+
+
 def refused(call: object, message: object) -> tuple[grpc.StatusCode, str, dict[str, str]]:
     with pytest.raises(grpc.RpcError) as caught:
         call(message, timeout=DEADLINE_S)  # type: ignore[operator]

@@ -1,0 +1,138 @@
+"""At which number of subjects a ranking settles: the "phase transition", simulated for a score model.
+
+For every number of subjects data sets are drawn and ranked by their mean score; what is counted follows challengeR
+(Wiesenfarth et al. 2021) and statistics.md section 6. Nothing but the sampling of subjects is random in them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intima.arrays import FloatMatrix, FloatVector
+from intima.statistics.agreement import tau_b
+from intima.statistics.ranking import nemenyi_critical_difference, within_ranks
+from intima.statistics.simulation import ScoreModel, draw_scores
+
+RESAMPLES = 500
+"""Bootstrap resamples per data set."""
+STABLE_FREQUENCY = 0.95
+_Z = 1.959964
+_CELLS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A simulated figure with its 95 % Monte Carlo band."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class StabilityPoint:
+    """What rankings of n subjects are worth."""
+
+    subjects: int
+    best_first: Estimate | None
+    """The model with the best true mean has the best observed mean; None where several share it."""
+    same_winner: Estimate
+    """Two data sets of this size crown the same model."""
+    tau_truth: Estimate | None
+    """Kendall's tau with the true order, models that truly tie left out of account; None where all tie."""
+    tau_between: Estimate
+    """Kendall's tau between two data sets of this size."""
+    whole_order: Estimate | None
+    """All models in their true order; None where some truly tie."""
+    winner_never_changes: Estimate
+    """Leaving out any one subject keeps the winner."""
+    winner_frequent: Estimate
+    """The winner wins in 95 % of bootstrap resamples."""
+    winner_separated: Estimate
+    """Nemenyi's test separates the winner by rank from all others."""
+
+
+def stability_at(model: ScoreModel, subjects: int, *, data_sets: int, seed: int) -> StabilityPoint:
+    """Simulate rankings of so many subjects; ``data_sets`` is even, as they are also compared in pairs."""
+    random = np.random.default_rng([seed, subjects])
+    chunk = max(2, 2 * (_CELLS // (2 * subjects * len(model.means))))
+    parts = [
+        _counted(
+            draw_scores(model, data_sets=min(chunk, data_sets - start), subjects=subjects, random=random), model, random
+        )
+        for start in range(0, data_sets, chunk)
+    ]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    truth = model.expected
+    ties, all_tie = len(np.unique(truth)) < len(truth), len(np.unique(truth)) == 1
+    shared_best = int(np.sum(truth == truth.max())) > 1
+    return StabilityPoint(
+        subjects=subjects,
+        best_first=None if shared_best else _share(found["best_first"]),
+        same_winner=_share(found["same_winner"]),
+        tau_truth=None if all_tie else _average(found["tau_truth"]),
+        tau_between=_average(found["tau_between"]),
+        whole_order=None if ties else _share(found["whole_order"]),
+        winner_never_changes=_share(found["winner_never_changes"]),
+        winner_frequent=_share(found["winner_frequent"]),
+        winner_separated=_share(found["winner_separated"]),
+    )
+
+
+def _counted(
+    scores: NDArray[np.float64], model: ScoreModel, random: np.random.Generator
+) -> dict[str, NDArray[np.float64]]:
+    truth, means = model.expected, scores.mean(axis=1)
+    winners, half = means.argmax(axis=1), len(scores) // 2
+    return {
+        "best_first": (winners == truth.argmax()).astype(np.float64),
+        "same_winner": (winners[:half] == winners[half : 2 * half]).astype(np.float64),
+        "tau_truth": np.nan_to_num(tau_b(means, np.broadcast_to(truth, means.shape))),
+        "tau_between": np.nan_to_num(tau_b(means[:half], means[half : 2 * half])),
+        "whole_order": np.all(np.argsort(-means, axis=1) == np.argsort(-truth, kind="stable"), axis=1).astype(
+            np.float64
+        ),
+        "winner_never_changes": _unchanged(scores, winners),
+        "winner_frequent": (_winner_frequency(scores, winners, random) >= STABLE_FREQUENCY).astype(np.float64),
+        "winner_separated": _separated(scores),
+    }
+
+
+def _unchanged(scores: NDArray[np.float64], winners: NDArray[np.intp]) -> FloatVector:
+    without = scores.sum(axis=1, keepdims=True) - scores
+    return np.asarray(np.all(without.argmax(axis=2) == winners[:, None], axis=1), dtype=np.float64)
+
+
+def _winner_frequency(
+    scores: NDArray[np.float64], winners: NDArray[np.intp], random: np.random.Generator
+) -> FloatVector:
+    sets, subjects, models = scores.shape
+    counts = random.multinomial(subjects, np.full(subjects, 1 / subjects), size=RESAMPLES).astype(np.float64)
+    chunk = max(1, _CELLS // (RESAMPLES * models))
+    found = [
+        np.mean((counts @ scores[start : start + chunk]).argmax(axis=2) == winners[start : start + chunk, None], axis=1)
+        for start in range(0, sets, chunk)
+    ]
+    return np.concatenate(found)
+
+
+def _separated(scores: NDArray[np.float64]) -> FloatVector:
+    _, subjects, models = scores.shape
+    ranks = within_ranks(scores.reshape(-1, models)).reshape(scores.shape)
+    average: FloatMatrix = np.sort(ranks.mean(axis=1), axis=1)
+    return (average[:, 1] - average[:, 0] > nemenyi_critical_difference(models, subjects)).astype(np.float64)
+
+
+def _share(hits: FloatVector) -> Estimate:
+    """Return a share with Wilson's interval."""
+    n, p = len(hits), float(np.mean(hits))
+    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    return Estimate(p, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def _average(values: FloatVector) -> Estimate:
+    mean, half = float(np.mean(values)), _Z * float(np.std(values)) / math.sqrt(len(values))
+    return Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half))
