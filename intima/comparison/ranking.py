@@ -59,8 +59,8 @@ class ScoreTable:
 def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
     """Rank models by their mean score.
 
-    A winner is announced only where it wins in 95 % of bootstrap resamples, Friedman's test (Iman-Davenport) passes
-    and there are five subjects or more.
+    A winner is announced only where it wins in 95 % of bootstrap resamples, Friedman's test (Iman-Davenport) passes,
+    there are five subjects or more, and its difference from every other model varies over subjects.
 
     Raises:
         Invalid: fewer than two models or subjects, or a subject without a score of some model.
@@ -75,7 +75,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
     ranked_rows = _ranked_rows(table, request, higher=higher)
     order = np.lexsort((ranks.within_ranks(oriented).mean(axis=0), ranks.mean_ranks(oriented)))
     ranked = _ranked(table, oriented, found, order)
-    winner = _winner(ranked, test, request.alpha, len(table.subjects))
+    winner = _winner(ranked, pairs, test, request.alpha, len(table.subjects))
     attainable = _attainability(len(pairs), len(table.subjects), request.alpha)
     return Ranking(
         **{"class": request.class_},
@@ -92,7 +92,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
         agreements=agreements_of(ranked_rows) if ranked_rows else (),
         volatility=volatility_of(ranked_rows) if ranked_rows else (),
         sentence=_sentence(ranked, winner, found, len(table.subjects)),
-        warnings=(*notes, *table.warnings, *_warnings(len(table.subjects), attainable)),
+        warnings=(*notes, *table.warnings, *_warnings(len(table.subjects), attainable, pairs)),
         provenance={"intima_version": __version__, "source": table.source, "seed": request.seed},
     )
 
@@ -204,10 +204,13 @@ def _share(value: float) -> float:
     return float(min(1.0, max(0.0, value)))
 
 
-def _winner(models: Sequence[RankedModel], test: ranks.Friedman, alpha: float, subjects: int) -> str | None:
+def _winner(
+    models: Sequence[RankedModel], pairs: Sequence[RankedPair], test: ranks.Friedman, alpha: float, subjects: int
+) -> str | None:
     first = models[0]
     sure = first.p_best >= FREQUENCY_OF_A_WINNER and test.iman_davenport_p < alpha
-    return first.model if sure and first.rank == 1 and subjects >= FEWEST_FOR_BOOTSTRAP else None
+    judged = all(pair.ci95 for pair in pairs if first.model in {pair.a, pair.b})
+    return first.model if sure and judged and first.rank == 1 and subjects >= FEWEST_FOR_BOOTSTRAP else None
 
 
 def _friedman(test: ranks.Friedman, models: int, permutation_p: float) -> FriedmanResult:
@@ -269,7 +272,7 @@ def _tiers(
     p = np.ones((len(place), len(place)))
     for pair in pairs:
         i, j = place[pair.a], place[pair.b]
-        p[i, j] = p[j, i] = pair.p_holm
+        p[i, j] = p[j, i] = pair.p_holm if pair.ci95 else 1.0
     found = ranks.tiers(oriented.mean(axis=0), p, alpha=alpha)
     return tuple(tuple(table.models[i] for i in tier) for tier in found)
 
@@ -312,8 +315,11 @@ def _sentence(models: Sequence[RankedModel], winner: str | None, found: ranks.Ra
     return f"{first.model} has the best mean on these {subjects} subjects, but no winner can be named: {seen}."
 
 
-def _warnings(subjects: int, attainable: Attainability) -> tuple[str, ...]:
+def _warnings(subjects: int, attainable: Attainability, pairs: Sequence[RankedPair]) -> tuple[str, ...]:
     found = [] if attainable.attainable else [attainable.sentence]
+    flat = [f"{p.a} and {p.b}" for p in pairs if p.ci95 is None]
+    if flat:
+        found.append(f"Without spread to judge by, the same difference on every subject: {listed(flat, most=3)}.")
     if subjects < FEWEST_FOR_BOOTSTRAP:
         found.append("Below 5 subjects no winner is named.")
     return tuple(found)

@@ -172,7 +172,8 @@ class Ranking(Contract):
     """Best first: whatever is not shown to be worse than the first of a tier (Holm) belongs to it. Order within a tier
     is no rank."""
     winner: str | None
-    """Only where the bootstrap frequency is at least 0.95, Friedman's test passes and there are five subjects."""
+    """Only where the bootstrap frequency is at least 0.95, Friedman's test passes, there are five subjects or more, and
+    its differences from the others vary."""
     friedman: FriedmanResult
     nemenyi: NemenyiResult
     pairs: tuple[RankedPair, ...]

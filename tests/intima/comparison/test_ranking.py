@@ -144,3 +144,12 @@ def test_six_models_on_nine_subjects_take_less_than_a_second() -> None:
     started = time.perf_counter()
     rank(scores)
     assert time.perf_counter() - started < 1.0
+
+
+def test_a_constant_difference_makes_no_winner_and_no_tier() -> None:
+    """As in a comparison: the same difference on every subject is a copy, and gives no spread to judge by."""
+    base = field(3, [0.0], n=12)
+    found = rank(np.hstack([base + 0.05, base]))
+    assert found.winner is None
+    assert found.tiers == (("a", "b"),)
+    assert any("the same difference on every subject: a and b." in w for w in found.warnings)
