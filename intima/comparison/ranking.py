@@ -33,7 +33,7 @@ from intima.contracts.statistics import (
 )
 from intima.errors import Invalid
 from intima.statistics import ranking as ranks
-from intima.statistics.equivalence import paired_t, sign_flip_difference
+from intima.statistics.equivalence import paired_t, sign_flip_differences
 from intima.statistics.intervals import FEWEST_FOR_BOOTSTRAP
 from intima.statistics.samples import as_matrix, need_subjects
 from intima.subjects import mean_by_subject
@@ -240,7 +240,8 @@ def _nemenyi(models: Sequence[RankedModel], subjects: int, alpha: float) -> Neme
 
 def _pairs(table: ScoreTable, oriented: FloatMatrix) -> tuple[RankedPair, ...]:
     index = list(combinations(range(len(table.models)), 2))
-    p = np.array([sign_flip_difference(oriented[:, i] - oriented[:, j]) for i, j in index])
+    first, second = np.array(index).T
+    p = sign_flip_differences(oriented[:, first] - oriented[:, second])
     adjusted = ranks.holm(p)
     nemenyi = ranks.nemenyi_p(ranks.within_ranks(oriented).mean(axis=0), len(table.subjects))
     return tuple(

@@ -8,7 +8,7 @@ from intima.contracts._base import Contract
 from intima.contracts.comparison import MOST_SCORES
 from intima.contracts.dataset import Name
 
-MOST_MODELS = 30
+MOST_MODELS = 100
 MOST_RESAMPLED = 1_000
 """Most subjects of a ranking or a bootstrap interval."""
 
@@ -71,7 +71,7 @@ class FriedmanResult(Contract):
     """Null where all subjects agree on the order: F is infinite and p is exact."""
     iman_davenport_p: float
     permutation_p: float
-    """By 9,999 shuffles of ranks within subjects: valid at any number of subjects and models."""
+    """By shuffles of ranks within subjects, 9,999 of up to 3,000 scores: valid at any number of subjects and models."""
     kendall_w: float
 
 

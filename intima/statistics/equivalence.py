@@ -5,6 +5,7 @@ centre of symmetry). Equivalence is shown by two one-sided tests (Schuirmann 198
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from intima.arrays import FloatVector
+from intima.arrays import FloatMatrix, FloatVector
 from intima.contracts.comparison import VerdictName
 from intima.statistics.intervals import ConfidenceInterval, bootstrap_pivots
 from intima.statistics.samples import floor_p, has_spread, micro, need_subjects, rounded
 
 EXACT_SIGN_FLIPS_UP_TO = 15
 MONTE_CARLO_FLIPS = 9_999
+_COLUMNS = 500
+"""Comparisons whose flips are summed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,20 @@ def sign_flip_difference(differences: FloatVector, *, seed: int = 0) -> float:
     return _share(np.abs(sums) >= _reached(abs(int(d.sum())), exact), exact)
 
 
+def sign_flip_differences(differences: FloatMatrix, *, seed: int = 0) -> FloatVector:
+    """Return ``sign_flip_difference`` of each column of (subjects, comparisons), with the same flips for all."""
+    n, comparisons = differences.shape
+    if n <= EXACT_SIGN_FLIPS_UP_TO:
+        return np.array([sign_flip_difference(d, seed=seed) for d in differences.T])
+    units = micro(differences.ravel()).reshape(differences.shape).astype(np.float64)
+    reached, hits = np.abs(units.sum(axis=0)) - 0.5, np.zeros(comparisons)
+    for signs in _random_signs(n, seed):
+        for start in range(0, comparisons, _COLUMNS):
+            block = slice(start, start + _COLUMNS)
+            hits[block] += np.sum(np.abs(signs @ units[:, block]) >= reached[block], axis=0)
+    return (hits + 1) / (MONTE_CARLO_FLIPS + 1)
+
+
 def sign_flip_equivalence(differences: FloatVector, margin: float, *, seed: int = 0) -> float:
     """Return the sign-flip TOST p: the larger of the two one-sided tests of d + margin and margin - d."""
     return max(_sign_flip_greater(d, seed) for d in _shifted(differences, margin))
@@ -123,14 +140,16 @@ def _flipped_sums(d: NDArray[np.int64], seed: int) -> tuple[NDArray[np.float64] 
         for value in d:
             sums = np.concatenate([sums + value, sums - value])
         return sums, True
-    random, values = np.random.default_rng(seed), d.astype(np.float64)
-    chunk = max(1, 4_000_000 // len(d))
-    parts = [
-        (2.0 * random.integers(0, 2, size=(min(chunk, MONTE_CARLO_FLIPS - start), len(d)), dtype=np.int8) - 1.0)
-        @ values
-        for start in range(0, MONTE_CARLO_FLIPS, chunk)
-    ]
-    return np.concatenate(parts), False
+    values = d.astype(np.float64)
+    return np.concatenate([signs @ values for signs in _random_signs(len(d), seed)]), False
+
+
+def _random_signs(n: int, seed: int) -> Iterator[FloatMatrix]:
+    """Yield chunks of (flips, n) signs, 9,999 in all."""
+    random, chunk = np.random.default_rng(seed), max(1, 4_000_000 // n)
+    for start in range(0, MONTE_CARLO_FLIPS, chunk):
+        size = min(chunk, MONTE_CARLO_FLIPS - start)
+        yield 2 * random.integers(0, 2, size=(size, n), dtype=np.int8).astype(np.float64) - 1
 
 
 def _reached(total: int, exact: bool) -> float:

@@ -12,13 +12,17 @@ from scipy import special, stats
 
 from intima.arrays import FloatMatrix, FloatVector
 from intima.statistics.intervals import resamples_of
-from intima.statistics.samples import floor_p, micro, rounded
+from intima.statistics.samples import SMALLEST_P, floor_p, micro, rounded
 
 NULL_DATA_SETS = 200
 NULL_RESAMPLES = 1_000
 PERMUTATIONS = 9_999
 _CELLS = 4_000_000
 """Ranks that are shuffled at a time."""
+_MOST_SHUFFLED = 30_000_000
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
+_Z = 9.0
+"""The normal distribution holds 1e-19 beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +106,19 @@ def _p_of_agreement(ranks: FloatMatrix) -> float:
 
 
 def friedman_permutation_p(scores: FloatMatrix, *, seed: int = 0) -> float:
-    """Return Friedman's p by 9,999 shuffles of the ranks within each subject, (b+1)/(B+1): valid at any N and K.
+    """Return Friedman's p by shuffles of the ranks within each subject, (b+1)/(B+1): valid at any N and K.
 
-    The sum of squared rank sums is all that shuffles change of the statistic. All models tied: 1.
+    The sum of squared rank sums is all that shuffles change of the statistic. There are 9,999 shuffles, and of more
+    than 3,000 scores as many as 30 million ranks make, at least 99. All models tied: 1.
     """
     doubled = np.rint(2 * within_ranks(scores)).astype(np.int64)
     seen, random, hits = _squared_sums(doubled[None])[0], np.random.default_rng([seed, 3]), 0
+    shuffles = min(PERMUTATIONS, max(99, _MOST_SHUFFLED // doubled.size))
     chunk = max(1, _CELLS // doubled.size)
-    for start in range(0, PERMUTATIONS, chunk):
-        size = min(chunk, PERMUTATIONS - start)
+    for start in range(0, shuffles, chunk):
+        size = min(chunk, shuffles - start)
         hits += int(np.sum(_squared_sums(random.permuted(np.tile(doubled, (size, 1, 1)), axis=2)) >= seen))
-    return (hits + 1) / (PERMUTATIONS + 1)
+    return (hits + 1) / (shuffles + 1)
 
 
 def _squared_sums(doubled: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,8 +156,20 @@ def nemenyi_p(average_ranks: FloatVector, subjects: int) -> FloatMatrix:
     upper = np.triu_indices(k, 1)
     q = distance[upper] / math.sqrt(k * (k + 1) / (6 * subjects)) * math.sqrt(2)
     p = np.ones((k, k))
-    p[upper] = [floor_p(float(v)) for v in stats.studentized_range.sf(q, k, np.inf)]
+    p[upper] = np.clip(studentized_range_sf(q, k), SMALLEST_P, 1.0)
     return np.asarray(np.minimum(p, p.T), dtype=np.float64)
+
+
+def studentized_range_sf(q: FloatVector, models: int) -> FloatVector:
+    """Return P(Q > q) of the studentised range of so many means with infinite degrees of freedom.
+
+    1 - K int phi(z) [Phi(z) - Phi(z - q)]^(K - 1) dz by Gauss-Legendre quadrature: scipy's own takes some milliseconds
+    a value, and a hundred models have 4,950 pairs. Accurate to 1e-12.
+    """
+    z = _Z * _NODES
+    weights = _Z * _WEIGHTS * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    below = special.ndtr(z) - special.ndtr(z - q[:, None])
+    return np.asarray(1 - models * (below ** (models - 1) @ weights), dtype=np.float64)
 
 
 def holm(p_values: FloatVector) -> FloatVector:

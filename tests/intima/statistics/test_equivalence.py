@@ -208,3 +208,10 @@ def test_non_inferiority_is_one_side_of_tost(margin: float, shift: float) -> Non
     assert test.p_not_below(margin) == pytest.approx(expected, rel=1e-10)
     both = max(test.p_not_below(margin), test.mirrored().p_not_below(margin))
     assert both == pytest.approx(test.p_equivalence(margin))
+
+
+@pytest.mark.parametrize("n", [3, 15, 16, 900])
+def test_many_sign_flips_at_once_are_those_of_each(n: int) -> None:
+    differences = np.random.default_rng(n).normal(0.004, 0.05, (n, 5))
+    expected = [eq.sign_flip_difference(d, seed=3) for d in differences.T]
+    assert eq.sign_flip_differences(differences, seed=3) == pytest.approx(expected, abs=1e-12)

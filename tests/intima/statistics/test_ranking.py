@@ -214,3 +214,10 @@ def test_tiers_hold_what_is_not_shown_to_be_worse() -> None:
     assert r.tiers(means, p) == [[1, 3], [0, 2]]
     p[0, 2] = p[2, 0] = 0.01
     assert r.tiers(means, p) == [[1, 3], [0], [2]]
+
+
+@pytest.mark.parametrize("models", [2, 6, 30, 100])
+def test_studentized_range_is_scipys(models: int) -> None:
+    q = np.array([0.0, 0.3, 1.0, 2.0, 3.5, 5.0, 7.0])
+    expected = stats.studentized_range.sf(q, models, np.inf)
+    assert r.studentized_range_sf(q, models) == pytest.approx(expected, abs=1e-8)
