@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from intima import __version__
 from intima.arrays import FloatMatrix, FloatVector
 from intima.comparison.agreement import Ranked, agreements_of, volatility_of
-from intima.comparison.scores import Selection, SubjectScores, higher_is_better, start_warning
+from intima.comparison.choosing import choose_cheapest
+from intima.comparison.scores import (
+    Selection,
+    SubjectScores,
+    higher_is_better,
+    overlap_of_protocol,
+    start_warning,
+)
 from intima.comparison.table import (
     BenchmarkTable,
     FetchTable,
@@ -28,6 +35,7 @@ from intima.contracts.statistics import (
     RankedModel,
     RankedPair,
     Ranking,
+    RankingChoice,
     RankingRequest,
     Stability,
 )
@@ -91,6 +99,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
         stability=_stability(found, ranked[0], int(order[0])),
         agreements=agreements_of(ranked_rows) if ranked_rows else (),
         volatility=volatility_of(ranked_rows) if ranked_rows else (),
+        choice=_choice(table, oriented, request),
         sentence=_sentence(ranked, winner, found, len(table.subjects)),
         warnings=(*notes, *table.warnings, *_warnings(len(table.subjects), attainable, pairs)),
         provenance={"intima_version": __version__, "source": table.source, "seed": request.seed},
@@ -264,6 +273,21 @@ def _interval(differences: FloatVector) -> tuple[float, float] | None:
         return None
     interval = test.interval(0.95)
     return interval.low, interval.high
+
+
+def _choice(table: ScoreTable, oriented: FloatMatrix, request: RankingRequest) -> RankingChoice | None:
+    if request.margin is None:
+        return None
+    if table.origin is None:
+        overlap, rule = None, "cost"
+        costs = dict(zip(request.models or (), request.costs or (), strict=False))
+    else:
+        source, _, protocol = table.origin
+        overlap, rule = overlap_of_protocol(protocol, len(table.subjects)), request.cheapest_by
+        costs = {model: found[rule] for model, found in source.costs.items() if rule in found}
+    return choose_cheapest(
+        table.models, oriented, margin=request.margin, alpha=request.alpha, overlap=overlap, costs=costs, rule=rule
+    )
 
 
 def _tiers(

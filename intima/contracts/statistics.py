@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from intima.contracts._base import Contract
-from intima.contracts.comparison import MOST_SCORES
+from intima.contracts.comparison import MOST_SCORES, Margin
 from intima.contracts.dataset import Name
 
 MOST_MODELS = 100
@@ -13,6 +13,8 @@ MOST_RESAMPLED = 1_000
 """Most subjects of a ranking or a bootstrap interval."""
 
 Row = Annotated[tuple[float, ...], Field(max_length=MOST_RESAMPLED)]
+CostRule = Literal["flops", "peak_memory_bytes", "parameter_count", "cost"]
+"""What a model is cheap by; "cost" is that of raw scores."""
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -32,6 +34,12 @@ class RankingRequest(Contract):
     """Null: what the metric says; unknown metrics count as better when higher."""
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
     seed: Seed = 0
+    margin: Margin | None = None
+    """With it the cheapest of the models equivalent to the best is chosen."""
+    cheapest_by: CostRule = "flops"
+    """Of a benchmark's published models: of one tile and all members of the ensemble."""
+    costs: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(default=None, max_length=MOST_MODELS)
+    """Of raw scores, one per model, in any unit."""
     resamples: int = Field(default=10_000, ge=100, le=20_000)
     """Bootstrap resamples above 10 subjects; up to 10 all of them are enumerated."""
 
@@ -41,6 +49,8 @@ class RankingRequest(Contract):
             raise ValueError("Give exactly one of scores (with models and subjects) or benchmark.")
         if self.scores is not None and (self.models is None or self.subjects is None):
             raise ValueError("Scores need models and subjects.")
+        if self.costs is not None and (self.models is None or len(self.costs) != len(self.models)):
+            raise ValueError("Costs belong to raw scores: one for each of models.")
         return self
 
 
@@ -159,6 +169,30 @@ class RankVolatility(Contract):
     """Share of shuffled data whose ranks move as little or less."""
 
 
+class EquivalentModel(Contract):
+    """A model beside the one with the best mean."""
+
+    model: str
+    p_equivalence: float | None
+    """TOST against the best; null for the best itself, and where all differences are equal."""
+    equivalent: bool
+    cost: float | None
+
+
+class RankingChoice(Contract):
+    """The cheapest of the models that are shown to be equivalent to the best."""
+
+    best: str
+    model: str | None
+    """Null where no cost is known."""
+    rule: CostRule
+    margin: Margin
+    alpha_each: float
+    """alpha / (K - 1)"""
+    models: tuple[EquivalentModel, ...]
+    sentence: str
+
+
 class Ranking(Contract):
     """Answer of POST /v1/rankings."""
 
@@ -182,6 +216,8 @@ class Ranking(Contract):
     agreements: tuple[RankAgreement, ...]
     """With the rankings of other protocols and metrics of the benchmark, and between its seeds; none for raw scores."""
     volatility: tuple[RankVolatility, ...]
+    choice: RankingChoice | None
+    """Null without a margin."""
     sentence: str
     warnings: tuple[str, ...]
     provenance: dict[str, object]

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
+from sqlalchemy import Connection
 
 from intima.comparison.plans import Enter
 from intima.comparison.scores import FetchScores
 from intima.comparison.table import BenchmarkTable, benchmark_fetcher
 from intima.contracts.benchmark import CollectResult
+from intima.contracts.model import ModelCard
 from intima.contracts.plan import Plan, PlanRequest, PlanUse
 from intima.errors import Conflict, Invalid
 from intima.registry import resolve
-from intima.store import catalog, ledger, plans
+from intima.store import catalog, ledger, models, plans
 from intima.store.catalog import rfc3339
 from intima.store.paging import Page
 from intima.store.storage import Storage, open_storage
@@ -81,7 +83,9 @@ class State:
             stored = catalog.get_benchmark(connection, benchmark_id)
             version = catalog.get_dataset(connection, stored.dataset).version
             result = ledger.last_result(connection, stored.job_id, _COLLECT)
+            published = _published(connection, stored.job_id)
             first_at = ledger.first_finished_at(connection, stored.job_id, kinds=_SCORING)
+            costs = {label: _costs_of(models.get_model(connection, ref).card) for label, ref in published.items()}
         if result is None:
             raise Conflict(
                 f"The benchmark {benchmark_id} has no scores table yet.",
@@ -94,6 +98,7 @@ class State:
             csv,
             dataset_version=version,
             first_scores_at=None if first_at is None else rfc3339(first_at),
+            costs=costs,
             incomplete=collected.incomplete,
         )
 
@@ -118,10 +123,8 @@ class State:
     def _label_of(self, benchmark_id: str, ref: str) -> str | None:
         """Return the first part of the key of the unit that published a model: the contender's label."""
         with self.storage.reading() as connection:
-            job_id = catalog.get_benchmark(connection, benchmark_id).job_id
-            keys = ledger.unit_keys(connection, job_id, kinds=["publish"])
-            results = ledger.results_of(connection, job_id, keys)
-        return next((key.split("/", 1)[0] for key, found in results.items() if found.get("model") == ref), None)
+            published = _published(connection, catalog.get_benchmark(connection, benchmark_id).job_id)
+        return next((label for label, found in published.items() if found == ref), None)
 
     def ping(self) -> None:
         """Ask the database for anything. Raises Unavailable where it does not answer."""
@@ -131,6 +134,22 @@ class State:
     def close(self) -> None:
         """Release storage."""
         self.storage.close()
+
+
+def _published(connection: Connection, job_id: str) -> dict[str, str]:
+    """Return the models a benchmark published, by the label of the contender: the first part of the unit's key."""
+    keys = ledger.unit_keys(connection, job_id, kinds=["publish"])
+    results = ledger.results_of(connection, job_id, keys)
+    return {key.split("/", 1)[0]: found["model"] for key, found in results.items() if "model" in found}
+
+
+def _costs_of(card: ModelCard) -> dict[str, float]:
+    """Return what one tile costs all members of an ensemble; memory is that of one, as they take turns."""
+    costs: dict[str, float] = {"parameter_count": float(card.parameter_count * len(card.members))}
+    if card.cost is not None:
+        costs["flops"] = float(card.cost.flops * len(card.members))
+        costs["peak_memory_bytes"] = float(card.cost.peak_memory_bytes)
+    return costs
 
 
 def open_state(settings: Settings) -> State:

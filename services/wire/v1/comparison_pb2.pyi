@@ -849,6 +849,9 @@ class RankingRequest(_message.Message):
     ALPHA_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     RESAMPLES_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    CHEAPEST_BY_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
     rows: _builtins.str
     benchmark: _builtins.str
     metric: _builtins.str
@@ -857,12 +860,17 @@ class RankingRequest(_message.Message):
     alpha: _builtins.float
     seed: _builtins.int
     resamples: _builtins.int
+    cheapest_by: _builtins.str
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]: ...
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def margin(self) -> Global___Margin: ...
+    @_builtins.property
+    def costs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     def __init__(
         self,
         *,
@@ -877,15 +885,20 @@ class RankingRequest(_message.Message):
         alpha: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
         resamples: _builtins.int | None = ...,
+        margin: Global___Margin | None = ...,
+        cheapest_by: _builtins.str | None = ...,
+        costs: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_benchmark", b"_benchmark", "_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "_protocol", b"_protocol", "_resamples", b"_resamples", "_rows", b"_rows", "_seed", b"_seed", "alpha", b"alpha", "benchmark", b"benchmark", "class", b"class", "higher_is_better", b"higher_is_better", "metric", b"metric", "protocol", b"protocol", "resamples", b"resamples", "rows", b"rows", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_benchmark", b"_benchmark", "_cheapest_by", b"_cheapest_by", "_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "_protocol", b"_protocol", "_resamples", b"_resamples", "_rows", b"_rows", "_seed", b"_seed", "alpha", b"alpha", "benchmark", b"benchmark", "cheapest_by", b"cheapest_by", "class", b"class", "higher_is_better", b"higher_is_better", "margin", b"margin", "metric", b"metric", "protocol", b"protocol", "resamples", b"resamples", "rows", b"rows", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_benchmark", b"_benchmark", "_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "_protocol", b"_protocol", "_resamples", b"_resamples", "_rows", b"_rows", "_seed", b"_seed", "alpha", b"alpha", "benchmark", b"benchmark", "class", b"class", "higher_is_better", b"higher_is_better", "metric", b"metric", "models", b"models", "protocol", b"protocol", "resamples", b"resamples", "rows", b"rows", "scores", b"scores", "seed", b"seed", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_benchmark", b"_benchmark", "_cheapest_by", b"_cheapest_by", "_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "_protocol", b"_protocol", "_resamples", b"_resamples", "_rows", b"_rows", "_seed", b"_seed", "alpha", b"alpha", "benchmark", b"benchmark", "cheapest_by", b"cheapest_by", "class", b"class", "costs", b"costs", "higher_is_better", b"higher_is_better", "margin", b"margin", "metric", b"metric", "models", b"models", "protocol", b"protocol", "resamples", b"resamples", "rows", b"rows", "scores", b"scores", "seed", b"seed", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
     _WhichOneofReturnType__benchmark: _TypeAlias = _typing.Literal["benchmark"]  # noqa: Y015
     _WhichOneofArgType__benchmark: _TypeAlias = _typing.Literal["_benchmark", b"_benchmark"]  # noqa: Y015
+    _WhichOneofReturnType__cheapest_by: _TypeAlias = _typing.Literal["cheapest_by"]  # noqa: Y015
+    _WhichOneofArgType__cheapest_by: _TypeAlias = _typing.Literal["_cheapest_by", b"_cheapest_by"]  # noqa: Y015
     _WhichOneofReturnType__class: _TypeAlias = _typing.Literal["class"]  # noqa: Y015
     _WhichOneofArgType__class: _TypeAlias = _typing.Literal["_class", b"_class"]  # noqa: Y015
     _WhichOneofReturnType__higher_is_better: _TypeAlias = _typing.Literal["higher_is_better"]  # noqa: Y015
@@ -904,6 +917,8 @@ class RankingRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__benchmark) -> _WhichOneofReturnType__benchmark | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cheapest_by) -> _WhichOneofReturnType__cheapest_by | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__class) -> _WhichOneofReturnType__class | None: ...
     @_typing.overload
@@ -1166,6 +1181,7 @@ class Ranking(_message.Message):
     TIERS_FIELD_NUMBER: _builtins.int
     AGREEMENTS_FIELD_NUMBER: _builtins.int
     VOLATILITY_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     unit: _builtins.str
     n_units: _builtins.int
@@ -1193,6 +1209,8 @@ class Ranking(_message.Message):
     def agreements(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankAgreement]: ...
     @_builtins.property
     def volatility(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankVolatility]: ...
+    @_builtins.property
+    def choice(self) -> Global___RankingChoice: ...
     def __init__(
         self,
         *,
@@ -1212,16 +1230,93 @@ class Ranking(_message.Message):
         tiers: _abc.Iterable[Global___Group] | None = ...,
         agreements: _abc.Iterable[Global___RankAgreement] | None = ...,
         volatility: _abc.Iterable[Global___RankVolatility] | None = ...,
+        choice: Global___RankingChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "attainability", b"attainability", "friedman", b"friedman", "nemenyi", b"nemenyi", "provenance", b"provenance", "stability", b"stability", "winner", b"winner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "attainability", b"attainability", "choice", b"choice", "friedman", b"friedman", "nemenyi", b"nemenyi", "provenance", b"provenance", "stability", b"stability", "winner", b"winner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "agreements", b"agreements", "attainability", b"attainability", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "tiers", b"tiers", "unit", b"unit", "volatility", b"volatility", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "agreements", b"agreements", "attainability", b"attainability", "choice", b"choice", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "tiers", b"tiers", "unit", b"unit", "volatility", b"volatility", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__winner: _TypeAlias = _typing.Literal["winner"]  # noqa: Y015
     _WhichOneofArgType__winner: _TypeAlias = _typing.Literal["_winner", b"_winner"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__winner) -> _WhichOneofReturnType__winner | None: ...
 
 Global___Ranking: _TypeAlias = Ranking  # noqa: Y015
+
+@_typing.final
+class EquivalentModel(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    P_EQUIVALENCE_FIELD_NUMBER: _builtins.int
+    EQUIVALENT_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    p_equivalence: _builtins.float
+    equivalent: _builtins.bool
+    cost: _builtins.float
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        p_equivalence: _builtins.float | None = ...,
+        equivalent: _builtins.bool = ...,
+        cost: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_p_equivalence", b"_p_equivalence", "cost", b"cost", "p_equivalence", b"p_equivalence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_p_equivalence", b"_p_equivalence", "cost", b"cost", "equivalent", b"equivalent", "model", b"model", "p_equivalence", b"p_equivalence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost: _TypeAlias = _typing.Literal["cost"]  # noqa: Y015
+    _WhichOneofArgType__cost: _TypeAlias = _typing.Literal["_cost", b"_cost"]  # noqa: Y015
+    _WhichOneofReturnType__p_equivalence: _TypeAlias = _typing.Literal["p_equivalence"]  # noqa: Y015
+    _WhichOneofArgType__p_equivalence: _TypeAlias = _typing.Literal["_p_equivalence", b"_p_equivalence"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p_equivalence) -> _WhichOneofReturnType__p_equivalence | None: ...
+
+Global___EquivalentModel: _TypeAlias = EquivalentModel  # noqa: Y015
+
+@_typing.final
+class RankingChoice(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEST_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    ALPHA_EACH_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    best: _builtins.str
+    model: _builtins.str
+    rule: _builtins.str
+    alpha_each: _builtins.float
+    sentence: _builtins.str
+    @_builtins.property
+    def margin(self) -> Global___Margin: ...
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___EquivalentModel]: ...
+    def __init__(
+        self,
+        *,
+        best: _builtins.str = ...,
+        model: _builtins.str | None = ...,
+        rule: _builtins.str = ...,
+        margin: Global___Margin | None = ...,
+        alpha_each: _builtins.float = ...,
+        models: _abc.Iterable[Global___EquivalentModel] | None = ...,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model", b"_model", "margin", b"margin", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model", b"_model", "alpha_each", b"alpha_each", "best", b"best", "margin", b"margin", "model", b"model", "models", b"models", "rule", b"rule", "sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
+    _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
+
+Global___RankingChoice: _TypeAlias = RankingChoice  # noqa: Y015
 
 @_typing.final
 class RankAgreement(_message.Message):

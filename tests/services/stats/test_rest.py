@@ -54,6 +54,13 @@ def test_a_benchmark_is_ranked(client: TestClient, installation: Installation) -
     assert [m["model"] for m in answer.json()["models"]] == ["unet", "deeplabv3plus"]
 
 
+def test_a_ranked_benchmark_chooses_by_the_cards_of_its_models(client: TestClient, installation: Installation) -> None:
+    body = {"benchmark": installation.finished, "margin": {"value": 0.02}, "cheapest_by": "parameter_count"}
+    choice = client.post("/v1/rankings", json=body).json()["choice"]
+    assert {m["model"]: m["cost"] for m in choice["models"]} == {"unet": 1.0, "deeplabv3plus": None}
+    assert choice["rule"] == "parameter_count"
+
+
 def test_intervals_and_power(client: TestClient) -> None:
     interval = client.post("/v1/intervals", json={"scores": list(SCORES["unet"])}).json()
     assert interval["low"] < interval["estimate"] < interval["high"]

@@ -93,9 +93,16 @@ def test_both_doors_give_the_same_ranking(
     client: TestClient, stub: pb_grpc.ComparisonStub, scores: list[list[float]]
 ) -> None:
     models, subjects = [f"model{i}" for i in range(len(scores[0]))], [f"m{i}" for i in range(len(scores))]
-    rest = client.post("/v1/rankings", json={"scores": scores, "models": models, "subjects": subjects})
+    more = {"margin": {"value": 0.1}, "costs": list(range(len(models)))}
+    rest = client.post("/v1/rankings", json={"scores": scores, "models": models, "subjects": subjects} | more)
     assert rest.status_code == 200
-    message = pb.RankingRequest(scores=[pb.Row(values=row) for row in scores], models=models, subjects=subjects)
+    message = pb.RankingRequest(
+        scores=[pb.Row(values=row) for row in scores],
+        models=models,
+        subjects=subjects,
+        margin=pb.Margin(value=0.1),
+        costs=range(len(models)),
+    )
     assert without_nulls(to_json(stub.Rank(message, timeout=DEADLINE_S))) == without_nulls(rest.json())
 
 
