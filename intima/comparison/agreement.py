@@ -46,7 +46,7 @@ def volatility_of(ranked: Ranked) -> tuple[RankVolatility, ...]:
     rows = _rows(ranked, metric=ranked.metric, protocol=ranked.protocol)
     first = min((r.seed, r.split[1]) for r in rows)
     folds = _views(ranked, [r for r in rows if (r.seed, r.split[1]) == first], key=lambda r: r.split[2])
-    if min(len(v.subjects) for v in folds) < FEWEST_IN_A_FOLD:
+    if min((len(v.subjects) for v in folds), default=0) < FEWEST_IN_A_FOLD:
         folds = []
     repeats = _views(ranked, [r for r in rows if r.seed == first[0]], key=lambda r: r.split[1])
     seeds = _views(ranked, rows, key=lambda r: r.seed)
@@ -87,7 +87,10 @@ def _rows(ranked: Ranked, *, metric: str | None = None, protocol: str | None = N
 
 
 def _views(ranked: Ranked, rows: Iterable[TableRow], *, key: Callable[[TableRow], str]) -> list[ScoreView]:
-    """Return one view per key, of the subjects on which every model has a score; larger is better."""
+    """Return one view per key, of the subjects on which every model has a score; larger is better.
+
+    Scores in different units (some cases have no pixel size) make none.
+    """
     groups: dict[str, list[TableRow]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
@@ -96,6 +99,8 @@ def _views(ranked: Ranked, rows: Iterable[TableRow], *, key: Callable[[TableRow]
 
 
 def _view(ranked: Ranked, name: str, rows: Sequence[TableRow]) -> ScoreView | None:
+    if len({r.unit for r in rows if r.value is not None}) > 1:
+        return None
     higher = ranked.higher_is_better
     if rows[0].metric != ranked.metric:
         known = METRICS.get(rows[0].metric)

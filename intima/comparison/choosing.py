@@ -7,7 +7,7 @@ import numpy as np
 from intima.arrays import FloatMatrix
 from intima.contracts.comparison import Margin
 from intima.contracts.statistics import CostRule, EquivalentModel, RankingChoice
-from intima.statistics.equivalence import TrainingOverlap, paired_t
+from intima.statistics.equivalence import FEWEST_FOR_VERDICT, TrainingOverlap, paired_t
 
 
 def choose_cheapest(
@@ -50,7 +50,7 @@ def choose_cheapest(
         margin=margin,
         alpha_each=level,
         models=tuple(rows),
-        sentence=_sentence(models[best], chosen, len(group), rule=rule, margin=margin),
+        sentence=_sentence(models[best], chosen, len(group), len(known), rule=rule, margin=margin),
     )
 
 
@@ -70,10 +70,13 @@ def _against_best(
         return EquivalentModel(model=models[other], p_equivalence=None, equivalent=True, cost=cost)
     test = paired_t(oriented[:, other] - oriented[:, best], overlap=overlap)
     p = None if test is None else test.p_equivalence(margin.value)
-    return EquivalentModel(model=models[other], p_equivalence=p, equivalent=p is not None and p < level, cost=cost)
+    shown = p is not None and p < level and len(oriented) >= FEWEST_FOR_VERDICT
+    return EquivalentModel(model=models[other], p_equivalence=p, equivalent=shown, cost=cost)
 
 
-def _sentence(best: str, chosen: EquivalentModel | None, group: int, *, rule: CostRule, margin: Margin) -> str:
+def _sentence(
+    best: str, chosen: EquivalentModel | None, group: int, known: int, *, rule: CostRule, margin: Margin
+) -> str:
     shown = rule.replace("_", " ")
     within = f"within ±{margin.value:.3g}"
     if chosen is None:
@@ -81,4 +84,5 @@ def _sentence(best: str, chosen: EquivalentModel | None, group: int, *, rule: Co
     if group == 1:
         return f"No other model is shown to be equivalent to {best} {within}; there is nothing cheaper to choose."
     cheaper = "is itself the cheapest" if chosen.model == best else f"can be replaced by {chosen.model}, the cheapest"
-    return f"{best} has the best mean and {cheaper} of the {group} that are equivalent {within} ({shown})."
+    of = f"of the {known} of known cost that are equivalent {within} ({shown})"
+    return f"{best} has the best mean and {cheaper} {of}."

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from intima.comparison.pairing import Paired
 from intima.comparison.scores import FIRST_SCORES_AT, SubjectScores
 from intima.comparison.words import listed
-from intima.contracts.comparison import ComparisonRequest, PlanStanding, Verdict
+from intima.contracts.comparison import ComparisonRequest, PlanStanding, Verdict, VerdictName
 from intima.contracts.plan import Plan, PlanRequest, PlanUse
 from intima.errors import Invalid
 from intima.store.plans import chained, locked, no_such_plan
@@ -15,8 +15,9 @@ from intima.store.plans import chained, locked, no_such_plan
 _FIXED = ("metric", "class_", "protocol", "margin", "alpha", "dependence", "higher_is_better", "seed")
 
 
-Enter = Callable[[Plan, str], PlanUse]
-"""enter(plan with its trail, time RFC 3339) -> the use to add, or one that the trail has already."""
+Enter = Callable[[Plan, str, Sequence[PlanUse]], PlanUse]
+"""enter(plan with its trail, time RFC 3339, uses of the same scores under other plans) -> the use to add, or one that
+the trail has already."""
 
 
 class PlanBook(Protocol):
@@ -26,8 +27,8 @@ class PlanBook(Protocol):
         """Return a plan by id or hash. Raises NotFound."""
         ...
 
-    def record(self, plan_id: str, enter: Enter) -> PlanUse:
-        """Add what ``enter`` makes of the trail as it is; no other use comes in between."""
+    def record(self, plan_id: str, score_sha256s: Sequence[str], enter: Enter) -> PlanUse:
+        """Add what ``enter`` makes of the trail as it is; no other use of the plan comes in between."""
         ...
 
 
@@ -50,10 +51,11 @@ class PlansInMemory:
             raise no_such_plan(ref)
         return found
 
-    def record(self, plan_id: str, enter: Enter) -> PlanUse:
+    def record(self, plan_id: str, score_sha256s: Sequence[str], enter: Enter) -> PlanUse:
         """Add a use to a trail."""
         plan = self.find(plan_id)
-        use = enter(plan, self.now())
+        others = [u for p in self.plans.values() if p.id != plan_id for u in p.uses]
+        use = enter(plan, self.now(), [u for u in others if set(u.score_sha256s) & set(score_sha256s)])
         if use not in plan.uses:
             self.plans[plan.id] = plan.model_copy(update={"uses": (*plan.uses, use)})
         return use
@@ -67,7 +69,7 @@ def request_under(plan: Plan, request: ComparisonRequest) -> ComparisonRequest:
     """
     for name in sorted(request.model_fields_set.intersection(_FIXED)):
         stated, fixed = getattr(request, name), getattr(plan.content, name)
-        if stated != fixed:
+        if stated is not None and stated != fixed:
             shown = name.rstrip("_")
             raise Invalid(
                 f"The plan {plan.id} fixes another {shown.replace('_', ' ')} than the request states.",
@@ -93,8 +95,15 @@ def check_sides(plan: Plan, paired: Paired) -> None:
     """Refuse a comparison of other models than the plan names, in other order too: the sign of d is part of the plan.
 
     Raises:
-        Invalid: a or b is another.
+        Invalid: a or b is another, or both have one name, so that the trail could not tell them apart.
     """
+    if paired.a.contender == paired.b.contender or paired.a.label == paired.b.label:
+        raise Invalid(
+            f"Both sides are called {paired.a.label!r}.",
+            code="same_name",
+            hint="Under a plan the two need names of their own; give raw scores a label.",
+            pointer="/b",
+        )
     wanted = plan.content.models
     if wanted is None:
         return
@@ -109,13 +118,15 @@ def check_sides(plan: Plan, paired: Paired) -> None:
 
 
 def stand(plan: Plan, paired: Paired, verdict: Verdict, *, book: PlanBook) -> PlanStanding:
-    """Record a verdict in the trail of its plan and say what it may call itself.
+    """Record a verdict in the trail of its plan and say what it may call itself (decision 0018).
 
-    It is confirmatory where no score of a benchmark existed when the plan was locked, and no other scores of the same
-    two models were compared under it before.
+    It is confirmatory where no score of a benchmark existed when the plan was locked, none of the scores was compared
+    under another plan before that, and neither other scores of the two models nor the same scores with another
+    outcome were compared under this one.
     """
     sides = (paired.a, paired.b)
-    use = book.record(plan.id, lambda current, at: _entered(current, at, sides, verdict))
+    hashes = [s.sha256 for s in sides]
+    use = book.record(plan.id, hashes, lambda current, at, others: _entered(current, at, others, sides, verdict))
     return PlanStanding(
         id=plan.id,
         sha256=plan.sha256,
@@ -127,17 +138,20 @@ def stand(plan: Plan, paired: Paired, verdict: Verdict, *, book: PlanBook) -> Pl
     )
 
 
-def _entered(plan: Plan, at: str, sides: Sequence[SubjectScores], verdict: Verdict) -> PlanUse:
+def _entered(
+    plan: Plan, at: str, others: Sequence[PlanUse], sides: Sequence[SubjectScores], verdict: Verdict
+) -> PlanUse:
     finding: dict[str, Any] = {
         "models": [s.label for s in sides],
+        "contenders": [s.contender for s in sides],
         "score_sha256s": [s.sha256 for s in sides],
         "verdict": verdict.verdict,
     }
     known = (u for u in plan.uses if u.model_dump(mode="json", include=set(finding)) == finding)
     if (same := next(known, None)) is not None:
         return same
-    reasons = [*_older_scores(plan, sides), *_other_uses(plan, sides)]
-    return chained(plan, {"at": at, **finding, "confirmatory": not reasons, "reasons": reasons})
+    reasons = (*_older_scores(plan, sides), *_compared_before(plan, others), *_earlier_uses(plan, sides, verdict))
+    return chained(plan, {"at": at, **finding, "confirmatory": not reasons, "reasons": list(reasons)})
 
 
 def _older_scores(plan: Plan, sides: Sequence[SubjectScores]) -> tuple[str, ...]:
@@ -149,20 +163,40 @@ def _older_scores(plan: Plan, sides: Sequence[SubjectScores]) -> tuple[str, ...]
     )
 
 
-def _other_uses(plan: Plan, sides: Sequence[SubjectScores]) -> tuple[str, ...]:
-    scores = {s.label: s.sha256 for s in sides}
+def _compared_before(plan: Plan, others: Sequence[PlanUse]) -> tuple[str, ...]:
+    first = min((use.at for use in others if use.at <= plan.locked_at), default=None)
+    if first is None:
+        return ()
+    return (f"These scores were compared at {first} under another plan, before this one was locked.",)
+
+
+def _earlier_uses(plan: Plan, sides: Sequence[SubjectScores], verdict: Verdict) -> tuple[str, ...]:
+    """Return what speaks against a first look: other scores of this pair, another outcome, or scores already known."""
+    hashes, scores = {s.sha256 for s in sides}, {(s.contender, s.sha256) for s in sides}
+    found: dict[str, None] = {}
     for use in plan.uses:
-        earlier = dict(zip(use.models, use.score_sha256s, strict=True))
-        if set(earlier) == set(scores) and earlier != scores:
-            return (f"Other scores of these models were compared under the plan before, at {use.at}.",)
-    return ()
+        earlier = set(zip(use.contenders, use.score_sha256s, strict=True))
+        if {name for name, _ in earlier} == {name for name, _ in scores} and earlier != scores:
+            found[f"Other scores of these models were compared under the plan before, at {use.at}."] = None
+        if set(use.score_sha256s) == hashes and use.verdict != _turned(verdict.verdict, use, sides):
+            found[f"The same scores had another verdict under the plan before, at {use.at}."] = None
+        if hashes & set(use.score_sha256s) and not use.confirmatory:
+            found[f"Use {use.number} of these scores was exploratory: {use.reasons[0]}"] = None
+    return tuple(found)
+
+
+def _turned(verdict: VerdictName, use: PlanUse, sides: Sequence[SubjectScores]) -> VerdictName:
+    """Return a verdict as it reads with the sides of an earlier use."""
+    if use.score_sha256s[0] == sides[0].sha256 or verdict not in {"better_a", "better_b"}:
+        return verdict
+    return "better_b" if verdict == "better_a" else "better_a"
 
 
 def _notes(plan: Plan, sides: Sequence[SubjectScores]) -> tuple[str, ...]:
     notes = []
     if raw := [s.label for s in sides if not s.provenance.get(FIRST_SCORES_AT)]:
         notes.append(f"When the scores of {' and '.join(raw)} were first seen, only whoever sent them knows.")
-    pairs = {frozenset(use.models) for use in plan.uses}
+    pairs = {frozenset(use.contenders) for use in plan.uses}
     if len(pairs) > 1:
         notes.append(f"{len(pairs)} pairs of models were compared under this plan; alpha was not divided among them.")
     return tuple(notes)

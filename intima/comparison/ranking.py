@@ -30,6 +30,7 @@ from intima.comparison.words import listed
 from intima.contracts.statistics import (
     MOST_MODELS,
     Attainability,
+    CostRule,
     FriedmanResult,
     NemenyiResult,
     RankedModel,
@@ -79,7 +80,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
     oriented = table.scores if higher else -table.scores
     found = ranks.rank_stability(oriented, seed=request.seed, draws=request.resamples)
     test = ranks.friedman(oriented)
-    pairs = _pairs(table, oriented)
+    pairs = _pairs(table, oriented, request.seed)
     ranked_rows = _ranked_rows(table, request, higher=higher)
     order = np.lexsort((ranks.within_ranks(oriented).mean(axis=0), ranks.mean_ranks(oriented)))
     ranked = _ranked(table, oriented, found, order)
@@ -247,10 +248,10 @@ def _nemenyi(models: Sequence[RankedModel], subjects: int, alpha: float) -> Neme
     return NemenyiResult(critical_difference=critical, groups=tuple(groups))
 
 
-def _pairs(table: ScoreTable, oriented: FloatMatrix) -> tuple[RankedPair, ...]:
+def _pairs(table: ScoreTable, oriented: FloatMatrix, seed: int) -> tuple[RankedPair, ...]:
     index = list(combinations(range(len(table.models)), 2))
     first, second = np.array(index).T
-    p = sign_flip_differences(oriented[:, first] - oriented[:, second])
+    p = sign_flip_differences(oriented[:, first] - oriented[:, second], seed=seed)
     adjusted = ranks.holm(p)
     nemenyi = ranks.nemenyi_p(ranks.within_ranks(oriented).mean(axis=0), len(table.subjects))
     return tuple(
@@ -278,12 +279,13 @@ def _interval(differences: FloatVector) -> tuple[float, float] | None:
 def _choice(table: ScoreTable, oriented: FloatMatrix, request: RankingRequest) -> RankingChoice | None:
     if request.margin is None:
         return None
+    rule: CostRule = "cost" if table.origin is None else request.cheapest_by
     if table.origin is None:
-        overlap, rule = None, "cost"
+        overlap = None
         costs = dict(zip(request.models or (), request.costs or (), strict=False))
     else:
         source, _, protocol = table.origin
-        overlap, rule = overlap_of_protocol(protocol, len(table.subjects)), request.cheapest_by
+        overlap = overlap_of_protocol(protocol, len(table.subjects))
         costs = {model: found[rule] for model, found in source.costs.items() if rule in found}
     return choose_cheapest(
         table.models, oriented, margin=request.margin, alpha=request.alpha, overlap=overlap, costs=costs, rule=rule

@@ -17,6 +17,9 @@ from intima.subjects import mean_by_subject
 FIRST_SCORES_AT = "first_scores_at"
 """Key of provenance: when the first score of a contender came to exist, RFC 3339 in UTC; absent: nobody knows."""
 
+CONTENDER = "contender"
+"""Key of provenance: benchmark id and name of the contender inside it."""
+
 _COUNT = "([2-9]|[1-9][0-9]{1,2})"
 _FOLDS = re.compile(rf"kfold{_COUNT}(?:x[1-9][0-9]*)?|split{_COUNT}-.+")
 _OF_THE_REQUEST = {"/protocol", "/metric", "/class"}
@@ -33,6 +36,11 @@ class SubjectScores:
     overlap: TrainingOverlap | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def contender(self) -> str:
+        """What the label stands for, whatever name it was called by: "benchmark id/contender", or a label itself."""
+        return str(self.provenance.get(CONTENDER) or self.label)
 
     @property
     def sha256(self) -> str:

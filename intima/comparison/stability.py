@@ -12,8 +12,8 @@ from intima.statistics.samples import as_matrix, has_spread
 from intima.statistics.simulation import ScoreModel, score_model
 from intima.statistics.stability import stability_at
 
-MOST_WORK = 60_000_000
-"""Simulated scores of one study: some seconds."""
+MOST_WORK = 20_000_000
+"""Simulated scores and pairs of models of one study, or of one point of a streamed one: some ten seconds."""
 CRITERIA = (
     ("best_first", 0.90),
     ("best_first", 0.95),
@@ -33,7 +33,7 @@ def study_stability(request: StabilityRequest) -> StabilityAnswer:
     """
     asked, warnings = _with_pilot(request)
     model = _model(asked)
-    _refuse_too_much(asked, len(model.means))
+    _refuse_too_much(asked, len(model.means), asked.numbers)
     points = tuple(_points(asked, model))
     return StabilityAnswer(
         models=len(model.means),
@@ -56,18 +56,20 @@ def stream_stability(request: StabilityRequest) -> Iterator[StabilityPoint]:
     """Return the points of a study one by one, as they are simulated; the same as those of ``study_stability``.
 
     Raises:
-        Invalid: scores that cannot exist; there is no limit of work, as the caller can end the study at any point.
+        Invalid: scores that cannot exist, or a point of more work than that.
     """
     asked, _ = _with_pilot(request)
-    return _points(asked, _model(asked))
+    model = _model(asked)
+    _refuse_too_much(asked, len(model.means), (max(asked.numbers),))
+    return _points(asked, model)
 
 
-def _refuse_too_much(request: StabilityRequest, models: int) -> None:
-    work = sum(set(request.numbers)) * models * request.data_sets
+def _refuse_too_much(request: StabilityRequest, models: int, numbers: Sequence[int]) -> None:
+    work = sum(models * (n + models) for n in set(numbers)) * request.data_sets
     if work > MOST_WORK:
         raise Invalid(
-            f"Got a study of {work:,} scores; one request may simulate {MOST_WORK:,}.",
-            hint="Give fewer data_sets, or numbers in several requests; gRPC streams studies of any length.",
+            f"Got a study of {work:,} simulated scores and pairs; {MOST_WORK:,} are allowed.",
+            hint="Give fewer data_sets, or numbers in several requests.",
             pointer="/data_sets",
         )
 

@@ -8,7 +8,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from intima.comparison.scores import FIRST_SCORES_AT, FetchScores, Selection, SubjectScores, overlap_of_protocol
+from intima.comparison.scores import (
+    CONTENDER,
+    FIRST_SCORES_AT,
+    FetchScores,
+    Selection,
+    SubjectScores,
+    overlap_of_protocol,
+)
 from intima.contracts.benchmark import IncompletePart
 from intima.contracts.comparison import Contender
 from intima.errors import Invalid, NotFound
@@ -109,6 +116,7 @@ def _from_benchmark(fetch_table: FetchTable, benchmark: str, label: str, selecti
         "source": "benchmark",
         "benchmark": benchmark,
         "dataset_version": table.dataset_version,
+        CONTENDER: f"{benchmark}/{label}",
         FIRST_SCORES_AT: table.first_scores_at,
     }
     return replace(found, provenance={**source, **found.provenance})

@@ -27,11 +27,9 @@ from intima.contracts.comparison import (
 from intima.contracts.plan import Plan
 from intima.errors import Invalid, NotFound
 from intima.statistics import bayes, effects, equivalence, planning
-from intima.statistics.equivalence import PairedT, TrainingOverlap
+from intima.statistics.equivalence import FEWEST_FOR_VERDICT, PairedT, TrainingOverlap
 from intima.statistics.intervals import FEWEST_FOR_BOOTSTRAP, ConfidenceInterval, coverage_at_n
 
-FEWEST_FOR_VERDICT = 3
-"""Two subjects have one degree of freedom: intervals are shown, nothing is decided."""
 MOST_FOR_BOOTSTRAP = 1_000
 
 

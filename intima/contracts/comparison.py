@@ -9,6 +9,9 @@ from intima.contracts._base import Contract
 MOST_SCORES = 10_000
 """Most scores of one side; more subjects than this need no statistics of tiny samples."""
 
+MOST_SPLIT = 1_000_000
+"""Most subjects of a training or test set, and most splits."""
+
 VerdictName = Literal["equivalent", "better_a", "better_b", "different_but_negligible", "inconclusive"]
 
 
@@ -49,10 +52,10 @@ class Margin(Contract):
 class Dependence(Contract):
     """How training sets overlap, for the Nadeau-Bengio correction."""
 
-    protocol: str
-    n_train: int = Field(ge=1)
-    n_test: int = Field(ge=1)
-    splits: int | None = Field(default=None, ge=2)
+    protocol: str = Field(max_length=200)
+    n_train: int = Field(ge=1, le=MOST_SPLIT)
+    n_test: int = Field(ge=1, le=MOST_SPLIT)
+    splits: int | None = Field(default=None, ge=2, le=MOST_SPLIT)
     """Number of train/test splits of one repeat; null: (n_train + n_test) / n_test."""
 
 
@@ -61,9 +64,9 @@ class ComparisonRequest(Contract):
 
     a: Contender
     b: Contender
-    metric: str = "dice"
-    class_: str = Field(default="macro", alias="class")
-    protocol: str | None = None
+    metric: str = Field(default="dice", max_length=200)
+    class_: str = Field(default="macro", alias="class", max_length=200)
+    protocol: str | None = Field(default=None, max_length=200)
     """Needed when a benchmark has more than one, e.g. "loocv"."""
     margin: Margin | None = None
     """Required unless a plan fixes it."""

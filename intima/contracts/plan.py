@@ -57,6 +57,8 @@ class PlanUse(Contract):
     """From 1."""
     at: str
     models: tuple[str, str]
+    contenders: tuple[str, str]
+    """What the names stood for: "benchmark id/contender", or the label of raw scores."""
     score_sha256s: tuple[str, str]
     verdict: VerdictName
     confirmatory: bool

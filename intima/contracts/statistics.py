@@ -27,9 +27,9 @@ class RankingRequest(Contract):
     models: tuple[Name, ...] | None = Field(default=None, max_length=MOST_MODELS)
     subjects: tuple[Name, ...] | None = None
     benchmark: str | None = None
-    metric: str = "dice"
-    class_: str = Field(default="macro", alias="class")
-    protocol: str | None = None
+    metric: str = Field(default="dice", max_length=200)
+    class_: str = Field(default="macro", alias="class", max_length=200)
+    protocol: str | None = Field(default=None, max_length=200)
     higher_is_better: bool | None = None
     """Null: what the metric says; unknown metrics count as better when higher."""
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)

@@ -19,6 +19,8 @@ from intima.statistics.intervals import ConfidenceInterval, bootstrap_pivots
 from intima.statistics.samples import floor_p, has_spread, micro, need_subjects, rounded
 
 EXACT_SIGN_FLIPS_UP_TO = 15
+FEWEST_FOR_VERDICT = 3
+"""Two subjects have one degree of freedom: intervals are shown, nothing is decided."""
 MONTE_CARLO_FLIPS = 9_999
 _COLUMNS = 500
 """Comparisons whose flips are summed at a time."""
@@ -105,7 +107,7 @@ def sign_flip_difference(differences: FloatVector, *, seed: int = 0) -> float:
     """Return the two-sided sign-flip p of no difference: exact up to 15 subjects, else (b+1)/(B+1) of 9,999 flips."""
     d = micro(differences)
     sums, exact = _flipped_sums(d, seed)
-    return _share(np.abs(sums) >= _reached(abs(int(d.sum())), exact), exact)
+    return _share(np.abs(sums) >= _reached(abs(_total(d, exact)), exact), exact)
 
 
 def sign_flip_differences(differences: FloatMatrix, *, seed: int = 0) -> FloatVector:
@@ -130,7 +132,7 @@ def sign_flip_equivalence(differences: FloatVector, margin: float, *, seed: int 
 def _sign_flip_greater(d: FloatVector, seed: int) -> float:
     units = micro(d)
     sums, exact = _flipped_sums(units, seed)
-    return _share(sums >= _reached(int(units.sum()), exact), exact)
+    return _share(sums >= _reached(_total(units, exact), exact), exact)
 
 
 def _flipped_sums(d: NDArray[np.int64], seed: int) -> tuple[NDArray[np.float64] | NDArray[np.int64], bool]:
@@ -152,7 +154,12 @@ def _random_signs(n: int, seed: int) -> Iterator[FloatMatrix]:
         yield 2 * random.integers(0, 2, size=(size, n), dtype=np.int8).astype(np.float64) - 1
 
 
-def _reached(total: int, exact: bool) -> float:
+def _total(d: NDArray[np.int64], exact: bool) -> float:
+    """Return the sum, in floating point where 64 bits might not hold it."""
+    return int(d.sum()) if exact else float(np.sum(d, dtype=np.float64))
+
+
+def _reached(total: float, exact: bool) -> float:
     """Return the threshold a sum must reach; half a millionth lower where sums are floating point."""
     return total if exact else total - 0.5
 

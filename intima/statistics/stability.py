@@ -57,7 +57,8 @@ class StabilityPoint:
 def stability_at(model: ScoreModel, subjects: int, *, data_sets: int, seed: int) -> StabilityPoint:
     """Simulate rankings of so many subjects; ``data_sets`` is even, as they are also compared in pairs."""
     random = np.random.default_rng([seed, subjects])
-    chunk = max(2, 2 * (_CELLS // (2 * subjects * len(model.means))))
+    models = len(model.means)
+    chunk = max(2, 2 * (_CELLS // (2 * models * (subjects + models))))
     parts = [
         _counted(
             draw_scores(model, data_sets=min(chunk, data_sets - start), subjects=subjects, random=random), model, random

@@ -1,9 +1,9 @@
 """Locked plans and the trail of their uses. Nothing here changes or removes a row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, or_, select
 
 from intima.arrays import Json
 from intima.contracts.plan import Plan, PlanRequest, PlanUse
@@ -55,19 +55,35 @@ def list_plans(conn: Connection, *, page_size: int = 50, page_token: str = "") -
     return page_of(conn, t.plans, page_size=page_size, page_token=page_token).map(lambda row: _plan(conn, row))
 
 
-def add_use(conn: Connection, plan_id: str, enter: Callable[[Plan, str], PlanUse]) -> PlanUse:
-    """Add what ``enter`` makes of a plan's trail and the time, unless it is a use that the trail has.
+def add_use(
+    conn: Connection,
+    plan_id: str,
+    score_sha256s: Sequence[str],
+    enter: Callable[[Plan, str, Sequence[PlanUse]], PlanUse],
+) -> PlanUse:
+    """Add what ``enter`` makes of a plan's trail, the time, and the uses of the same scores under other plans.
 
-    The plan's row is locked meanwhile, so that of two comparisons at once one sees the other.
+    A use that the trail has already is not added again. The plan's row is locked meanwhile, so that of two
+    comparisons at once one sees the other.
 
     Raises:
         NotFound: no such plan.
     """
     plan = _plan(conn, _row(conn, plan_id, lock=True))
-    use = enter(plan, rfc3339(float(conn.execute(select(t.database_now())).scalar_one())))
+    at = rfc3339(float(conn.execute(select(t.database_now())).scalar_one()))
+    use = enter(plan, at, _uses_elsewhere(conn, plan.id, score_sha256s))
     if use not in plan.uses:
-        conn.execute(insert(t.plan_uses).values(plan_id=plan.id, number=use.number, body=use.model_dump(mode="json")))
+        a, b = use.score_sha256s
+        row = {"plan_id": plan.id, "number": use.number, "a_sha256": a, "b_sha256": b}
+        conn.execute(insert(t.plan_uses).values(**row, body=use.model_dump(mode="json")))
     return use
+
+
+def _uses_elsewhere(conn: Connection, plan_id: str, score_sha256s: Sequence[str]) -> list[PlanUse]:
+    uses = t.plan_uses.c
+    same = or_(uses.a_sha256.in_(score_sha256s), uses.b_sha256.in_(score_sha256s))
+    bodies = conn.execute(select(uses.body).where(uses.plan_id != plan_id, same)).scalars()
+    return [PlanUse.model_validate(body) for body in bodies]
 
 
 def _row(conn: Connection, ref: str, *, lock: bool = False) -> Row[Any]:

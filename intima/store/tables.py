@@ -143,6 +143,8 @@ plan_uses = Table(
     METADATA,
     Column("plan_id", String(48), ForeignKey("plans.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("a_sha256", String(64), nullable=False, index=True),
+    Column("b_sha256", String(64), nullable=False, index=True),
     Column("body", JSON, nullable=False),
 )
 

@@ -3,6 +3,7 @@
 Plans and the trails of their uses are all that is written here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -39,10 +40,10 @@ class StoredPlans:
         with self.storage.reading() as connection:
             return plans.get_plan(connection, ref)
 
-    def record(self, plan_id: str, enter: Enter) -> PlanUse:
+    def record(self, plan_id: str, score_sha256s: Sequence[str], enter: Enter) -> PlanUse:
         """Add a comparison to a plan's trail."""
         with self.storage.writing() as connection:
-            return plans.add_use(connection, plan_id, enter)
+            return plans.add_use(connection, plan_id, score_sha256s, enter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from functools import partial
 
+import numpy as np
 from matplotlib.axes import Axes
 
-from intima.comparison.figures.drawing import BAND, BLUE, GREY, VERMILION, Drawing, bare, lines, short
+from intima.comparison.figures.drawing import BAND, BLUE, GREY, VERMILION, Drawing, bare, lines, measure, short
 from intima.contracts.comparison import Difference, Verdict
 
 
@@ -50,7 +51,7 @@ def _draw_forest(verdict: Verdict, averages: list[tuple[str, Difference]], axes:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(
         lines(
-            f"{verdict.metric} ({verdict.class_}): {short(verdict.models[0])} - {short(verdict.models[1])}. "
+            f"{measure(verdict.metric, verdict.class_)}: {short(verdict.models[0])} - {short(verdict.models[1])}. "
             f"Band: margin ±{margin:.3g}; thick: 90 %, thin: 95 % interval."
         )
     )
@@ -70,13 +71,13 @@ def slopes(verdict: Verdict) -> Drawing:
 
 def _draw_slopes(verdict: Verdict, axes: Axes) -> None:
     bare(axes)
-    for subject in verdict.subjects:
-        worst = subject.subject == verdict.worst_case.subject
-        axes.plot([0, 1], [subject.a, subject.b], "o-", color=VERMILION if worst else BLUE, markersize=3, linewidth=0.8)
     worst_case = verdict.worst_case
+    for chosen, color in (([s for s in verdict.subjects if s != worst_case], BLUE), ([worst_case], VERMILION)):
+        ends = np.array([(s.a, s.b) for s in chosen]).reshape(-1, 2).T
+        axes.plot([0, 1], ends, "o-", color=color, markersize=3, linewidth=0.8)
     axes.annotate(
         short(worst_case.subject), (1, worst_case.b), xytext=(4, 0), textcoords="offset points", color=VERMILION
     )
     axes.set_xticks([0, 1], [short(m) for m in verdict.models])
     axes.set_xlim(-0.2, 1.45)
-    axes.set_ylabel(f"{verdict.metric} ({verdict.class_})")
+    axes.set_ylabel(measure(verdict.metric, verdict.class_))

@@ -85,6 +85,11 @@ def lines(text: str, *, width_in: float = WIDTH_IN) -> str:
     return textwrap.fill(text, round(_LETTERS_PER_IN * width_in))
 
 
+def measure(metric: str, class_name: str) -> str:
+    """Return what was scored, in a word or two."""
+    return f"{short(metric)} ({short(class_name)})"
+
+
 def short(name: str) -> str:
     """Return a name that fits beside a figure, without line breaks and control characters."""
     plain = "".join(c if c.isprintable() else " " for c in name)

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from intima.comparison.figures.drawing import BLUE, GREY, VERMILION, Drawing, bare, lines, short
+from intima.comparison.figures.drawing import BLUE, GREY, VERMILION, Drawing, bare, lines, measure, short
 from intima.contracts.statistics import RankedModel, RankedPair, Ranking
 
 _WIDE_IN = 4.6
@@ -90,7 +90,7 @@ def _draw_blobs(ranking: Ranking, axes: Axes) -> None:
     stable = ranking.stability
     axes.set_xlabel(
         lines(
-            f"Rank of the mean {ranking.metric} ({ranking.class_}), {ranking.n_units} subjects. "
+            f"Rank of the mean {measure(ranking.metric, ranking.class_)}, {ranking.n_units} subjects. "
             f"Area: share of resamples; +: observed. {short(models[0].model)} is first in "
             f"{stable.winner_frequency:.0%} of resamples, models without any difference in {stable.null_frequency:.0%}."
         )
@@ -124,7 +124,7 @@ def _draw_pairs(ranking: Ranking, pairs: list[RankedPair], axes: Axes) -> None:
     left_out = len(ranking.pairs) - len(pairs)
     axes.set_xlabel(
         lines(
-            f"Mean paired difference in {ranking.metric} ({ranking.class_}), {ranking.n_units} subjects. 95 % t"
+            f"Mean paired difference in {measure(ranking.metric, ranking.class_)}, {ranking.n_units} subjects. 95 % t"
             " interval, not adjusted for their number. Vermilion: p below .05 after Holm."
             + (f" {left_out} pairs with a larger p are not drawn." if left_out else ""),
             width_in=_WIDE_IN,

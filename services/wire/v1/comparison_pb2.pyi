@@ -747,6 +747,7 @@ class PlanUse(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     PREVIOUS_SHA256_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    CONTENDERS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     at: _builtins.str
     verdict: _builtins.str
@@ -759,6 +760,8 @@ class PlanUse(_message.Message):
     def score_sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def contenders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -771,10 +774,11 @@ class PlanUse(_message.Message):
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         previous_sha256: _builtins.str = ...,
         sha256: _builtins.str = ...,
+        contenders: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "confirmatory", b"confirmatory", "models", b"models", "number", b"number", "previous_sha256", b"previous_sha256", "reasons", b"reasons", "score_sha256s", b"score_sha256s", "sha256", b"sha256", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "confirmatory", b"confirmatory", "contenders", b"contenders", "models", b"models", "number", b"number", "previous_sha256", b"previous_sha256", "reasons", b"reasons", "score_sha256s", b"score_sha256s", "sha256", b"sha256", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -104,3 +104,19 @@ def test_raw_scores_have_nothing_to_agree_with() -> None:
     )
     found = rank_models(request, fetch_table=lambda _: BenchmarkTable(b""))
     assert (found.agreements, found.volatility) == ((), ())
+
+
+def test_a_model_without_any_score_under_one_seed_breaks_nothing() -> None:
+    rows = [
+        r | {"value": "" if r["model"] == "b" and r["seed"] == 0 else r["value"]}
+        for r in table(seeds=(0, 1))
+        if r["metric"] == "hd95"
+    ]
+    found = rank(rows, metric="hd95")
+    assert {m.model for m in found.models} == set(QUALITY)
+    assert found.volatility == ()
+
+
+def test_a_metric_in_two_units_is_not_ranked() -> None:
+    mixed = [r | {"unit": "px"} if r["metric"] == "hd95" and r["fold"] == 0 else r for r in table()]
+    assert {a.between for a in rank(mixed).agreements} == {"protocols"}

@@ -85,3 +85,11 @@ def test_a_benchmark_brings_its_costs_and_its_correction() -> None:
     fewer = rank_models(request.model_copy(update={"cheapest_by": "parameter_count"}), fetch_table=lambda _: table)
     assert fewer.choice is not None
     assert fewer.choice.model == "small"
+
+
+def test_two_subjects_show_no_equivalence() -> None:
+    body = {"scores": [[0.9, 0.8999], [0.8, 0.8002]], "models": ["x", "y"], "subjects": ["m1", "m2"]}
+    request = RankingRequest.model_validate(body | {"margin": {"value": 0.5}, "costs": [10.0, 1.0]})
+    found = rank_models(request, fetch_table=lambda _: BenchmarkTable(b"")).choice
+    assert found is not None
+    assert sum(m.equivalent for m in found.models) == 1

@@ -110,6 +110,16 @@ def test_labels_of_raw_scores_may_hold_anything() -> None:
         assert ET.fromstring(render(shape(verdict(scores(6, 2), ("a\nb\x0c--", "\x00]]>"))), "svg")).tag == SVG
 
 
+def test_a_metric_may_be_called_anything() -> None:
+    for odd in ("dice\x01", "d\ud800", "x" * 200):
+        plain = verdict(NINE).model_copy(update={"metric": odd, "class_": odd})
+        for shape in COMPARISON_FIGURES.values():
+            assert ET.fromstring(render(shape(plain), "svg")).tag == SVG
+        ranked = ranking(scores(6, 2)).model_copy(update={"metric": odd, "class_": odd})
+        for figure in RANKING_FIGURES.values():
+            assert ET.fromstring(render(figure(ranked), "svg")).tag == SVG
+
+
 def test_curves_of_equal_models_have_empty_cells() -> None:
     equal = study_stability(StabilityRequest(gaps=(0.0, 0.0), numbers=(5,), data_sets=100))
     rows = numbers(STABILITY_FIGURES["stability_curves"](equal))

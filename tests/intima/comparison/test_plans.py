@@ -8,11 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from intima.comparison.plans import PlansInMemory
-from intima.comparison.scores import FIRST_SCORES_AT, Selection, SubjectScores
+from intima.comparison.scores import CONTENDER, FIRST_SCORES_AT, Selection, SubjectScores
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Contender, Verdict
 from intima.contracts.plan import Plan, PlanRequest
 from intima.errors import Invalid, NotFound
+from intima.statistics.equivalence import TrainingOverlap
 from intima.store.keys import contract_sha256, json_sha256
 
 SUBJECTS = [f"m{i}" for i in range(9)]
@@ -33,13 +34,21 @@ class Lab:
 
     book: PlansInMemory = field(default_factory=lambda: PlansInMemory(now=clock))
     scored_at: str = "2026-11-27T00:00:00.000Z"
+    values: np.ndarray = field(default_factory=lambda: BASE + NOISE)
+    overlap: TrainingOverlap | None = None
+    alias: str | None = None
 
     def lock(self, **fields: object) -> Plan:
         return self.book.lock(PlanRequest.model_validate({"margin": {"value": 0.02}} | fields))
 
     def fetch(self, contender: Contender, _selection: Selection) -> SubjectScores:
-        values = dict(zip(SUBJECTS, (BASE + NOISE).tolist(), strict=True))
-        return SubjectScores(str(contender.architecture), values, provenance={FIRST_SCORES_AT: self.scored_at})
+        known = {FIRST_SCORES_AT: self.scored_at, CONTENDER: f"{contender.benchmark}/{contender.architecture}"}
+        return SubjectScores(
+            self.alias or str(contender.architecture),
+            dict(zip(SUBJECTS, self.values.tolist(), strict=True)),
+            overlap=self.overlap,
+            provenance=known,
+        )
 
     def compare(self, plan: str, a: object = BASE + NOISE, **more: object) -> Verdict:
         b = {"scores": list(BASE), "subjects": SUBJECTS}
@@ -138,6 +147,64 @@ def test_several_pairs_under_one_plan_are_counted(lab: Lab) -> None:
         found = lab.compare(plan.id, {"scores": list(BASE + NOISE), "subjects": SUBJECTS, "label": label})
     assert found.plan is not None
     assert any(n.startswith("3 pairs of models were compared") for n in found.plan.notes)
+
+
+def test_the_same_scores_sent_raw_stay_exploratory(lab: Lab) -> None:
+    """A benchmark's dependence is derived, raw scores count as independent: the way round must not open a door."""
+    lab.scored_at = "2026-11-25T00:00:00.000Z"
+    plan = lab.lock()
+    assert lab.compare(plan.id, {"benchmark": "bmk_1", "architecture": "unet"}).exploratory
+    raw = lab.compare(plan.id, {"scores": list(BASE + NOISE), "subjects": SUBJECTS, "label": "unet"})
+    assert raw.exploratory
+    assert raw.plan is not None
+    assert "Use 1 of these scores was exploratory" in raw.plan.reasons[0]
+
+
+def test_another_outcome_of_the_same_scores_is_exploratory(lab: Lab) -> None:
+    plan, a = lab.lock(), BASE + 0.005 + 1.5 * NOISE
+    first = lab.compare(plan.id, a)
+    lab.overlap = TrainingOverlap(9, 1 / 8)
+    lab.values = a
+    second = lab.compare(plan.id, {"benchmark": "bmk_1", "architecture": "a"})
+    assert first.verdict != second.verdict
+    assert second.plan is not None
+    assert any("another verdict" in r for r in second.plan.reasons)
+
+
+def test_a_margin_locked_after_the_scores_were_compared_is_exploratory(lab: Lab) -> None:
+    assert not lab.compare(lab.lock(margin={"value": 0.001}).id).exploratory
+    wider = lab.compare(lab.lock(margin={"value": 0.05}).id)
+    assert wider.exploratory
+    assert wider.plan is not None
+    assert "under another plan, before this one was locked" in wider.plan.reasons[0]
+
+
+def test_two_plans_locked_before_both_stand(lab: Lab) -> None:
+    one, two = lab.lock(margin={"value": 0.001}), lab.lock(margin={"value": 0.05})
+    assert not lab.compare(one.id).exploratory
+    assert not lab.compare(two.id).exploratory
+
+
+def test_sides_of_one_name_are_refused(lab: Lab) -> None:
+    plan = lab.lock()
+    with pytest.raises(Invalid, match="Both sides are called 'b'") as caught:
+        lab.compare(plan.id, {"scores": list(BASE), "subjects": SUBJECTS, "label": "b"})
+    assert (caught.value.code, caught.value.pointer) == ("same_name", "/b")
+
+
+def test_another_name_of_the_same_contender_is_no_second_chance(lab: Lab) -> None:
+    plan, unet = lab.lock(), {"benchmark": "bmk_1", "architecture": "unet"}
+    assert not lab.compare(plan.id, unet).exploratory
+    lab.values, lab.alias = BASE - NOISE, "unet@best"
+    found = lab.compare(plan.id, unet)
+    assert found.models[0] == "unet@best"
+    assert found.exploratory
+
+
+def test_stated_nulls_are_no_contradiction(lab: Lab) -> None:
+    plan = lab.lock(dependence={"protocol": "loocv", "n_train": 8, "n_test": 1})
+    found = lab.compare(plan.id, margin=None, dependence=None, protocol=None, higher_is_better=None)
+    assert found.dependence.protocol == "loocv"
 
 
 def test_named_models_are_the_only_ones(lab: Lab) -> None:

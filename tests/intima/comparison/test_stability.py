@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from intima.comparison.stability import study_stability
+from intima.comparison.stability import stream_stability, study_stability
 from intima.contracts.statistics import StabilityAnswer, StabilityRequest
 from intima.errors import Invalid
 
@@ -63,6 +63,7 @@ def test_a_pilot_of_unrelated_models_counts_as_independent() -> None:
         ({"gaps": [0.0, 0.845]}, "/gaps/1"),
         ({"gaps": [0.0, 0.1], "sd_difference": 0.2}, "/sd_difference"),
         ({"gaps": [0.0] * 30, "numbers": [1000], "data_sets": 8000}, "/data_sets"),
+        ({"gaps": [0.0] * 100, "numbers": [2], "data_sets": 8000}, "/data_sets"),
         ({"pilot": [[0.8, 0.7], [0.9, 0.8], [0.7, 0.6]]}, "/pilot"),
         ({"pilot": [[0.8, 0.7], [0.9], [0.7, 0.6]]}, "/pilot"),
     ],
@@ -79,3 +80,11 @@ def test_studies_that_make_no_sense_are_refused(body: dict[str, object], pointer
 def test_incomplete_requests_are_refused(body: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         study(**body)
+
+
+def test_a_stream_may_be_long_but_no_point_of_it() -> None:
+    body = {"gaps": [0.0, 0.1], "numbers": [2, 400], "data_sets": 8_000}
+    points = stream_stability(StabilityRequest.model_validate(body))
+    assert next(points).n == 2
+    with pytest.raises(Invalid, match="simulated scores and pairs"):
+        stream_stability(StabilityRequest.model_validate(body | {"gaps": [0.0] * 30}))

@@ -215,3 +215,9 @@ def test_many_sign_flips_at_once_are_those_of_each(n: int) -> None:
     differences = np.random.default_rng(n).normal(0.004, 0.05, (n, 5))
     expected = [eq.sign_flip_difference(d, seed=3) for d in differences.T]
     assert eq.sign_flip_differences(differences, seed=3) == pytest.approx(expected, abs=1e-12)
+
+
+def test_huge_scores_of_many_subjects_do_not_overflow() -> None:
+    d = 2e9 + np.random.default_rng(0).normal(0, 1, 9_223)
+    assert eq.sign_flip_difference(d) == pytest.approx(1e-4)
+    assert eq.sign_flip_equivalence(d, 1e9) == 1.0

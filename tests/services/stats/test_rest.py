@@ -81,6 +81,8 @@ def test_intervals_and_power(client: TestClient) -> None:
         ({"margin": {"value": 0}}, 422, "invalid", "/margin/value"),
         ({"margin": None}, 422, "invalid", "/margin"),
         ({"plan": "plan_1"}, 404, "plan_not_found", "/plan"),
+        ({"dependence": {"protocol": "loocv", "n_train": 10**400, "n_test": 1}}, 422, "invalid", "/dependence/n_train"),
+        ({"metric": "x" * 201}, 422, "invalid", "/metric"),
         ({"colour": "red"}, 422, "invalid", "/colour"),
         ({"a": {"benchmark": "bmk_finished", "architecture": "unet"}, "metric": "hd95"}, 422, "invalid", "/metric"),
         ({"a": {"scores": [1e10], "subjects": ["m0"]}}, 422, "score_not_finite", "/a/scores/0"),
