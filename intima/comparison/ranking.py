@@ -42,7 +42,7 @@ from intima.contracts.statistics import (
 )
 from intima.errors import Invalid
 from intima.statistics import ranking as ranks
-from intima.statistics.equivalence import paired_t, sign_flip_differences
+from intima.statistics.equivalence import TrainingOverlap, paired_t, sign_flip_differences
 from intima.statistics.intervals import FEWEST_FOR_BOOTSTRAP
 from intima.statistics.samples import as_matrix, need_subjects
 from intima.subjects import mean_by_subject
@@ -63,6 +63,11 @@ class ScoreTable:
     source: str = "request"
     origin: tuple[BenchmarkTable, Sequence[TableRow], str] | None = None
     """The benchmark's table, all of its rows and the protocol; None for raw scores."""
+
+    @property
+    def overlap(self) -> TrainingOverlap | None:
+        """How the training sets behind the scores overlap; None where they do not or it is not known."""
+        return None if self.origin is None else overlap_of_protocol(self.origin[2], len(self.subjects))
 
 
 def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
@@ -281,25 +286,32 @@ def _choice(table: ScoreTable, oriented: FloatMatrix, request: RankingRequest) -
         return None
     rule: CostRule = "cost" if table.origin is None else request.cheapest_by
     if table.origin is None:
-        overlap = None
         costs = dict(zip(request.models or (), request.costs or (), strict=False))
     else:
-        source, _, protocol = table.origin
-        overlap = overlap_of_protocol(protocol, len(table.subjects))
-        costs = {model: found[rule] for model, found in source.costs.items() if rule in found}
+        costs = {model: found[rule] for model, found in table.origin[0].costs.items() if rule in found}
     return choose_cheapest(
-        table.models, oriented, margin=request.margin, alpha=request.alpha, overlap=overlap, costs=costs, rule=rule
+        table.models,
+        oriented,
+        margin=request.margin,
+        alpha=request.alpha,
+        overlap=table.overlap,
+        costs=costs,
+        rule=rule,
     )
 
 
 def _tiers(
     table: ScoreTable, oriented: FloatMatrix, pairs: Sequence[RankedPair], alpha: float
 ) -> tuple[tuple[str, ...], ...]:
-    place = {model: i for i, model in enumerate(table.models)}
-    p = np.ones((len(place), len(place)))
-    for pair in pairs:
-        i, j = place[pair.a], place[pair.b]
-        p[i, j] = p[j, i] = pair.p_holm if pair.ci95 else 1.0
+    """Return tiers by sign flips, or by corrected t tests where training sets overlap, as in a verdict; Holm."""
+    index, overlap = list(combinations(range(len(table.models)), 2)), table.overlap
+    adjusted = np.array([pair.p_holm if pair.ci95 else 1.0 for pair in pairs])
+    if overlap is not None:
+        tests = [paired_t(oriented[:, i] - oriented[:, j], overlap=overlap) for i, j in index]
+        adjusted = ranks.holm(np.array([1.0 if test is None else test.p_difference() for test in tests]))
+    p = np.ones((len(table.models), len(table.models)))
+    for (i, j), value in zip(index, adjusted, strict=True):
+        p[i, j] = p[j, i] = value
     found = ranks.tiers(oriented.mean(axis=0), p, alpha=alpha)
     return tuple(tuple(table.models[i] for i in tier) for tier in found)
 

@@ -203,8 +203,8 @@ class Ranking(Contract):
     models: tuple[RankedModel, ...]
     """Best mean first."""
     tiers: tuple[tuple[str, ...], ...]
-    """Best first: whatever is not shown to be worse than the first of a tier (Holm) belongs to it. Order within a tier
-    is no rank."""
+    """Best first: whatever is not shown to be worse than the first of a tier (Holm; corrected where training sets
+    overlap) belongs to it. Order within a tier is no rank."""
     winner: str | None
     """Only where the bootstrap frequency is at least 0.95, Friedman's test passes, there are five subjects or more, and
     its differences from the others vary."""

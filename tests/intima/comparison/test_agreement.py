@@ -120,3 +120,14 @@ def test_a_model_without_any_score_under_one_seed_breaks_nothing() -> None:
 def test_a_metric_in_two_units_is_not_ranked() -> None:
     mixed = [r | {"unit": "px"} if r["metric"] == "hd95" and r["fold"] == 0 else r for r in table()]
     assert {a.between for a in rank(mixed).agreements} == {"protocols"}
+
+
+def test_tiers_are_corrected_for_overlapping_training_sets_as_a_verdict_is() -> None:
+    """Nine paired differences whose naive t finds what the Nadeau-Bengio correction of leave-one-out does not."""
+    wobble = [0.02, -0.012, 0.03, 0.004, 0.025, -0.006, 0.028, 0.01, 0.015]
+    rows = [row("a", s, 0.8 + 0.01 * s + wobble[s]) for s in range(9)] + [row("b", s, 0.8 + 0.01 * s) for s in range(9)]
+    found = rank(rows)
+    assert found.pairs[0].p_holm < 0.05
+    assert found.tiers == (("a", "b"),)
+    free = [r | {"protocol": "custom"} for r in rows]
+    assert rank(free, "custom").tiers == (("a",), ("b",))
