@@ -110,7 +110,7 @@ def test_image_and_mask_stay_together(seed, strength):
 
     image, mask = draw_crop(source, crop_px=48, strength=strength, rng=rng)
     told = torch.where(image[0, 0] > 0.5, 1.0, torch.where(image[0, 1] > 0.5, 2.0, 0.0))
-    assert (told == mask[0, 0]).float().mean() > 0.97
+    assert (told == mask[0, 0]).float().mean() > 0.95, "interpolated borders alone take up to some 3 %"
 
 
 def test_same_generator_same_batch_and_another_differs():
