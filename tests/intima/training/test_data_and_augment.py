@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from intima.benchmark.recipe import resolution_of
 from intima.contracts.benchmark import ArchitectureSpec, Seeds, Split, StudyRef
@@ -103,6 +104,7 @@ def painted(rng: np.random.Generator, height: int = 90, width: int = 120) -> Tra
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.7, 1.5]))
+@example(299, 0.0)
 def test_image_and_mask_stay_together(seed, strength):
     rng = np.random.default_rng(seed)
     source = CropSource.of([painted(rng), painted(rng, 70, 64)], classes=3)
@@ -110,7 +112,9 @@ def test_image_and_mask_stay_together(seed, strength):
 
     image, mask = draw_crop(source, crop_px=48, strength=strength, rng=rng)
     told = torch.where(image[0, 0] > 0.5, 1.0, torch.where(image[0, 1] > 0.5, 2.0, 0.0))
-    assert (told == mask[0, 0]).float().mean() > 0.95, "interpolated borders alone take up to some 3 %"
+    truth = mask[:, 0].float()  # judged where no other class is near: interpolated borders alone can take 3 %
+    inside = (functional.max_pool2d(truth, 3, 1, 1) == -functional.max_pool2d(-truth, 3, 1, 1))[0]
+    assert (told == mask[0, 0])[inside].float().mean() > 0.97
 
 
 def test_same_generator_same_batch_and_another_differs():
