@@ -20,11 +20,11 @@ from intima.comparison.scores import Selection, SubjectScores
 from intima.comparison.table import BenchmarkTable
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Contender, Verdict
-from intima.contracts.statistics import Ranking, RankingRequest
+from intima.contracts.statistics import Ranking, RankingRequest, SimulatedFigure, StabilityPoint
 from intima.errors import IntimaError, Invalid
 from intima.statistics import equivalence, intervals, planning
 from intima.statistics.simulation import ScoreModel, draw_scores, score_model
-from intima.statistics.stability import Estimate, StabilityPoint, stability_at
+from intima.statistics.stability import stability_at
 
 SEED = 20250905
 NUMBERS = (5, 9, 15, 20, 30, 50, 100)
@@ -261,7 +261,7 @@ def phase_transition(sets: int) -> Iterator[Finding]:
 
 
 def _value(point: StabilityPoint, name: str) -> float:
-    found: Estimate = getattr(point, name)
+    found: SimulatedFigure = getattr(point, name)
     return found.value
 
 

@@ -288,7 +288,7 @@ def _choice(table: ScoreTable, oriented: FloatMatrix, request: RankingRequest) -
     if table.origin is None:
         costs = dict(zip(request.models or (), request.costs or (), strict=False))
     else:
-        costs = {model: found[rule] for model, found in table.origin[0].costs.items() if rule in found}
+        costs = {model: found[rule] for model, found in table.origin[0].read_costs().items() if rule in found}
     return choose_cheapest(
         table.models,
         oriented,

@@ -1,7 +1,6 @@
 """The phase-transition study: where do rankings settle for the user's own spread, gaps and failures?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import combinations
 
 import numpy as np
@@ -76,8 +75,7 @@ def _refuse_too_much(request: StabilityRequest, models: int, numbers: Sequence[i
 
 def _points(request: StabilityRequest, model: ScoreModel) -> Iterator[StabilityPoint]:
     for n in sorted(set(request.numbers)):
-        found = asdict(stability_at(model, n, data_sets=request.data_sets, seed=request.seed))
-        yield StabilityPoint.model_validate({"n": found.pop("subjects"), **found})
+        yield stability_at(model, n, data_sets=request.data_sets, seed=request.seed)
 
 
 def _model(request: StabilityRequest) -> ScoreModel:

@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from intima.comparison.scores import (
     CONTENDER,
@@ -48,8 +48,8 @@ class BenchmarkTable:
     """Contenders of which only some folds have scores: what is averaged over those is nobody's score."""
     first_scores_at: str | None = None
     """When the first of its folds was scored, RFC 3339 in UTC: from then on somebody may have read scores."""
-    costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """What a published contender costs, by label and then by rule."""
+    read_costs: Callable[[], Mapping[str, Mapping[str, float]]] = dict
+    """Read what published contenders cost, by label and then by rule; only a choice among equivalents asks."""
 
     def missing(self, label: str, protocol: str | None) -> IncompletePart | None:
         """Return what a contender lacks under a protocol; None where it is complete."""

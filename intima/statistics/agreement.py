@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intima.arrays import FloatMatrix, FloatVector
-from intima.statistics.ranking import micro_matrix, within_ranks
+from intima.statistics.ranking import within_ranks
+from intima.statistics.samples import AT_A_TIME, micro
 
 NULL_DRAWS = 1_000
-_CELLS = 4_000_000
-"""Scores that are shuffled at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Volatility:
 def tau_b(a: FloatMatrix, b: FloatMatrix) -> FloatVector:
     """Return Kendall's tau-b of each row of a with that of b, (rows, models) scores; NaN where a row is all ties."""
     first, second = np.triu_indices(a.shape[1], 1)
-    signs = [np.sign(m[:, first] - m[:, second]) for m in (micro_matrix(a), micro_matrix(b))]
+    signs = [np.sign(m[:, first] - m[:, second]) for m in (micro(a), micro(b))]
     untied = [np.sum(s != 0, axis=1).astype(np.float64) for s in signs]
     room = np.sqrt(untied[0] * untied[1])
     concordance = np.sum(signs[0] * signs[1], axis=1)
@@ -95,7 +94,7 @@ def _shuffled_means(views: Sequence[ScoreView], *, seed: int, draws: int) -> Ite
     subjects = sorted({s for view in views for s in view.subjects})
     places = [np.array([bisect_left(subjects, s) for s in view.subjects]) for view in views]
     models, random = views[0].scores.shape[1], np.random.default_rng([seed, 2])
-    chunk = max(1, _CELLS // (len(subjects) * models))
+    chunk = max(1, AT_A_TIME // (len(subjects) * models))
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
         orders = random.permuted(np.tile(np.arange(models), (size, len(subjects), 1)), axis=2)

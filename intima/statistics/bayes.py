@@ -12,14 +12,12 @@ from scipy import special
 from intima.arrays import FloatMatrix, FloatVector
 from intima.contracts.comparison import VerdictName
 from intima.statistics.equivalence import PairedT
-from intima.statistics.samples import DECIMALS, micro, need_subjects
+from intima.statistics.samples import AT_A_TIME, DECIMALS, micro, need_subjects
 
 PRIOR_STRENGTH = 0.5
 """Weight of the pseudo-difference of zero beside one for each subject."""
 DRAWS = 20_000
 """Of the posterior: the standard error of a probability is at most .0036."""
-_CELLS = 4_000_000
-"""Weights drawn at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def signed_rank_posterior(differences: FloatVector, margin: float, *, seed: int 
     strength = np.ones(len(values))
     strength[int(np.searchsorted(values, 0))] = PRIOR_STRENGTH
     reach = 2 * round(margin * 10**DECIMALS)
-    random, wins, chunk = np.random.default_rng(seed), np.zeros(3), max(1, _CELLS // len(values))
+    random, wins, chunk = np.random.default_rng(seed), np.zeros(3), max(1, AT_A_TIME // len(values))
     for start in range(0, draws, chunk):
         weights = random.dirichlet(strength, size=min(chunk, draws - start))
         below = _mass_of_pairs_below(weights, values, -reach)

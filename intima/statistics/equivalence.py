@@ -16,7 +16,7 @@ from scipy import special, stats
 from intima.arrays import FloatMatrix, FloatVector
 from intima.contracts.comparison import VerdictName
 from intima.statistics.intervals import ConfidenceInterval, bootstrap_pivots
-from intima.statistics.samples import floor_p, has_spread, micro, need_subjects, rounded
+from intima.statistics.samples import AT_A_TIME, floor_p, has_spread, micro, need_subjects, rounded
 
 EXACT_SIGN_FLIPS_UP_TO = 15
 FEWEST_FOR_VERDICT = 3
@@ -115,7 +115,7 @@ def sign_flip_differences(differences: FloatMatrix, *, seed: int = 0) -> FloatVe
     n, comparisons = differences.shape
     if n <= EXACT_SIGN_FLIPS_UP_TO:
         return np.array([sign_flip_difference(d, seed=seed) for d in differences.T])
-    units = micro(differences.ravel()).reshape(differences.shape).astype(np.float64)
+    units = micro(differences).astype(np.float64)
     reached, hits = np.abs(units.sum(axis=0)) - 0.5, np.zeros(comparisons)
     for signs in _random_signs(n, seed):
         for start in range(0, comparisons, _COLUMNS):
@@ -148,7 +148,7 @@ def _flipped_sums(d: NDArray[np.int64], seed: int) -> tuple[NDArray[np.float64] 
 
 def _random_signs(n: int, seed: int) -> Iterator[FloatMatrix]:
     """Yield chunks of (flips, n) signs, 9,999 in all."""
-    random, chunk = np.random.default_rng(seed), max(1, 4_000_000 // n)
+    random, chunk = np.random.default_rng(seed), max(1, AT_A_TIME // n)
     for start in range(0, MONTE_CARLO_FLIPS, chunk):
         size = min(chunk, MONTE_CARLO_FLIPS - start)
         yield 2 * random.integers(0, 2, size=(size, n), dtype=np.int8).astype(np.float64) - 1

@@ -12,13 +12,11 @@ from scipy import special, stats
 
 from intima.arrays import FloatMatrix, FloatVector
 from intima.statistics.intervals import resamples_of
-from intima.statistics.samples import SMALLEST_P, floor_p, micro, rounded
+from intima.statistics.samples import AT_A_TIME, SMALLEST_P, floor_p, micro, rounded
 
 NULL_DATA_SETS = 200
 NULL_RESAMPLES = 1_000
 PERMUTATIONS = 9_999
-_CELLS = 4_000_000
-"""Ranks that are shuffled at a time."""
 _MOST_SHUFFLED = 30_000_000
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 _Z = 9.0
@@ -59,13 +57,8 @@ class RankStability:
 
 def within_ranks(scores: FloatMatrix) -> FloatMatrix:
     """Return (subjects, models) ranks within each subject, 1 = largest, mid-ranks."""
-    ranks: FloatMatrix = stats.rankdata(-micro_matrix(scores), axis=1, method="average")
+    ranks: FloatMatrix = stats.rankdata(-micro(scores), axis=1, method="average")
     return ranks
-
-
-def micro_matrix(scores: FloatMatrix) -> NDArray[np.int64]:
-    """Return scores in whole millionths, so that ties are exact."""
-    return micro(scores.ravel()).reshape(scores.shape)
 
 
 def friedman(scores: FloatMatrix) -> Friedman:
@@ -114,7 +107,7 @@ def friedman_permutation_p(scores: FloatMatrix, *, seed: int = 0) -> float:
     doubled = np.rint(2 * within_ranks(scores)).astype(np.int64)
     seen, random, hits = _squared_sums(doubled[None])[0], np.random.default_rng([seed, 3]), 0
     shuffles = min(PERMUTATIONS, max(99, _MOST_SHUFFLED // doubled.size))
-    chunk = max(1, _CELLS // doubled.size)
+    chunk = max(1, AT_A_TIME // doubled.size)
     for start in range(0, shuffles, chunk):
         size = min(chunk, shuffles - start)
         hits += int(np.sum(_squared_sums(random.permuted(np.tile(doubled, (size, 1, 1)), axis=2)) >= seen))
@@ -222,7 +215,7 @@ def mean_ranks(scores: FloatMatrix) -> FloatVector:
 def _rank_distribution(means: FloatMatrix, weights: FloatVector) -> FloatMatrix:
     """Return (models, ranks) probabilities; t models tied for places share them evenly."""
     k = means.shape[1]
-    units = micro_matrix(means)
+    units = micro(means)
     found = np.zeros((k, k))
     for model in range(k):
         better = np.sum(units > units[:, [model]], axis=1)

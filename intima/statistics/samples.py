@@ -12,6 +12,8 @@ DECIMALS = 6
 """Scores are compared to six decimals: 0.9 - 0.8 and 0.8 - 0.7 are the same difference."""
 LARGEST = 1e9
 """Scores beyond this have no six decimals left in float64."""
+AT_A_TIME = 4_000_000
+"""Random values that are held in memory at a time."""
 SMALLEST_P = 1e-16
 """Floor of every p-value: below it, floating point and the model behind the test are both exhausted."""
 
@@ -71,8 +73,8 @@ def need_subjects(count: int, least: int, *, pointer: str = "/scores", purpose: 
         )
 
 
-def micro(values: FloatVector) -> NDArray[np.int64]:
-    """Return values in whole millionths, so that ties and sums are exact."""
+def micro(values: FloatVector | FloatMatrix) -> NDArray[np.int64]:
+    """Return values of any shape in whole millionths, so that ties and sums are exact."""
     return np.rint(values * 10.0**DECIMALS).astype(np.int64)
 
 

@@ -5,60 +5,28 @@ For every number of subjects data sets are drawn and ranked by their mean score;
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intima.arrays import FloatMatrix, FloatVector
+from intima.contracts.statistics import SimulatedFigure, StabilityPoint
 from intima.statistics.agreement import tau_b
 from intima.statistics.ranking import nemenyi_critical_difference, within_ranks
+from intima.statistics.samples import AT_A_TIME
 from intima.statistics.simulation import ScoreModel, draw_scores
 
 RESAMPLES = 500
 """Bootstrap resamples per data set."""
 STABLE_FREQUENCY = 0.95
 _Z = 1.959964
-_CELLS = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A simulated figure with its 95 % Monte Carlo band."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class StabilityPoint:
-    """What rankings of n subjects are worth."""
-
-    subjects: int
-    best_first: Estimate | None
-    """The model with the best true mean has the best observed mean; None where several share it."""
-    same_winner: Estimate
-    """Two data sets of this size crown the same model."""
-    tau_truth: Estimate | None
-    """Kendall's tau with the true order, models that truly tie left out of account; None where all tie."""
-    tau_between: Estimate
-    """Kendall's tau between two data sets of this size."""
-    whole_order: Estimate | None
-    """All models in their true order; None where some truly tie."""
-    winner_never_changes: Estimate
-    """Leaving out any one subject keeps the winner."""
-    winner_frequent: Estimate
-    """The winner wins in 95 % of bootstrap resamples."""
-    winner_separated: Estimate
-    """Nemenyi's test separates the winner by rank from all others."""
 
 
 def stability_at(model: ScoreModel, subjects: int, *, data_sets: int, seed: int) -> StabilityPoint:
     """Simulate rankings of so many subjects; ``data_sets`` is even, as they are also compared in pairs."""
     random = np.random.default_rng([seed, subjects])
     models = len(model.means)
-    chunk = max(2, 2 * (_CELLS // (2 * models * (subjects + models))))
+    chunk = max(2, 2 * (AT_A_TIME // (2 * models * (subjects + models))))
     parts = [
         _counted(
             draw_scores(model, data_sets=min(chunk, data_sets - start), subjects=subjects, random=random), model, random
@@ -70,7 +38,7 @@ def stability_at(model: ScoreModel, subjects: int, *, data_sets: int, seed: int)
     ties, all_tie = len(np.unique(truth)) < len(truth), len(np.unique(truth)) == 1
     shared_best = int(np.sum(truth == truth.max())) > 1
     return StabilityPoint(
-        subjects=subjects,
+        n=subjects,
         best_first=None if shared_best else _share(found["best_first"]),
         same_winner=_share(found["same_winner"]),
         tau_truth=None if all_tie else _average(found["tau_truth"]),
@@ -111,7 +79,7 @@ def _winner_frequency(
 ) -> FloatVector:
     sets, subjects, models = scores.shape
     counts = random.multinomial(subjects, np.full(subjects, 1 / subjects), size=RESAMPLES).astype(np.float64)
-    chunk = max(1, _CELLS // (RESAMPLES * models))
+    chunk = max(1, AT_A_TIME // (RESAMPLES * models))
     found = [
         np.mean((counts @ scores[start : start + chunk]).argmax(axis=2) == winners[start : start + chunk, None], axis=1)
         for start in range(0, sets, chunk)
@@ -126,14 +94,14 @@ def _separated(scores: NDArray[np.float64]) -> FloatVector:
     return (average[:, 1] - average[:, 0] > nemenyi_critical_difference(models, subjects)).astype(np.float64)
 
 
-def _share(hits: FloatVector) -> Estimate:
+def _share(hits: FloatVector) -> SimulatedFigure:
     """Return a share with Wilson's interval."""
     n, p = len(hits), float(np.mean(hits))
     centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return Estimate(p, max(0.0, centre - half), min(1.0, centre + half))
+    return SimulatedFigure(value=p, low=max(0.0, centre - half), high=min(1.0, centre + half))
 
 
-def _average(values: FloatVector) -> Estimate:
+def _average(values: FloatVector) -> SimulatedFigure:
     mean, half = float(np.mean(values)), _Z * float(np.std(values)) / math.sqrt(len(values))
-    return Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half))
+    return SimulatedFigure(value=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half))

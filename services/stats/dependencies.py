@@ -84,9 +84,7 @@ class State:
             stored = catalog.get_benchmark(connection, benchmark_id)
             version = catalog.get_dataset(connection, stored.dataset).version
             result = ledger.last_result(connection, stored.job_id, _COLLECT)
-            published = _published(connection, stored.job_id)
             first_at = ledger.first_finished_at(connection, stored.job_id, kinds=_SCORING)
-            costs = {label: _costs_of(models.get_model(connection, ref).card) for label, ref in published.items()}
         if result is None:
             raise Conflict(
                 f"The benchmark {benchmark_id} has no scores table yet.",
@@ -99,9 +97,15 @@ class State:
             csv,
             dataset_version=version,
             first_scores_at=None if first_at is None else rfc3339(first_at),
-            costs=costs,
+            read_costs=lambda: self._costs_of(stored.job_id),
             incomplete=collected.incomplete,
         )
+
+    def _costs_of(self, job_id: str) -> dict[str, dict[str, float]]:
+        """Return what the published models of a benchmark cost, by the label of the contender."""
+        with self.storage.reading() as connection:
+            published = _published(connection, job_id)
+            return {label: _costs_of(models.get_model(connection, ref).card) for label, ref in published.items()}
 
     def resolve_model(self, ref: str) -> tuple[str, str]:
         """Return benchmark and label of the contender behind a published model.

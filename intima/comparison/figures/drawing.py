@@ -58,7 +58,7 @@ def render(drawing: Drawing, form: FigureFormat) -> bytes:
     if form == "csv":
         return _table(drawing)
     out = io.BytesIO()
-    with _ONE_AT_A_TIME, rc_context({**_STYLE}):
+    with _ONE_AT_A_TIME, rc_context(_STYLE):
         figure = Figure(figsize=(drawing.width_in, drawing.height_in), layout="constrained")
         drawing.draw(figure.add_subplot())
         figure.savefig(out, format=form, metadata=_UNDATED[form])

@@ -7,16 +7,7 @@ from matplotlib.axes import Axes
 from intima.comparison.figures.drawing import BLUE, GREEN, GREY, VERMILION, Drawing, bare, lines
 from intima.contracts.statistics import StabilityAnswer, StabilityPoint
 
-_FIGURES = (
-    "best_first",
-    "same_winner",
-    "tau_truth",
-    "tau_between",
-    "whole_order",
-    "winner_never_changes",
-    "winner_frequent",
-    "winner_separated",
-)
+_FIGURES = tuple(name for name in StabilityPoint.model_fields if name != "n")
 _DRAWN = (
     ("best_first", "the best comes first", BLUE, "-"),
     ("same_winner", "two sets, one winner", VERMILION, "--"),

@@ -73,7 +73,7 @@ def test_a_benchmark_brings_its_costs_and_its_correction() -> None:
         for i, s in enumerate(NINE)
     ]
     costs = {"large": {"flops": 1e10}, "small": {"flops": 1e8, "parameter_count": 5.0}}
-    table = BenchmarkTable("\n".join(lines).encode(), costs=costs)
+    table = BenchmarkTable("\n".join(lines).encode(), read_costs=lambda: costs)
     request = RankingRequest.model_validate({"benchmark": "bmk_1", "margin": {"value": 0.02}})
     found = rank_models(request, fetch_table=lambda _: table).choice
     raw = choose(costs=[1.0, 1.0, 1.0])

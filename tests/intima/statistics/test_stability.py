@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from intima.contracts.statistics import SimulatedFigure, StabilityPoint
 from intima.errors import Invalid
 from intima.statistics.simulation import ScoreModel, draw_scores, score_model
-from intima.statistics.stability import Estimate, StabilityPoint, stability_at
+from intima.statistics.stability import stability_at
 
 SD_DIFFERENCE = 0.08 * np.sqrt(2 * (1 - 0.80))
 LAYOUTS = {
@@ -25,7 +26,7 @@ def at(name: str, subjects: int, *, failures: float = 0.0, data_sets: int = 2_00
     return stability_at(layout(name, failures=failures), subjects, data_sets=data_sets, seed=20250905)
 
 
-def near(found: Estimate | None, expected: float, *, points: float = 0.03) -> bool:
+def near(found: SimulatedFigure | None, expected: float, *, points: float = 0.03) -> bool:
     assert found is not None
     assert found.low <= found.value <= found.high
     return bool(abs(found.value - expected) <= points + (found.high - found.low) / 2)
