@@ -16,10 +16,12 @@ from intima.comparison.figures import (
     Drawing,
     render,
 )
+from intima.comparison.margins import derive_margin
 from intima.comparison.ranking import rank_models
 from intima.comparison.stability import study_stability
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Verdict
+from intima.contracts.margin import MarginAnswer, MarginRequest
 from intima.contracts.plan import Plan, PlanRequest
 from intima.contracts.statistics import (
     IntervalAnswer,
@@ -134,6 +136,12 @@ def list_plans(
 def get_plan(plan_id: str, state: StateDep) -> Plan:
     """Return a plan by id or hash, with the trail of its uses."""
     return state.plans.find(plan_id)
+
+
+@router.post("/margins", operation_id="derive_margin")
+def margin(request: MarginRequest, state: StateDep) -> MarginAnswer:
+    """Derive the largest difference that does not matter from observers or from an endpoint."""
+    return derive_margin(request, fetch_table=state.fetch_table)
 
 
 @router.post("/rankings", operation_id="rank_models")

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -15,11 +16,13 @@ from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 
 from intima.comparison.estimation import estimate_interval, plan_power
+from intima.comparison.margins import derive_margin
 from intima.comparison.ranking import rank_models
 from intima.comparison.stability import stream_stability, study_stability
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts._base import Contract
 from intima.contracts.comparison import ComparisonRequest
+from intima.contracts.margin import MarginRequest
 from intima.contracts.plan import PlanRef, PlanRequest
 from intima.contracts.statistics import IntervalRequest, PowerRequest, RankingRequest, StabilityRequest
 from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
@@ -62,6 +65,11 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
     def GetPlan(self, request: pb.PlanRef, context: grpc.ServicerContext) -> pb.Plan:  # noqa: N802
         """GET /v1/plans/{id}."""
         return _answer(request, context, PlanRef, lambda r: self._state.plans.find(r.plan), pb.Plan)
+
+    def DeriveMargin(self, request: pb.MarginRequest, context: grpc.ServicerContext) -> pb.MarginAnswer:  # noqa: N802
+        """POST /v1/margins."""
+        derive = partial(derive_margin, fetch_table=self._state.fetch_table)
+        return _answer(request, context, MarginRequest, derive, pb.MarginAnswer)
 
     def Rank(self, request: pb.RankingRequest, context: grpc.ServicerContext) -> pb.Ranking:  # noqa: N802
         """POST /v1/rankings."""

@@ -41,6 +41,12 @@ async def rank_models(request: Request) -> Response:
     return await _forward(request, "/v1/rankings")
 
 
+@router.post("/margins", operation_id="derive_margin", openapi_extra=_BODY)
+async def derive_margin(request: Request) -> Response:
+    """Derive the largest difference that does not matter (see the stats service)."""
+    return await _forward(request, "/v1/margins")
+
+
 @router.post("/intervals", operation_id="compute_intervals", openapi_extra=_BODY)
 async def compute_intervals(request: Request) -> Response:
     """Return intervals of a mean (see the stats service)."""

@@ -1535,6 +1535,269 @@ class IntervalAnswer(_message.Message):
 Global___IntervalAnswer: _TypeAlias = IntervalAnswer  # noqa: Y015
 
 @_typing.final
+class ObserverScores(_message.Message):
+    """The same thing scored against the annotation of each observer, in long form."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    OBSERVERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def observers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[_builtins.float] | None = ...,
+        subjects: _abc.Iterable[_builtins.str] | None = ...,
+        observers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observers", b"observers", "scores", b"scores", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserverScores: _TypeAlias = ObserverScores  # noqa: Y015
+
+@_typing.final
+class EndpointScores(_message.Message):
+    """A benchmark, or scores, endpoint_errors, subjects and models in long form."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LARGEST_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    ENDPOINT_CLASS_FIELD_NUMBER: _builtins.int
+    BENCHMARK_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    ENDPOINT_ERRORS_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    largest: _builtins.float
+    endpoint: _builtins.str
+    endpoint_class: _builtins.str
+    benchmark: _builtins.str
+    protocol: _builtins.str
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def endpoint_errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        largest: _builtins.float | None = ...,
+        endpoint: _builtins.str | None = ...,
+        endpoint_class: _builtins.str | None = ...,
+        benchmark: _builtins.str | None = ...,
+        protocol: _builtins.str | None = ...,
+        scores: _abc.Iterable[_builtins.float] | None = ...,
+        endpoint_errors: _abc.Iterable[_builtins.float] | None = ...,
+        subjects: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_benchmark", b"_benchmark", "_endpoint", b"_endpoint", "_endpoint_class", b"_endpoint_class", "_largest", b"_largest", "_protocol", b"_protocol", "benchmark", b"benchmark", "endpoint", b"endpoint", "endpoint_class", b"endpoint_class", "largest", b"largest", "protocol", b"protocol"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_benchmark", b"_benchmark", "_endpoint", b"_endpoint", "_endpoint_class", b"_endpoint_class", "_largest", b"_largest", "_protocol", b"_protocol", "benchmark", b"benchmark", "endpoint", b"endpoint", "endpoint_class", b"endpoint_class", "endpoint_errors", b"endpoint_errors", "largest", b"largest", "models", b"models", "protocol", b"protocol", "scores", b"scores", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__benchmark: _TypeAlias = _typing.Literal["benchmark"]  # noqa: Y015
+    _WhichOneofArgType__benchmark: _TypeAlias = _typing.Literal["_benchmark", b"_benchmark"]  # noqa: Y015
+    _WhichOneofReturnType__endpoint: _TypeAlias = _typing.Literal["endpoint"]  # noqa: Y015
+    _WhichOneofArgType__endpoint: _TypeAlias = _typing.Literal["_endpoint", b"_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__endpoint_class: _TypeAlias = _typing.Literal["endpoint_class"]  # noqa: Y015
+    _WhichOneofArgType__endpoint_class: _TypeAlias = _typing.Literal["_endpoint_class", b"_endpoint_class"]  # noqa: Y015
+    _WhichOneofReturnType__largest: _TypeAlias = _typing.Literal["largest"]  # noqa: Y015
+    _WhichOneofArgType__largest: _TypeAlias = _typing.Literal["_largest", b"_largest"]  # noqa: Y015
+    _WhichOneofReturnType__protocol: _TypeAlias = _typing.Literal["protocol"]  # noqa: Y015
+    _WhichOneofArgType__protocol: _TypeAlias = _typing.Literal["_protocol", b"_protocol"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__benchmark) -> _WhichOneofReturnType__benchmark | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__endpoint) -> _WhichOneofReturnType__endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__endpoint_class) -> _WhichOneofReturnType__endpoint_class | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest) -> _WhichOneofReturnType__largest | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__protocol) -> _WhichOneofReturnType__protocol | None: ...
+
+Global___EndpointScores: _TypeAlias = EndpointScores  # noqa: Y015
+
+@_typing.final
+class MarginRequest(_message.Message):
+    """Exactly one of observers and endpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBSERVERS_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    CLASS_FIELD_NUMBER: _builtins.int
+    HIGHER_IS_BETTER_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    higher_is_better: _builtins.bool
+    @_builtins.property
+    def observers(self) -> Global___ObserverScores: ...
+    @_builtins.property
+    def endpoint(self) -> Global___EndpointScores: ...
+    def __init__(
+        self,
+        *,
+        observers: Global___ObserverScores | None = ...,
+        endpoint: Global___EndpointScores | None = ...,
+        metric: _builtins.str | None = ...,
+        higher_is_better: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "class", b"class", "endpoint", b"endpoint", "higher_is_better", b"higher_is_better", "metric", b"metric", "observers", b"observers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_class", b"_class", "_higher_is_better", b"_higher_is_better", "_metric", b"_metric", "class", b"class", "endpoint", b"endpoint", "higher_is_better", b"higher_is_better", "metric", b"metric", "observers", b"observers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__class: _TypeAlias = _typing.Literal["class"]  # noqa: Y015
+    _WhichOneofArgType__class: _TypeAlias = _typing.Literal["_class", b"_class"]  # noqa: Y015
+    _WhichOneofReturnType__higher_is_better: _TypeAlias = _typing.Literal["higher_is_better"]  # noqa: Y015
+    _WhichOneofArgType__higher_is_better: _TypeAlias = _typing.Literal["_higher_is_better", b"_higher_is_better"]  # noqa: Y015
+    _WhichOneofReturnType__metric: _TypeAlias = _typing.Literal["metric"]  # noqa: Y015
+    _WhichOneofArgType__metric: _TypeAlias = _typing.Literal["_metric", b"_metric"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__class) -> _WhichOneofReturnType__class | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__higher_is_better) -> _WhichOneofReturnType__higher_is_better | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__metric) -> _WhichOneofReturnType__metric | None: ...
+
+Global___MarginRequest: _TypeAlias = MarginRequest  # noqa: Y015
+
+@_typing.final
+class ObserverBias(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    A_FIELD_NUMBER: _builtins.int
+    B_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    CI95_FIELD_NUMBER: _builtins.int
+    a: _builtins.str
+    b: _builtins.str
+    difference: _builtins.float
+    @_builtins.property
+    def ci95(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        a: _builtins.str = ...,
+        b: _builtins.str = ...,
+        difference: _builtins.float = ...,
+        ci95: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "ci95", b"ci95", "difference", b"difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObserverBias: _TypeAlias = ObserverBias  # noqa: Y015
+
+@_typing.final
+class Slope(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    CI95_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    @_builtins.property
+    def ci95(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        ci95: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ci95", b"ci95", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Slope: _TypeAlias = Slope  # noqa: Y015
+
+@_typing.final
+class MarginAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    CLASS_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    N_UNITS_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    OBSERVER_BIASES_FIELD_NUMBER: _builtins.int
+    SLOPE_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    unit: _builtins.str
+    n_units: _builtins.int
+    estimate: _builtins.float
+    low: _builtins.float
+    high: _builtins.float
+    sentence: _builtins.str
+    @_builtins.property
+    def margin(self) -> Global___Margin: ...
+    @_builtins.property
+    def observer_biases(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObserverBias]: ...
+    @_builtins.property
+    def slope(self) -> Global___Slope: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def provenance(self) -> _struct_pb2.Struct: ...
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        n_units: _builtins.int = ...,
+        margin: Global___Margin | None = ...,
+        estimate: _builtins.float | None = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+        observer_biases: _abc.Iterable[Global___ObserverBias] | None = ...,
+        slope: Global___Slope | None = ...,
+        sentence: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+        provenance: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimate", b"_estimate", "_high", b"_high", "_low", b"_low", "estimate", b"estimate", "high", b"high", "low", b"low", "margin", b"margin", "provenance", b"provenance", "slope", b"slope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimate", b"_estimate", "_high", b"_high", "_low", b"_low", "class", b"class", "estimate", b"estimate", "high", b"high", "low", b"low", "margin", b"margin", "metric", b"metric", "n_units", b"n_units", "observer_biases", b"observer_biases", "provenance", b"provenance", "sentence", b"sentence", "slope", b"slope", "unit", b"unit", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__estimate: _TypeAlias = _typing.Literal["estimate"]  # noqa: Y015
+    _WhichOneofArgType__estimate: _TypeAlias = _typing.Literal["_estimate", b"_estimate"]  # noqa: Y015
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimate) -> _WhichOneofReturnType__estimate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+
+Global___MarginAnswer: _TypeAlias = MarginAnswer  # noqa: Y015
+
+@_typing.final
 class StabilityRequest(_message.Message):
     """Either gaps or pilot."""
 

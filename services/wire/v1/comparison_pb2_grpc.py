@@ -49,6 +49,11 @@ class ComparisonStub:
                 request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.PlanRef.SerializeToString,
                 response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.Plan.FromString,
                 _registered_method=True)
+        self.DeriveMargin = channel.unary_unary(
+                '/intima.v1.Comparison/DeriveMargin',
+                request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.MarginRequest.SerializeToString,
+                response_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.MarginAnswer.FromString,
+                _registered_method=True)
         self.Rank = channel.unary_unary(
                 '/intima.v1.Comparison/Rank',
                 request_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.RankingRequest.SerializeToString,
@@ -95,6 +100,13 @@ class ComparisonServicer:
 
     def GetPlan(self, request, context):
         """GET /v1/plans/{plan}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeriveMargin(self, request, context):
+        """POST /v1/margins
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +164,11 @@ def add_ComparisonServicer_to_server(servicer, server):
                     servicer.GetPlan,
                     request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.PlanRef.FromString,
                     response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.Plan.SerializeToString,
+            ),
+            'DeriveMargin': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeriveMargin,
+                    request_deserializer=services_dot_wire_dot_v1_dot_comparison__pb2.MarginRequest.FromString,
+                    response_serializer=services_dot_wire_dot_v1_dot_comparison__pb2.MarginAnswer.SerializeToString,
             ),
             'Rank': grpc.unary_unary_rpc_method_handler(
                     servicer.Rank,
@@ -260,6 +277,33 @@ class Comparison:
             '/intima.v1.Comparison/GetPlan',
             services_dot_wire_dot_v1_dot_comparison__pb2.PlanRef.SerializeToString,
             services_dot_wire_dot_v1_dot_comparison__pb2.Plan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeriveMargin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intima.v1.Comparison/DeriveMargin',
+            services_dot_wire_dot_v1_dot_comparison__pb2.MarginRequest.SerializeToString,
+            services_dot_wire_dot_v1_dot_comparison__pb2.MarginAnswer.FromString,
             options,
             channel_credentials,
             insecure,

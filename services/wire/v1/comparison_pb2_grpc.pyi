@@ -39,6 +39,8 @@ class ComparisonStub:
     """POST /v1/plans"""
     GetPlan: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.PlanRef, _comparison_pb2.Plan]
     """GET /v1/plans/{plan}"""
+    DeriveMargin: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.MarginRequest, _comparison_pb2.MarginAnswer]
+    """POST /v1/margins"""
     Rank: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.RankingRequest, _comparison_pb2.Ranking]
     """POST /v1/rankings"""
     EstimateInterval: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.IntervalRequest, _comparison_pb2.IntervalAnswer]
@@ -59,6 +61,8 @@ class ComparisonAsyncStub(ComparisonStub):
     """POST /v1/plans"""
     GetPlan: _aio.UnaryUnaryMultiCallable[_comparison_pb2.PlanRef, _comparison_pb2.Plan]  # type: ignore[assignment]
     """GET /v1/plans/{plan}"""
+    DeriveMargin: _aio.UnaryUnaryMultiCallable[_comparison_pb2.MarginRequest, _comparison_pb2.MarginAnswer]  # type: ignore[assignment]
+    """POST /v1/margins"""
     Rank: _aio.UnaryUnaryMultiCallable[_comparison_pb2.RankingRequest, _comparison_pb2.Ranking]  # type: ignore[assignment]
     """POST /v1/rankings"""
     EstimateInterval: _aio.UnaryUnaryMultiCallable[_comparison_pb2.IntervalRequest, _comparison_pb2.IntervalAnswer]  # type: ignore[assignment]
@@ -94,6 +98,14 @@ class ComparisonServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_comparison_pb2.Plan, _abc.Awaitable[_comparison_pb2.Plan]]:
         """GET /v1/plans/{plan}"""
+
+    @_abc_1.abstractmethod
+    def DeriveMargin(
+        self,
+        request: _comparison_pb2.MarginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_comparison_pb2.MarginAnswer, _abc.Awaitable[_comparison_pb2.MarginAnswer]]:
+        """POST /v1/margins"""
 
     @_abc_1.abstractmethod
     def Rank(

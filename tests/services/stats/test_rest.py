@@ -104,7 +104,7 @@ def test_problems_say_what_to_do(
     "body", ["", "[]", "null", "{", '{"a": 1e999}', '{"a": {"scores": [NaN], "subjects": ["x"]}}', "\x00", '"' * 9]
 )
 def test_garbage_is_refused(client: TestClient, body: str) -> None:
-    for path in ("comparisons", "rankings", "intervals", "power", "plans", "stability"):
+    for path in ("comparisons", "rankings", "intervals", "power", "plans", "stability", "margins"):
         answer = client.post(f"/v1/{path}", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in {400, 422}
         assert answer.headers["content-type"] == "application/problem+json"
@@ -138,6 +138,22 @@ def test_a_benchmark_that_had_scores_is_exploratory(client: TestClient, installa
 def test_a_bad_plan_is_refused(client: TestClient, body: dict[str, object], pointer: str) -> None:
     answer = client.post("/v1/plans", json=body)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_a_margin_from_observers_fits_a_comparison(client: TestClient) -> None:
+    scores = [v for s in SCORES["unet"] for v in (s, s + 0.01 * (s > 0.8))]
+    body = {"scores": scores, "subjects": [s for s in SUBJECTS for _ in "xy"], "observers": ["x", "y"] * 9}
+    answer = client.post("/v1/margins", json={"observers": body})
+    assert answer.status_code == 200
+    margin = answer.json()["margin"]
+    verdict = client.post("/v1/comparisons", json=RAW | {"margin": margin}).json()
+    assert verdict["margin"] == margin | {"plan_sha256": None}
+
+
+def test_a_margin_of_an_endpoint_that_was_not_scored(client: TestClient, installation: Installation) -> None:
+    body = {"endpoint": {"benchmark": installation.finished, "largest": 0.05}}
+    answer = client.post("/v1/margins", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/endpoint/endpoint")
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,30 @@ def test_both_doors_give_the_same_plan(
     assert without_nulls(to_json(found)) == without_nulls(rest)
 
 
+@PROFILE
+@given(st.lists(st.tuples(score, score), min_size=5, max_size=9), st.booleans())
+def test_both_doors_derive_the_same_margin(
+    client: TestClient, stub: pb_grpc.ComparisonStub, rows: list[tuple[float, float]], by_endpoint: bool
+) -> None:
+    subjects, names = [f"m{i}" for i in range(len(rows)) for _ in "xy"], ["x", "y"] * len(rows)
+    scores = [v for row in rows for v in row]
+    if by_endpoint:
+        body = {
+            "scores": scores,
+            "endpoint_errors": scores[::-1],
+            "subjects": subjects,
+            "models": names,
+            "largest": 0.1,
+        }
+        message = pb.MarginRequest(endpoint=pb.EndpointScores(**body))
+    else:
+        body = {"scores": scores, "subjects": subjects, "observers": names}
+        message = pb.MarginRequest(observers=pb.ObserverScores(**body))
+    rest = client.post("/v1/margins", json={"endpoint" if by_endpoint else "observers": body})
+    assert rest.status_code == 200
+    assert without_nulls(to_json(stub.DeriveMargin(message, timeout=DEADLINE_S))) == without_nulls(rest.json())
+
+
 def test_a_benchmark_over_grpc(stub: pb_grpc.ComparisonStub) -> None:
     contenders = [pb.Contender(benchmark="bmk_finished", architecture=a) for a in ("unet", "deeplabv3plus")]
     found = stub.Compare(

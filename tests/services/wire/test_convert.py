@@ -6,14 +6,14 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 from pydantic import BaseModel
 
-from intima.contracts import comparison, plan, statistics
+from intima.contracts import comparison, margin, plan, statistics
 from intima.contracts.statistics import NemenyiResult, RankingRequest
 from services.wire.convert import to_contract, to_message
 from services.wire.v1 import comparison_pb2 as pb
 
 CONTRACTS = {
     name: contract
-    for module in (comparison, plan, statistics)
+    for module in (comparison, margin, plan, statistics)
     for name, contract in inspect.getmembers(module, inspect.isclass)
     if issubclass(contract, BaseModel) and contract.__module__ == module.__name__
 }
