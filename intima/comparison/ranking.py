@@ -148,7 +148,8 @@ def _benchmark_table(request: RankingRequest, fetch_table: FetchTable) -> ScoreT
     labels = sorted({r.model for r in chosen} - left_out)
     if not 2 <= len(labels) <= MOST_MODELS:
         raise Invalid(
-            f"The benchmark has {len(labels)} complete models under this protocol; a ranking needs 2 to {MOST_MODELS}.",
+            f"The benchmark has {len(labels)} complete model{'s' if len(labels) != 1 else ''} under this protocol;"
+            f" a ranking needs 2 to {MOST_MODELS}.",
             code="too_few_models",
             pointer="/benchmark",
         )

@@ -16,8 +16,10 @@ from intima.comparison.scores import (
     SubjectScores,
     overlap_of_protocol,
 )
-from intima.contracts.benchmark import IncompletePart
+from intima.contracts.benchmark import BenchmarkSpec, IncompletePart
 from intima.contracts.comparison import Contender
+from intima.contracts.dataset import Dataset
+from intima.contracts.search import HpoNoise
 from intima.errors import Invalid, NotFound
 from intima.folds import EXTERNAL
 from intima.subjects import mean_by_subject
@@ -48,6 +50,10 @@ class BenchmarkTable:
     """Contenders of which only some folds have scores: what is averaged over those is nobody's score."""
     first_scores_at: str | None = None
     """When the first of its folds was scored, RFC 3339 in UTC: from then on somebody may have read scores."""
+    hpo_noise: tuple[HpoNoise, ...] = ()
+    """By how much the search flatters."""
+    spec: BenchmarkSpec | None = None
+    dataset: Dataset | None = None
     read_costs: Callable[[], Mapping[str, Mapping[str, float]]] = dict
     """Read what published contenders cost, by label and then by rule; only a choice among equivalents asks."""
 

@@ -119,6 +119,11 @@ class Dataset(Contract):
         return "copies_and_overlaps" if self.similarity.overlaps_searched else "copies"
 
     @property
+    def synthetic(self) -> bool:
+        """Whether its name says that the images are synthetic."""
+        return "synthetic" in self.name.lower()
+
+    @property
     def subjects(self) -> tuple[str, ...]:
         """Subjects in sorted order."""
         return tuple(sorted({c.subject for c in self.cases}))

@@ -62,7 +62,7 @@ def write_card(
         dataset=dataset.name,
         dataset_version=dataset.version,
         dataset_licence=dataset.licence,
-        synthetic="synthetic" in dataset.name.lower(),
+        synthetic=dataset.synthetic,
         benchmark=benchmark,
         scores=tuple(scores),
         leakage_override=leakage_override,

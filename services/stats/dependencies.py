@@ -82,7 +82,7 @@ class State:
         """
         with self.storage.reading() as connection:
             stored = catalog.get_benchmark(connection, benchmark_id)
-            version = catalog.get_dataset(connection, stored.dataset).version
+            dataset = catalog.get_dataset(connection, stored.dataset)
             result = ledger.last_result(connection, stored.job_id, _COLLECT)
             first_at = ledger.first_finished_at(connection, stored.job_id, kinds=_SCORING)
         if result is None:
@@ -95,10 +95,13 @@ class State:
         csv = self.storage.blobs.read(collected.scores_sha256)
         return BenchmarkTable(
             csv,
-            dataset_version=version,
+            dataset_version=dataset.version,
             first_scores_at=None if first_at is None else rfc3339(first_at),
             read_costs=lambda: self._costs_of(stored.job_id),
             incomplete=collected.incomplete,
+            hpo_noise=collected.hpo_noise,
+            spec=stored.spec,
+            dataset=dataset,
         )
 
     def _costs_of(self, job_id: str) -> dict[str, dict[str, float]]:

@@ -18,11 +18,13 @@ from intima.comparison.figures import (
 )
 from intima.comparison.margins import derive_margin
 from intima.comparison.ranking import rank_models
+from intima.comparison.reporting import report_benchmark, report_comparison, report_ranking
 from intima.comparison.stability import study_stability
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Verdict
 from intima.contracts.margin import MarginAnswer, MarginRequest
 from intima.contracts.plan import Plan, PlanRequest
+from intima.contracts.report import BenchmarkReportQuery
 from intima.contracts.statistics import (
     IntervalAnswer,
     IntervalRequest,
@@ -34,6 +36,8 @@ from intima.contracts.statistics import (
     StabilityRequest,
 )
 from intima.errors import NotFound
+from intima.reports import FORMATS as REPORT_FORMATS
+from intima.reports import Document, write_report
 from services.stats.dependencies import StateDep
 
 F = TypeVar("F")
@@ -80,6 +84,36 @@ def draw_power(figure: str, form: str, request: PowerRequest) -> Response:
     """Draw power_curves over the number of subjects, as svg, pdf or csv."""
     draw = _chosen(POWER_FIGURES, figure)
     return _drawn(form, lambda: draw(request))
+
+
+@router.post("/comparisons/report.{form}", operation_id="report_comparison", response_class=Response)
+def comparison_report(form: str, request: ComparisonRequest, state: StateDep) -> Response:
+    """Report a comparison as html (one file) or pdf."""
+    return _reported(form, lambda: report_comparison(decide_equivalence(request, fetch=state.fetch, plans=state.plans)))
+
+
+@router.post("/rankings/report.{form}", operation_id="report_ranking", response_class=Response)
+def ranking_report(form: str, request: RankingRequest, state: StateDep) -> Response:
+    """Report a ranking as html (one file) or pdf."""
+    return _reported(form, lambda: report_ranking(rank_models(request, fetch_table=state.fetch_table)))
+
+
+@router.get("/benchmarks/{benchmark_id}/report.{form}", operation_id="report_benchmark", response_class=Response)
+def benchmark_report(
+    benchmark_id: str,
+    form: str,
+    state: StateDep,
+    query: Annotated[BenchmarkReportQuery, Query()],
+) -> Response:
+    """Report a benchmark under each of its protocols as html (one file) or pdf."""
+    return _reported(form, lambda: report_benchmark(benchmark_id, query, fetch_table=state.fetch_table))
+
+
+def _reported(form: str, make: Callable[[], Document]) -> Response:
+    known = next((f for f in REPORT_FORMATS if f == form), None)
+    if known is None:
+        raise NotFound(f"There is no format {form[:80]!r}.", hint=f"There are: {', '.join(REPORT_FORMATS)}.")
+    return Response(write_report(make(), known), media_type=REPORT_FORMATS[known])
 
 
 def _chosen(figures: Mapping[str, F], figure: str) -> F:

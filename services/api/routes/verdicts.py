@@ -71,6 +71,25 @@ async def draw_ranking(name: str, request: Request) -> Response:
     return await _forward(request, f"/v1/rankings/figures/{quote(name, safe='')}")
 
 
+@router.post("/comparisons/report.{form}", operation_id="report_comparison", openapi_extra=_BODY)
+async def report_comparison(form: str, request: Request) -> Response:
+    """Report a comparison as html (one file) or pdf (see the stats service)."""
+    return await _forward(request, f"/v1/comparisons/report.{quote(form, safe='')}")
+
+
+@router.post("/rankings/report.{form}", operation_id="report_ranking", openapi_extra=_BODY)
+async def report_ranking(form: str, request: Request) -> Response:
+    """Report a ranking as html (one file) or pdf (see the stats service)."""
+    return await _forward(request, f"/v1/rankings/report.{quote(form, safe='')}")
+
+
+@router.get("/benchmarks/{benchmark_id}/report.{form}", operation_id="report_benchmark")
+async def report_benchmark(benchmark_id: str, form: str, request: Request) -> Response:
+    """Report a benchmark under each of its protocols as html (one file) or pdf (see the stats service)."""
+    path = f"/v1/benchmarks/{quote(benchmark_id, safe='')}/report.{quote(form, safe='')}"
+    return await _forward(request, path)
+
+
 @router.post("/power/figures/{name}", operation_id="draw_power", openapi_extra=_BODY)
 async def draw_power(name: str, request: Request) -> Response:
     """Draw power_curves.svg, .pdf or .csv (see the stats service)."""

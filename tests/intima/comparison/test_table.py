@@ -219,7 +219,7 @@ def test_a_benchmark_is_ranked() -> None:
     assert found.n_units == 5
     assert any("training sets overlap" in w for w in found.warnings)
     one = [r for r in rows() if r["model"] == "unet"]
-    with pytest.raises(Invalid, match="has 1 complete models"):
+    with pytest.raises(Invalid, match="has 1 complete model under"):
         rank_models(request, fetch_table=lambda _: BenchmarkTable(as_csv(one)))
     gap = rows()[:-2]
     with pytest.raises(Invalid, match="deeplabv3plus has no score on m4"):

@@ -16,6 +16,8 @@ from intima import datasets
 from intima.errors import Conflict
 from services.api.app import create_app
 from services.api.settings import Settings
+from services.stats.app import create_app as create_stats_app
+from services.stats.settings import Settings as StatsSettings
 from tests.builders import COLORS, dataset_zip, png, rings
 
 SPEC: dict[str, Any] = {"architectures": ["unet"], "protocols": [{"kind": "loocv"}]}
@@ -320,6 +322,15 @@ def test_the_stats_service_away_is_a_503(client: TestClient) -> None:
     assert answer.status_code == 503
     assert answer.json()["code"] == "stats_unavailable"
     assert client.get("/v1/plans/plan_0").status_code == 503
+
+
+def test_the_api_has_every_path_of_the_stats_service(client: TestClient, tmp_path: Path) -> None:
+    """Figures have one path more there: the api does not know what figures there are."""
+    stats = create_stats_app(StatsSettings(data=tmp_path)).openapi()["paths"]
+    mine = set(client.get("/openapi.json").json()["paths"])
+    paths = {path.replace("{figure}.{form}", "{name}") for path in stats if path.startswith("/v1/")}
+    assert len(paths) > 10
+    assert paths <= mine
 
 
 def test_an_open_bind_is_refused(tmp_path: Path) -> None:

@@ -178,6 +178,36 @@ def test_an_unknown_figure_or_format_is_named(client: TestClient, path: str) -> 
     assert "There are: " in answer.text
 
 
+@pytest.mark.parametrize("form", ["html", "pdf"])
+def test_reports(client: TestClient, installation: Installation, form: str) -> None:
+    media = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}[form]
+    answers = [
+        client.post(f"/v1/comparisons/report.{form}", json=RAW),
+        client.post(f"/v1/rankings/report.{form}", json={"benchmark": installation.finished}),
+        client.get(f"/v1/benchmarks/{installation.finished}/report.{form}", params={"margin": 0.02}),
+    ]
+    assert [(a.status_code, a.headers["content-type"]) for a in answers] == [(200, media)] * 3
+    assert len({a.content for a in answers}) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "pointer"),
+    [
+        ("bmk_nothing/report.html", 404, None),
+        ("bmk_running/report.html", 409, None),
+        ("bmk_finished/report.docx", 404, None),
+        ("bmk_finished/report.html?margin=0", 422, "/margin"),
+        ("bmk_finished/report.html?colour=red", 422, "/colour"),
+        ("bmk_finished/report.html?metric=hd95", 422, "/metric"),
+    ],
+)
+def test_a_report_that_cannot_be_made(client: TestClient, path: str, status: int, pointer: str | None) -> None:
+    answer = client.get(f"/v1/benchmarks/{path}")
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    if pointer is not None:
+        assert answer.json()["errors"][0]["pointer"] == pointer
+
+
 def test_health(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}

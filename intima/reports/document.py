@@ -1,0 +1,80 @@
+"""What a report is made of. All texts are plain: writers escape them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Tone = Literal["plain", "lead", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A paragraph. A lead stands out; a warning is marked as such in words too."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values, one line each."""
+
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    title: str
+    numeric: bool = True
+    """Aligned to the right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a header that is repeated on every page."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    """What stands below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing; ``caption`` also stands for it where it cannot be seen."""
+
+    caption: str
+    width_in: float
+    height_in: float
+    render: Callable[[Literal["svg", "pdf"]], bytes]
+    """render(format) -> file; the PDF has one page of just this size."""
+
+
+Block: TypeAlias = Paragraph | Facts | Table | Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Blocks under a heading."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A report."""
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]
+    footer: str = ""
+    opening: tuple[Block, ...] = field(default=())
+    """Before the first heading."""
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, line breaks and marks that turn the direction of writing."""
+    return "".join(c if c.isprintable() else " " for c in text)
