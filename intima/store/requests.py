@@ -1,8 +1,12 @@
-"""Idempotency keys: the answer to a POST is kept, so that the same POST again gets the same answer."""
+"""Idempotency keys: the answer to a POST is kept, so that the same POST again gets the same answer.
+
+Where an answer follows from its question alone, what is kept is the hash of the question: a key stands for one body.
+"""
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from intima.arrays import Json
 from intima.errors import Conflict
@@ -40,3 +44,23 @@ def remember_response(conn: Connection, *, key: str, route: str, body_sha256: st
     """Keep an answer, in the transaction that did the work."""
     row = {"key": key, "route": route, "body_sha256": body_sha256, "status": status, "response": response}
     conn.execute(insert(t.requests).values(**row, created_at=t.database_now()))
+
+
+def claim_key(conn: Connection, *, key: str, route: str, body_sha256: str) -> None:
+    """Let a key stand for a body, where it does not already.
+
+    Raises:
+        Conflict: the key was used with another body.
+    """
+    if recall_response(conn, key=key, route=route, body_sha256=body_sha256) is not None:
+        return
+    try:
+        with conn.begin_nested():
+            remember_response(conn, key=key, route=route, body_sha256=body_sha256, status=200, response={})
+    except IntegrityError:
+        recall_response(conn, key=key, route=route, body_sha256=body_sha256)
+
+
+def free_key(conn: Connection, *, key: str, route: str) -> None:
+    """Let a key stand for nothing again, as what it was claimed for was refused."""
+    conn.execute(delete(t.requests).where(t.requests.c.key == key, t.requests.c.route == route))

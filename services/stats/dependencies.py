@@ -3,7 +3,9 @@
 Plans and the trails of their uses are all that is written here.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -21,9 +23,12 @@ from intima.registry import resolve
 from intima.store import catalog, ledger, models, plans
 from intima.store.catalog import rfc3339
 from intima.store.paging import Page
+from intima.store.requests import claim_key, free_key
 from intima.store.storage import Storage, open_storage
 from services.stats.settings import Settings
 
+LONGEST_KEY = 255
+"""Characters of an idempotency key."""
 _COLLECT = "collect"
 _SCORING = ("fold", "external", "collect")
 """Kinds of units that make scores."""
@@ -133,6 +138,29 @@ class State:
         with self.storage.reading() as connection:
             published = _published(connection, catalog.get_benchmark(connection, benchmark_id).job_id)
         return next((label for label, found in published.items() if found == ref), None)
+
+    @contextmanager
+    def keyed(self, key: str | None, route: str, body: bytes) -> Iterator[None]:
+        """Do something under an idempotency key; refused work frees the key.
+
+        Answers follow from the request (and a plan's trail enters equal comparisons once), so they are not kept.
+
+        Raises:
+            Conflict: the key was used with another body on this route.
+        """
+        if key is None:
+            yield
+            return
+        if len(key) > LONGEST_KEY:
+            raise Invalid(f"The idempotency key has {len(key)} characters; at most {LONGEST_KEY}.", code="bad_key")
+        with self.storage.writing() as connection:
+            claim_key(connection, key=key, route=route, body_sha256=hashlib.sha256(body).hexdigest())
+        try:
+            yield
+        except Exception:
+            with self.storage.writing() as connection:
+                free_key(connection, key=key, route=route)
+            raise
 
     def ping(self) -> None:
         """Ask the database for anything. Raises Unavailable where it does not answer."""

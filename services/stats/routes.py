@@ -1,9 +1,10 @@
 """The REST door of the stats service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, status
+from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel
 
 from intima.comparison.estimation import estimate_interval, plan_power
@@ -38,12 +39,24 @@ from intima.contracts.statistics import (
 from intima.errors import NotFound
 from intima.reports import FORMATS as REPORT_FORMATS
 from intima.reports import Document, write_report
-from services.stats.dependencies import StateDep
+from services.stats.dependencies import LONGEST_KEY, StateDep
 
 F = TypeVar("F")
 
+
+async def _keyed(
+    request: Request, state: StateDep, idempotency_key: Annotated[str | None, Header(max_length=LONGEST_KEY)] = None
+) -> AsyncIterator[None]:
+    """Hold a POST to its Idempotency-Key."""
+    if request.method != "POST" or idempotency_key is None:
+        yield
+        return
+    async with contextmanager_in_threadpool(state.keyed(idempotency_key, request.url.path[:200], await request.body())):
+        yield
+
+
 health = APIRouter(tags=["health"])
-router = APIRouter(prefix="/v1", tags=["stats"])
+router = APIRouter(prefix="/v1", tags=["stats"], dependencies=[Depends(_keyed)])
 
 
 @health.get("/livez", operation_id="get_liveness")

@@ -53,27 +53,27 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
 
     def Compare(self, request: pb.ComparisonRequest, context: grpc.ServicerContext) -> pb.Verdict:  # noqa: N802
         """POST /v1/comparisons."""
-        return _answer(request, context, ComparisonRequest, self._compare, pb.Verdict)
+        return self._answer(request, context, ComparisonRequest, self._compare, pb.Verdict)
 
     def _compare(self, request: ComparisonRequest) -> Contract:
         return decide_equivalence(request, fetch=self._state.fetch, plans=self._state.plans)
 
     def LockPlan(self, request: pb.PlanRequest, context: grpc.ServicerContext) -> pb.Plan:  # noqa: N802
         """POST /v1/plans."""
-        return _answer(request, context, PlanRequest, self._state.lock_plan, pb.Plan)
+        return self._answer(request, context, PlanRequest, self._state.lock_plan, pb.Plan)
 
     def GetPlan(self, request: pb.PlanRef, context: grpc.ServicerContext) -> pb.Plan:  # noqa: N802
         """GET /v1/plans/{id}."""
-        return _answer(request, context, PlanRef, lambda r: self._state.plans.find(r.plan), pb.Plan)
+        return self._answer(request, context, PlanRef, lambda r: self._state.plans.find(r.plan), pb.Plan)
 
     def DeriveMargin(self, request: pb.MarginRequest, context: grpc.ServicerContext) -> pb.MarginAnswer:  # noqa: N802
         """POST /v1/margins."""
         derive = partial(derive_margin, fetch_table=self._state.fetch_table)
-        return _answer(request, context, MarginRequest, derive, pb.MarginAnswer)
+        return self._answer(request, context, MarginRequest, derive, pb.MarginAnswer)
 
     def Rank(self, request: pb.RankingRequest, context: grpc.ServicerContext) -> pb.Ranking:  # noqa: N802
         """POST /v1/rankings."""
-        return _answer(
+        return self._answer(
             request, context, RankingRequest, lambda r: rank_models(r, fetch_table=self._state.fetch_table), pb.Ranking
         )
 
@@ -81,17 +81,17 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
         self, request: pb.IntervalRequest, context: grpc.ServicerContext
     ) -> pb.IntervalAnswer:
         """POST /v1/intervals."""
-        return _answer(request, context, IntervalRequest, estimate_interval, pb.IntervalAnswer)
+        return self._answer(request, context, IntervalRequest, estimate_interval, pb.IntervalAnswer)
 
     def PlanPower(self, request: pb.PowerRequest, context: grpc.ServicerContext) -> pb.PowerAnswer:  # noqa: N802
         """POST /v1/power."""
-        return _answer(request, context, PowerRequest, plan_power, pb.PowerAnswer)
+        return self._answer(request, context, PowerRequest, plan_power, pb.PowerAnswer)
 
     def StudyStability(  # noqa: N802
         self, request: pb.StabilityRequest, context: grpc.ServicerContext
     ) -> pb.StabilityAnswer:
         """POST /v1/stability."""
-        return _answer(request, context, StabilityRequest, study_stability, pb.StabilityAnswer)
+        return self._answer(request, context, StabilityRequest, study_stability, pb.StabilityAnswer)
 
     def StreamStability(  # noqa: N802
         self, request: pb.StabilityRequest, context: grpc.ServicerContext
@@ -103,17 +103,19 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
                     return
                 yield to_message(point, pb.StabilityPoint)
 
-
-def _answer(
-    request: Message,
-    context: grpc.ServicerContext,
-    contract: type[C],
-    use_case: Callable[[C], Contract],
-    answer: type[M],
-) -> M:
-    """Run a use case."""
-    with _refusals(context):
-        return to_message(use_case(to_contract(request, contract)), answer)
+    def _answer(
+        self,
+        request: Message,
+        context: grpc.ServicerContext,
+        contract: type[C],
+        use_case: Callable[[C], Contract],
+        answer: type[M],
+    ) -> M:
+        """Run a use case, held to the metadata "idempotency-key"."""
+        metadata = dict(context.invocation_metadata() or ())
+        key, route = metadata.get("idempotency-key"), f"rpc/{type(request).__name__}"
+        with _refusals(context), self._state.keyed(key, route, request.SerializeToString(deterministic=True)):
+            return to_message(use_case(to_contract(request, contract)), answer)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from intima.errors import Conflict, Invalid, NotFound
 from intima.store import catalog, models
 from intima.store.keys import canonical_json, check_id, new_id, segmentation_id
 from intima.store.paging import page_of
-from intima.store.requests import recall_response, remember_response
+from intima.store.requests import claim_key, free_key, recall_response, remember_response
 from intima.store.storage import Storage
 from intima.store.tables import slides
 
@@ -159,6 +159,17 @@ def test_an_idempotency_key_gives_the_first_answer_again(store: Storage) -> None
         assert recall_response(conn, key=key["key"], route="other", body_sha256=SHA) is None
         with pytest.raises(Conflict):
             recall_response(conn, **key, body_sha256="0" * 64)
+
+
+def test_a_claimed_key_stands_for_one_body_until_it_is_freed(store: Storage) -> None:
+    key = {"key": "k", "route": "compare"}
+    with store.writing() as conn:
+        claim_key(conn, **key, body_sha256=SHA)
+        claim_key(conn, **key, body_sha256=SHA)
+        with pytest.raises(Conflict):
+            claim_key(conn, **key, body_sha256="0" * 64)
+        free_key(conn, **key)
+        claim_key(conn, **key, body_sha256="0" * 64)
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 100])

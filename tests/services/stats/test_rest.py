@@ -208,6 +208,29 @@ def test_a_report_that_cannot_be_made(client: TestClient, path: str, status: int
         assert answer.json()["errors"][0]["pointer"] == pointer
 
 
+def test_an_idempotency_key_stands_for_one_body(client: TestClient) -> None:
+    key = {"Idempotency-Key": "cmp-1"}
+    first = client.post("/v1/comparisons", json=RAW, headers=key)
+    assert client.post("/v1/comparisons", json=RAW, headers=key).json() == first.json()
+    other = client.post("/v1/comparisons", json=RAW | {"margin": {"value": 0.03}}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+    assert (
+        client.post("/v1/power", json={"sd_difference": 0.05, "n": 9, "margin": 0.02}, headers=key).status_code == 200
+    )
+
+
+@pytest.mark.parametrize("bad", [{"margin": {"value": 0}}, {"b": {"model": "nobody"}}])
+def test_a_refused_request_frees_its_key(client: TestClient, bad: dict[str, object]) -> None:
+    key = {"Idempotency-Key": f"cmp-{bad}"}
+    assert client.post("/v1/comparisons", json=RAW | bad, headers=key).status_code in {404, 422}
+    assert client.post("/v1/comparisons", json=RAW, headers=key).status_code == 200
+
+
+def test_a_key_that_is_too_long(client: TestClient) -> None:
+    answer = client.post("/v1/comparisons", json=RAW, headers={"Idempotency-Key": "x" * 256})
+    assert answer.status_code == 422
+
+
 def test_health(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}

@@ -252,6 +252,20 @@ def test_garbage_and_oversize_are_refused(channel: grpc.Channel) -> None:
     assert status == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_an_idempotency_key_stands_for_one_message(stub: pb_grpc.ComparisonStub) -> None:
+    key = (("idempotency-key", "power-1"),)
+    message = pb.PowerRequest(sd_difference=0.05, n=9, margin=0.02)
+    first = stub.PlanPower(message, timeout=DEADLINE_S, metadata=key)
+    assert stub.PlanPower(message, timeout=DEADLINE_S, metadata=key) == first
+    message.n = 10
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.PlanPower(message, timeout=DEADLINE_S, metadata=key)
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.PlanPower(message, timeout=DEADLINE_S, metadata=(("idempotency-key", "x" * 256),))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_health_and_reflection(channel: grpc.Channel) -> None:
     health = health_pb2_grpc.HealthStub(channel)
     for name in ("", SERVICE):
