@@ -1,6 +1,8 @@
 """Scores of a predicted mask against the truth, per class and per case. Definitions and rules stand here.
 
-Overlap: Dice 2|A∩B|/(|A|+|B|) and IoU |A∩B|/|A∪B| from pixel counts.
+Overlap: Dice 2|A∩B|/(|A|+|B|) and IoU |A∩B|/|A∪B| from pixel counts. The tolerant Dice first takes borders as right
+that are displaced by at most the tolerance of the NSD (``intima.borders``): thin rings lose much Dice to them and
+little else, so that two models may differ in Dice and not in substance. Calibration: ``intima.calibration``.
 
 Borders: a border pixel belongs to the class and has a 4-neighbour that does not; outside the image counts
 as "does not". Distances run between pixel centres. HD95 is the larger of the two directed 95th percentiles
@@ -18,11 +20,15 @@ Without a pixel size HD95, NSD and its tolerance are in pixels and the unit says
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from intima.arrays import BinaryMask, FloatVector, LabelMask
+from intima.borders import Scale, displaced_borders
+from intima.calibration import Calibration, measure_calibration
 from intima.errors import Invalid
 from intima.labels import LUMEN, MACRO, MEDIA, NEOINTIMA, LabelSchema
 
@@ -58,6 +64,9 @@ class ClassEvidence:
     """Diagonal of the image, µm or px."""
     tolerance: float
     """Tolerance of the NSD, µm or px."""
+    forgiven_px: int
+    """Predicted pixels once borders displaced by at most the tolerance are taken as right."""
+    forgiven_both_px: int
 
     @property
     def both_empty(self) -> bool:
@@ -95,6 +104,13 @@ def dice(evidence: ClassEvidence) -> float | None:
     if evidence.both_empty:
         return None
     return 2.0 * evidence.both_px / (evidence.truth_px + evidence.predicted_px)
+
+
+def tolerant_dice(evidence: ClassEvidence) -> float | None:
+    """Return the Dice with borders displaced by at most the tolerance taken as right: what is lost is substance."""
+    if evidence.both_empty:
+        return None
+    return 2.0 * evidence.forgiven_both_px / (evidence.truth_px + evidence.forgiven_px)
 
 
 def iou(evidence: ClassEvidence) -> float | None:
@@ -167,7 +183,15 @@ class ArteryMetric:
     larger_is_better: bool | None = False
 
 
-METRICS: dict[str, ClassMetric | ArteryMetric] = {
+@dataclass(frozen=True, slots=True)
+class CaseMetric:
+    """A metric of the probabilities of a whole case; its class is "macro"."""
+
+    score: Callable[[Calibration], float | None]
+    larger_is_better: bool | None = False
+
+
+METRICS: dict[str, ClassMetric | ArteryMetric | CaseMetric] = {
     "dice": ClassMetric(dice, larger_is_better=True),
     "iou": ClassMetric(iou, larger_is_better=True),
     "hd95": ClassMetric(hd95, larger_is_better=False, is_length=True),
@@ -175,6 +199,10 @@ METRICS: dict[str, ClassMetric | ArteryMetric] = {
     "area_error": ClassMetric(area_error, larger_is_better=None),
     "im_error": ArteryMetric(im_error, unit=""),
     "stenosis_error": ArteryMetric(stenosis_error, unit="%"),
+    "tolerant_dice": ClassMetric(tolerant_dice, larger_is_better=True),
+    "ece": CaseMetric(attrgetter("ece")),
+    "ece_foreground": CaseMetric(attrgetter("ece_foreground")),
+    "brier": CaseMetric(attrgetter("brier")),
 }
 """Every metric by its name in scores.csv."""
 
@@ -186,6 +214,7 @@ def score_case(
     schema: LabelSchema,
     mpp: float | None,
     nsd_tolerance_um: float = 2.0,
+    probabilities: NDArray[np.float32] | None = None,
 ) -> list[CaseScore]:
     """Score one case by every metric that its schema defines.
 
@@ -194,23 +223,28 @@ def score_case(
         predicted: predicted mask of the same shape.
         schema: classes of both masks; index 0 is background and is not scored.
         mpp: micrometres per pixel; None when unknown, then lengths are in pixels.
-        nsd_tolerance_um: tolerance of the NSD in µm, or in pixels without ``mpp``.
+        nsd_tolerance_um: tolerance of the NSD and of the tolerant Dice in µm, or in pixels without ``mpp``.
+        probabilities: (classes, height, width) behind the prediction; None leaves the calibration out.
 
     Raises:
         Invalid: shapes differ, a mask is empty or holds a value the schema does not know, or a length is
             not positive and finite.
     """
     _check(truth, predicted, schema=schema, mpp=mpp, tolerance=nsd_tolerance_um)
-    pixel = 1.0 if mpp is None else mpp
+    scale = Scale.of(mpp, band_um=nsd_tolerance_um, band_px=nsd_tolerance_um)
+    forgiven = np.where(displaced_borders(truth, predicted, scale=scale), truth, predicted)
     evidence = {
-        c.name: _evidence(truth == c.index, predicted == c.index, pixel=pixel, tolerance=nsd_tolerance_um)
+        c.name: _evidence(truth == c.index, predicted == c.index, forgiven == c.index, scale=scale)
         for c in schema.foreground
     }
+    calibration = None if probabilities is None else measure_calibration(probabilities, truth)
     scores = []
     for name, metric in METRICS.items():
         if isinstance(metric, ClassMetric):
-            unit = ("px" if mpp is None else "µm") if metric.is_length else ""
+            unit = scale.unit if metric.is_length else ""
             scores += _class_scores(name, metric, evidence, unit=unit)
+        elif isinstance(metric, CaseMetric):
+            scores += [] if calibration is None else [CaseScore(MACRO, name, metric.score(calibration), "")]
         elif evidence.keys() >= {LUMEN, NEOINTIMA, MEDIA}:
             true_areas, predicted_areas = _layer_areas(evidence)
             scores.append(CaseScore(MACRO, name, metric.score(true_areas, predicted_areas), metric.unit))
@@ -223,16 +257,18 @@ def _class_scores(name: str, metric: ClassMetric, evidence: dict[str, ClassEvide
     return [*rows, CaseScore(MACRO, name, math.fsum(values) / len(values) if values else None, unit)]
 
 
-def _evidence(truth: BinaryMask, predicted: BinaryMask, *, pixel: float, tolerance: float) -> ClassEvidence:
+def _evidence(truth: BinaryMask, predicted: BinaryMask, forgiven: BinaryMask, *, scale: Scale) -> ClassEvidence:
     to_predicted, to_truth = border_distances(truth, predicted)
     return ClassEvidence(
         truth_px=int(np.count_nonzero(truth)),
         predicted_px=int(np.count_nonzero(predicted)),
         both_px=int(np.count_nonzero(truth & predicted)),
-        to_predicted=to_predicted * pixel,
-        to_truth=to_truth * pixel,
-        diagonal=math.hypot(*truth.shape) * pixel,
-        tolerance=tolerance,
+        to_predicted=to_predicted * scale.pixel,
+        to_truth=to_truth * scale.pixel,
+        diagonal=math.hypot(*truth.shape) * scale.pixel,
+        tolerance=scale.band,
+        forgiven_px=int(np.count_nonzero(forgiven)),
+        forgiven_both_px=int(np.count_nonzero(truth & forgiven)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from intima.architectures.net import SegmentationNet
 from intima.arrays import Json
 from intima.benchmark.recipe import read_dataset, resolution_of, to_json
+from intima.borders import Scale, boundary_distance
 from intima.contracts._base import Contract
 from intima.contracts.benchmark import ArchitectureSpec
 from intima.contracts.dataset import Dataset, StoredCase, label_schema
@@ -23,7 +24,7 @@ from intima.contracts.explanation import (
 from intima.contracts.segmentation import Artefact
 from intima.explanation.case import CaseView, Explained, explain_layers
 from intima.explanation.crop import Crop
-from intima.explanation.error import Scale, boundary_distance, explain_errors
+from intima.explanation.error import explain_errors
 from intima.explanation.figure import draw_case, draw_paradox
 from intima.explanation.panels import LONGEST_PX, Picture, picture_of
 from intima.explanation.paradox import (

@@ -54,6 +54,12 @@ def volatility_of(ranked: Ranked) -> tuple[RankVolatility, ...]:
     return tuple(_volatility(ranked, over, views) for over, views in found.items() if len(views) > 1)
 
 
+def view_of(ranked: Ranked, metric: str) -> ScoreView | None:
+    """Return the scores of one metric, larger is better, on the subjects where every model has one; None if none is."""
+    rows = _rows(ranked, metric=metric, protocol=ranked.protocol)
+    return _view(ranked, metric, rows) if rows else None
+
+
 def _protocols(ranked: Ranked) -> Iterator[RankAgreement]:
     rows = _rows(ranked, metric=ranked.metric)
     names = sorted({r.protocol for r in rows})

@@ -11,6 +11,7 @@ from intima import __version__
 from intima.arrays import FloatMatrix, FloatVector
 from intima.comparison.agreement import Ranked, agreements_of, volatility_of
 from intima.comparison.choosing import choose_cheapest
+from intima.comparison.paradox import paradox_of
 from intima.comparison.scores import (
     Selection,
     SubjectScores,
@@ -105,6 +106,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
         stability=_stability(found, ranked[0], int(order[0])),
         agreements=agreements_of(ranked_rows) if ranked_rows else (),
         volatility=volatility_of(ranked_rows) if ranked_rows else (),
+        paradox=paradox_of(ranked_rows, overlap=table.overlap) if ranked_rows else (),
         choice=_choice(table, oriented, request),
         sentence=_sentence(ranked, winner, found, len(table.subjects)),
         warnings=(*notes, *table.warnings, *_warnings(len(table.subjects), attainable, pairs)),

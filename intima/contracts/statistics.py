@@ -169,6 +169,23 @@ class RankVolatility(Contract):
     """Share of shuffled data whose ranks move as little or less."""
 
 
+class ParadoxPair(Contract):
+    """What the difference in Dice of two models is made of: the paradox of competence."""
+
+    better: str
+    """By Dice."""
+    worse: str
+    difference: float
+    """Mean over subjects of the Dice of the better minus that of the worse."""
+    forgiven: float
+    """The same with the tolerant Dice, which takes borders as right that lie a little elsewhere."""
+    forgiven_ci95: tuple[float, float] | None
+    """Paired t, corrected where training sets overlap; null where it is the same on every subject."""
+    reading: Literal["equal", "boundary", "substance"]
+    """equal: Dice differs by less than .005. boundary: displaced borders explain half of the difference or more, so
+    that it says little about competence. substance: the worse one misses or invents tissue."""
+
+
 class EquivalentModel(Contract):
     """A model beside the one with the best mean."""
 
@@ -216,6 +233,9 @@ class Ranking(Contract):
     agreements: tuple[RankAgreement, ...]
     """With the rankings of other protocols and metrics of the benchmark, and between its seeds; none for raw scores."""
     volatility: tuple[RankVolatility, ...]
+    paradox: tuple[ParadoxPair, ...]
+    """For every pair of a ranking of a benchmark by Dice, largest difference first; empty where the benchmark is of a
+    version that scored no tolerant Dice."""
     choice: RankingChoice | None
     """Null without a margin."""
     sentence: str

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from intima.architectures.net import SegmentationNet
 from intima.arrays import LabelMask, Logits, Predict, RgbImage
+from intima.borders import Scale
 from intima.contracts.explanation import (
     AttentionLayer,
     ClassAttention,
@@ -23,7 +24,7 @@ from intima.contracts.explanation import (
 )
 from intima.explanation.attention import AttentionMaps, observe_attention
 from intima.explanation.crop import Crop, share_of_map
-from intima.explanation.error import Scale, explain_errors
+from intima.explanation.error import explain_errors
 from intima.explanation.figure import CaseMaps, NamedMap
 from intima.explanation.gradcam import SOURCE, grad_cam
 from intima.explanation.morphology import explain_morphology

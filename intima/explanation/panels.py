@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from intima.arrays import BinaryMask, LabelMask, RgbImage
+from intima.borders import Scale, displaced_borders
 from intima.contracts.explanation import ErrorLayer, MorphologyLayer, SampledUncertainty
-from intima.explanation.error import Scale, displaced_borders
 from intima.geometry import Size
 from intima.labels import LabelSchema
 from intima.tiling import resample_image

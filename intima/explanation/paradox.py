@@ -6,30 +6,23 @@ competence"). For the best and the worst fold of a contender this sets side by s
 
 - D: mean macro Dice over the subjects of the fold;
 - band share: error pixels within t of a true boundary / all error pixels (pooled over the cases of the fold);
-- substance share: errors that no border displaced by at most t explains (``intima.explanation.error``) / pixels that
+- substance share: errors that no border displaced by at most t explains (``intima.borders``) / pixels that
   are foreground in truth or prediction;
 - D*: Dice once displaced borders are taken as right: what is left is error of substance.
 
-Reading, by the share of the difference that displaced borders explain, 1 - (D*_best - D*_worst) / (D_best - D_worst):
-"equal" where D_best - D_worst is below .005; "boundary" where they explain at least half of it: the worse fold
-draws its borders a little elsewhere, and a ranking by Dice overstates its failure; "substance" otherwise: it
-misses or invents tissue. Half is a convention, the numbers are given beside it.
+The reading is that of ``borders.read_difference``; the numbers are given beside it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from intima.arrays import LabelMask
+from intima.borders import EQUAL_BELOW, Scale, boundary_distance, displaced_borders, error_mask, read_difference
 from intima.contracts.explanation import FoldBoundary, Paradox
-from intima.explanation.error import Scale, boundary_distance, displaced_borders, error_mask
 from intima.labels import LabelSchema
 from intima.subjects import mean_over_subjects
-
-EQUAL_BELOW = 0.005
-BOUNDARY_FROM = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +90,7 @@ def compare_folds(best: FoldBoundary, worst: FoldBoundary, *, scale: Scale) -> P
     """Set the difference in Dice beside what is left of it once displaced borders count as right."""
     difference = best.dice - worst.dice
     forgiven = best.dice_forgiven - worst.dice_forgiven
-    reading = _reading(difference, forgiven)
+    reading = read_difference(difference, forgiven)
     return Paradox(
         best=best,
         worst=worst,
@@ -114,12 +107,6 @@ def subject_mean(values: Sequence[tuple[str, float | None]]) -> float:
     """Return the mean over subjects, sections of a subject averaged first; 0 where nothing has a value."""
     mean = mean_over_subjects(values)
     return 0.0 if mean is None else mean
-
-
-def _reading(difference: float, forgiven: float) -> Literal["equal", "boundary", "substance"]:
-    if difference < EQUAL_BELOW:
-        return "equal"
-    return "boundary" if 1 - forgiven / difference >= BOUNDARY_FROM else "substance"
 
 
 def _in_words(reading: str, *, difference: float, forgiven: float, scale: Scale) -> str:

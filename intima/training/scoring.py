@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from intima.architectures import ARCHITECTURES
-from intima.arrays import LabelMask, Predict, RgbImage
+from intima.arrays import LabelMask, Logits, Predict, RgbImage
 from intima.contracts.benchmark import ArchitectureSpec
 from intima.contracts.dataset import Dataset, StoredCase, label_schema
 from intima.geometry import Size
@@ -61,16 +62,23 @@ def score_cases(
     for name in names:
         case = by_name[name]
         image = read_working_image(storage, case, resolution=resolution)
-        predicted = predict_mask(image, predict, size=Size(case.width, case.height), tiling=tiling)
+        logits = predict_logits(image, predict, size=Size(case.width, case.height), tiling=tiling)
+        predicted: LabelMask = logits.argmax(axis=0).astype(np.uint8)
         truth = read_truth(storage, case)
-        yield ScoredCase(case, tuple(score_case(truth, predicted, schema=schema, mpp=case.mpp)))
+        scores = score_case(truth, predicted, schema=schema, mpp=case.mpp, probabilities=softmax(logits, axis=0))
+        yield ScoredCase(case, tuple(scores))
 
 
 def predict_mask(image: RgbImage, predict: Predict, *, size: Size, tiling: Tiling) -> LabelMask:
     """Return the native-resolution mask of a working-resolution image."""
-    logits = predict_image(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
-    mask: LabelMask = upsample_logits(logits, size).argmax(axis=0).astype(np.uint8)
+    mask: LabelMask = predict_logits(image, predict, size=size, tiling=tiling).argmax(axis=0).astype(np.uint8)
     return mask
+
+
+def predict_logits(image: RgbImage, predict: Predict, *, size: Size, tiling: Tiling) -> Logits:
+    """Return the native-resolution class scores of a working-resolution image, (classes, height, width)."""
+    logits = predict_image(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
+    return upsample_logits(logits, size)
 
 
 def mean_macro_dice(scored: Sequence[ScoredCase]) -> float:

@@ -15,6 +15,7 @@ from intima.metrics import MACRO, METRICS, border_distances, score_case
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text(encoding="utf-8"))
 TWO = LabelSchema((TissueClass(0, "background", "#000000"), TissueClass(1, "gland", "#ff0000")))
+CALIBRATION = {"ece", "ece_foreground", "brier"}
 EMPTY = np.zeros((20, 30), np.uint8)
 
 
@@ -24,7 +25,7 @@ def scores(truth, predicted, *, schema=ARTERY, mpp=1.0, tolerance=2.0):
 
 
 def brute_force(truth, predicted, tolerance):
-    """Dice, IoU, HD95 and NSD by sets of pixels and all pairs of border pixels; both masks not empty."""
+    """Dice, tolerant Dice, IoU, HD95 and NSD by sets of pixels and all pairs of border pixels; both masks not empty."""
     a, b = ({(int(y), int(x)) for y, x in zip(*np.nonzero(m), strict=True)} for m in (truth, predicted))
 
     def border(region):
@@ -40,7 +41,16 @@ def brute_force(truth, predicted, tolerance):
 
     there, back = nearest(border(a), border(b)), nearest(border(b), border(a))
     within = sum(d <= tolerance for d in there + back) / len(there + back)
+    whole = {(y, x) for y in range(truth.shape[0]) for x in range(truth.shape[1])}
+
+    def near(pixel, region):
+        return any(math.dist(pixel, q) - 0.5 <= tolerance for q in region)
+
+    missed = {p for p in a - b if near(p, whole - a) and near(p, b)}
+    invented = {p for p in b - a if near(p, a) and near(p, whole - b)}
+    forgiven = (b | missed) - invented
     return {
+        "tolerant_dice": 2 * len(a & forgiven) / (len(a) + len(forgiven)),
         "dice": 2 * len(a & b) / (len(a) + len(b)),
         "iou": len(a & b) / len(a | b),
         "hd95": max(percentile95(there), percentile95(back)),
@@ -95,7 +105,7 @@ def test_percentile_definition_is_directed_then_max():
 def test_both_empty_is_skipped_everywhere():
     found = scores(EMPTY, EMPTY)
     assert set(found.values()) == {None}
-    assert len(found) == 5 * 4 + 2
+    assert len(found) == 6 * 4 + 2
 
 
 def test_a_missed_structure_is_punished_by_every_metric():
@@ -135,7 +145,7 @@ def test_artery_errors_are_those_of_the_ratios():
 def test_perfect_prediction():
     truth = np.random.default_rng(0).integers(0, 4, (40, 50)).astype(np.uint8)
     found = scores(truth, truth)
-    expected = {"dice": 1.0, "iou": 1.0, "nsd": 1.0}
+    expected = {"dice": 1.0, "tolerant_dice": 1.0, "iou": 1.0, "nsd": 1.0}
     assert all(v == expected.get(metric, 0.0) for (_, metric), v in found.items())
 
 
@@ -145,8 +155,7 @@ def test_units_follow_the_pixel_size():
     um = score_case(truth, predicted, schema=ARTERY, mpp=0.25)
     px = score_case(truth, predicted, schema=ARTERY, mpp=None)
     units = {r.metric: r.unit for r in um}
-    expected = {"dice": "", "iou": "", "hd95": "µm", "nsd": "", "area_error": "", "im_error": "", "stenosis_error": "%"}
-    assert units == expected
+    assert units == dict.fromkeys(set(METRICS) - CALIBRATION, "") | {"hd95": "µm", "stenosis_error": "%"}
     assert {r.unit for r in px if r.metric == "hd95"} == {"px"}
     by = [{(r.class_name, r.metric): r.value for r in rows} for rows in (um, px)]
     assert by[0]["lumen", "hd95"] == pytest.approx(0.25 * by[1]["lumen", "hd95"])
@@ -173,13 +182,31 @@ def test_symmetries_and_ranges(seed, mpp):
 
 
 def test_every_metric_is_reported_once_per_class():
-    rows = score_case(EMPTY, EMPTY, schema=ARTERY, mpp=None)
+    sure = np.stack([c == EMPTY for c in range(4)]).astype(np.float32)
+    rows = score_case(EMPTY, EMPTY, schema=ARTERY, mpp=None, probabilities=sure)
     assert {r.metric for r in rows} == set(METRICS)
     assert len({(r.class_name, r.metric) for r in rows}) == len(rows)
-    assert {r.metric for r in score_case(EMPTY, EMPTY, schema=TWO, mpp=None)} == set(METRICS) - {
-        "im_error",
-        "stenosis_error",
+    artery = {"im_error", "stenosis_error"}
+    assert {r.metric for r in score_case(EMPTY, EMPTY, schema=TWO, mpp=None)} == set(METRICS) - artery - CALIBRATION
+    assert {r.metric: r.value for r in rows if r.metric in CALIBRATION} == {
+        "ece": 0.0,
+        "ece_foreground": None,
+        "brier": 0.0,
     }
+
+
+def test_a_ring_drawn_a_little_wider_loses_dice_and_no_substance():
+    """The paradox of competence: a thin media shifted by a pixel against one that is missed."""
+    y, x = np.mgrid[:80, :80] - 40
+    radius = np.hypot(y, x)
+    truth = np.select([radius < 15, radius < 20, radius < 24], [1, 2, 3], 0).astype(np.uint8)
+    shifted = np.select([radius < 15, radius < 21, radius < 25], [1, 2, 3], 0).astype(np.uint8)
+    missed = np.where(truth == 3, 0, truth).astype(np.uint8)
+    near, far = scores(truth, shifted), scores(truth, missed)
+    assert near["media", "dice"] < 0.8
+    assert near["media", "tolerant_dice"] == 1.0
+    assert far["media", "tolerant_dice"] == 0.0
+    assert far["lumen", "tolerant_dice"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ from intima.reports import Block, Column, Document, Facts, Paragraph, Section, T
 _MODEL = Column("Model", numeric=False)
 _MOST_PAIRS = 60
 _MOST_RANGES = 12
+_READINGS = {
+    "equal": "alike",
+    "boundary": "mostly where borders are drawn",
+    "substance": "tissue missed or invented",
+}
 
 
 def report_ranking(ranking: Ranking) -> Document:
@@ -59,6 +64,7 @@ def ranking_sections(ranking: Ranking) -> tuple[Section, ...]:
     return (
         Section("Figures", figures),
         *((Section("Pairs", (_pairs(ranking),)),)),
+        *((Section("What are the differences made of?", (_paradox(ranking),)),) if ranking.paradox else ()),
         *((Section("Do other rankings agree?", (_agreements(ranking),)),) if ranking.agreements else ()),
         *((Section("How far do ranks move?", (_volatility(ranking),)),) if ranking.volatility else ()),
         *((Section("Cheapest among equivalents", (_choice(ranking),)),) if ranking.choice else ()),
@@ -110,6 +116,27 @@ def _pairs(ranking: Ranking) -> Table:
         Column("p (Holm)"),
     )
     return Table(columns, rows, note + (f" {left_out} pairs with a larger p are left out." if left_out else ""))
+
+
+def _paradox(ranking: Ranking) -> Table:
+    shown = ranking.paradox[:_MOST_PAIRS]
+    rows = tuple(
+        (f"{p.better} − {p.worse}", number(p.difference), number(p.forgiven), interval(p.forgiven_ci95),
+         _READINGS[p.reading])
+        for p in shown
+    )  # fmt: skip
+    columns = (
+        Column("Pair", numeric=False),
+        Column("Dice"),
+        Column("Tolerant Dice"),
+        Column("95 % interval"),
+        Column("Reading", numeric=False),
+    )
+    left_out = len(ranking.paradox) - len(shown)
+    note = (
+        "Tolerant Dice takes borders as right that lie within the tolerance; what is left is tissue missed or invented."
+    )
+    return Table(columns, rows, note + (f" {left_out} smaller differences are left out." if left_out else ""))
 
 
 def _agreements(ranking: Ranking) -> Table:

@@ -1165,6 +1165,42 @@ class Stability(_message.Message):
 Global___Stability: _TypeAlias = Stability  # noqa: Y015
 
 @_typing.final
+class ParadoxPair(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BETTER_FIELD_NUMBER: _builtins.int
+    WORSE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    FORGIVEN_FIELD_NUMBER: _builtins.int
+    FORGIVEN_CI95_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
+    better: _builtins.str
+    worse: _builtins.str
+    difference: _builtins.float
+    forgiven: _builtins.float
+    reading: _builtins.str
+    """"equal", "boundary" or "substance" """
+    @_builtins.property
+    def forgiven_ci95(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        better: _builtins.str = ...,
+        worse: _builtins.str = ...,
+        difference: _builtins.float = ...,
+        forgiven: _builtins.float = ...,
+        forgiven_ci95: _abc.Iterable[_builtins.float] | None = ...,
+        reading: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["better", b"better", "difference", b"difference", "forgiven", b"forgiven", "forgiven_ci95", b"forgiven_ci95", "reading", b"reading", "worse", b"worse"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParadoxPair: _TypeAlias = ParadoxPair  # noqa: Y015
+
+@_typing.final
 class Ranking(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1186,6 +1222,7 @@ class Ranking(_message.Message):
     AGREEMENTS_FIELD_NUMBER: _builtins.int
     VOLATILITY_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
+    PARADOX_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     unit: _builtins.str
     n_units: _builtins.int
@@ -1215,6 +1252,8 @@ class Ranking(_message.Message):
     def volatility(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankVolatility]: ...
     @_builtins.property
     def choice(self) -> Global___RankingChoice: ...
+    @_builtins.property
+    def paradox(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParadoxPair]: ...
     def __init__(
         self,
         *,
@@ -1235,10 +1274,11 @@ class Ranking(_message.Message):
         agreements: _abc.Iterable[Global___RankAgreement] | None = ...,
         volatility: _abc.Iterable[Global___RankVolatility] | None = ...,
         choice: Global___RankingChoice | None = ...,
+        paradox: _abc.Iterable[Global___ParadoxPair] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "attainability", b"attainability", "choice", b"choice", "friedman", b"friedman", "nemenyi", b"nemenyi", "provenance", b"provenance", "stability", b"stability", "winner", b"winner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "agreements", b"agreements", "attainability", b"attainability", "choice", b"choice", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "tiers", b"tiers", "unit", b"unit", "volatility", b"volatility", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "agreements", b"agreements", "attainability", b"attainability", "choice", b"choice", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "paradox", b"paradox", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "tiers", b"tiers", "unit", b"unit", "volatility", b"volatility", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__winner: _TypeAlias = _typing.Literal["winner"]  # noqa: Y015
     _WhichOneofArgType__winner: _TypeAlias = _typing.Literal["_winner", b"_winner"]  # noqa: Y015

@@ -10,6 +10,7 @@ from intima.comparison.ranking import rank_models
 from intima.comparison.table import BenchmarkTable
 from intima.contracts.benchmark import IncompletePart
 from intima.contracts.statistics import Ranking, RankingRequest
+from intima.statistics.equivalence import TrainingOverlap, paired_t
 
 HEADER = [
     *("case", "subject", "protocol", "repeat", "fold", "seed", "architecture", "model", "class"),
@@ -131,3 +132,39 @@ def test_tiers_are_corrected_for_overlapping_training_sets_as_a_verdict_is() -> 
     assert found.tiers == (("a", "b"),)
     free = [r | {"protocol": "custom"} for r in rows]
     assert rank(free, "custom").tiers == (("a",), ("b",))
+
+
+def test_the_paradox_tells_borders_from_substance() -> None:
+    """b loses Dice at its borders only, c loses tissue, d is like c."""
+    random, rows = np.random.default_rng(2), []
+    for subject in range(9):
+        base = 0.9 + float(random.normal(0, 0.02))
+        for model, dice, tolerant in (("a", 0.0, 0.05), ("b", -0.1, 0.045), ("c", -0.2, -0.15), ("d", -0.201, -0.15)):
+            noise = float(random.normal(0, 0.001))
+            rows.append(row(model, subject, base + dice + noise))
+            rows.append(row(model, subject, base + tolerant + noise, metric="tolerant_dice"))
+    found = {(p.better, p.worse): p for p in rank(rows).paradox}
+    readings = {pair: p.reading for pair, p in found.items()}
+    assert readings == {
+        ("a", "b"): "boundary",
+        ("a", "c"): "substance",
+        ("a", "d"): "substance",
+        ("b", "c"): "substance",
+        ("b", "d"): "substance",
+        ("c", "d"): "equal",
+    }
+    first = next(iter(rank(rows).paradox))
+    assert (first.better, first.worse) == ("a", "d")
+    d = np.array([r["value"] for r in rows if r["model"] == "a" and r["metric"] == "tolerant_dice"]) - np.array(
+        [r["value"] for r in rows if r["model"] == "b" and r["metric"] == "tolerant_dice"]
+    )
+    pair = found["a", "b"]
+    assert pair.forgiven == pytest.approx(d.mean())
+    corrected = paired_t(d, overlap=TrainingOverlap(9, 1 / 8))
+    assert corrected is not None
+    assert pair.forgiven_ci95 == pytest.approx((corrected.interval(0.95).low, corrected.interval(0.95).high))
+
+
+def test_tables_without_a_tolerant_dice_have_no_paradox() -> None:
+    assert rank(table()).paradox == ()
+    assert rank(table(), metric="hd95").paradox == ()

@@ -153,6 +153,14 @@ def test_a_benchmark_ranks_each_of_its_protocols() -> None:
     assert "1.5e+09" not in texts(report(dataclasses.replace(table, read_costs=dict)))
 
 
+def test_the_paradox_is_in_the_report() -> None:
+    lines = table_csv(("loocv",)).decode()
+    tolerant = [line.replace(",dice,", ",tolerant_dice,") for line in lines.split("\n")[1:]]
+    said = texts(report(BenchmarkTable("\n".join([lines, *tolerant]).encode())))
+    assert "what are the differences made of?" in said
+    assert "unet − segformer" in said
+
+
 def test_what_cannot_be_ranked_says_why_and_shows_its_mean() -> None:
     said = texts(report(BenchmarkTable(table_csv(models={"unet": A}))))
     assert "Not ranked: The benchmark has 1 complete model under" in said

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from intima.borders import Scale, boundary_distance
 from intima.contracts.explanation import ExplanationSettings
 from intima.errors import Invalid
 from intima.explanation.crop import Crop, share_of_map
-from intima.explanation.error import Scale, boundary_distance, explain_errors
+from intima.explanation.error import explain_errors
 from intima.explanation.morphology import explain_morphology
 from intima.explanation.panels import list_checks, new_figure
 from intima.explanation.uncertainty import (

@@ -11,11 +11,11 @@ from torch.nn import functional
 from intima.architectures import complete_architecture
 from intima.architectures.build import build_net
 from intima.architectures.net import SegmentationNet
+from intima.borders import Scale, boundary_distance
 from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish
 from intima.explanation.attention import observe_attention
 from intima.explanation.case import CaseView, explain_attention, explain_saliency
 from intima.explanation.crop import Crop
-from intima.explanation.error import Scale, boundary_distance
 from intima.explanation.gradcam import grad_cam
 from intima.explanation.saliency import integrated_gradients
 from intima.geometry import Size

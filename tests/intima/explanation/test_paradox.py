@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from intima.borders import Scale
 from intima.contracts.benchmark import FoldPayload, FoldResult
 from intima.contracts.explanation import ExplanationRequest
 from intima.errors import Conflict, Invalid
-from intima.explanation.error import Scale
 from intima.explanation.paradox import compare_folds, fold_boundary, macro_dice, measure_case
 from intima.explanation.plan import FinishedFold, choose_folds, plan_explanation
 from intima.labels import ARTERY
