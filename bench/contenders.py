@@ -4,18 +4,21 @@
 SAM, MedSAM and SegFormer start from random weights here, since their files cannot be had, the first two at 256 px:
 their scores show that the machinery works and not what they can do. Seconds of an architecture are summed over its
 units. With several numbers of slots the benchmark runs once on each, in a store of its own: the speed-up is that of
-wall times, and the tables of scores must be equal to the byte.
+wall times, and the tables of scores must be equal to the byte. With ``--store`` the benchmark lives in a folder: the
+same command takes it up again where it was, after whatever stopped it.
 """
 
 import argparse
 import csv
 import io
+import json
 import os
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,10 +55,13 @@ def main() -> int:
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--slots", type=int, nargs="+", default=[2])
     parser.add_argument("--port", type=int, default=8640)
+    parser.add_argument("--store", type=Path, help="folder to keep the benchmark in; one number of slots")
     arguments = parser.parse_args()
     if arguments.set != "phantom" and not DATA.is_dir():
         sys.stderr.write("needs the folder ../shared/data\n")
         return 1
+    if arguments.store and len(arguments.slots) > 1:
+        parser.error("--store keeps one benchmark: give one number of slots")
     runs = [run_on(slots, arguments) for slots in arguments.slots]
     for slots, one in zip(arguments.slots[1:], runs[1:], strict=True):
         ratio, equal = one.wall_s / runs[0].wall_s, one.scores == runs[0].scores
@@ -74,14 +80,32 @@ class Run:
 def run_on(slots: int, arguments: argparse.Namespace) -> Run:
     """Run the benchmark in a new store on so many slots."""
     os.environ["INTIMA_SLOTS"] = str(slots)
-    with tempfile.TemporaryDirectory() as scratch:
+    with nullcontext(arguments.store) if arguments.store else tempfile.TemporaryDirectory() as scratch:
+        Path(scratch).mkdir(parents=True, exist_ok=True)
         settings = Settings(data=Path(scratch), port=arguments.port)
         with running_stack(settings) as stack, httpx.Client(base_url=stack.url, timeout=300.0) as client:
-            return run(client, arguments, slots=slots)
+            return run(client, arguments, Path(scratch) / "benchmark.json", slots=slots)
 
 
-def run(client: httpx.Client, arguments: argparse.Namespace, *, slots: int) -> Run:
-    """Submit the benchmark, follow it, print the tables."""
+def run(client: httpx.Client, arguments: argparse.Namespace, note: Path, *, slots: int) -> Run:
+    """Submit the benchmark, or take up the one that is noted, follow it, print the tables."""
+    taken_up = note.exists()
+    started = json.loads(note.read_text()) if taken_up else submit(client, arguments)
+    note.write_text(json.dumps(started))
+    at = time.monotonic()
+    job = follow(client, started["job"])
+    wall_s = time.monotonic() - at
+    since = " since it was taken up again" if taken_up else ""
+    say(f"{arguments.set}: {started['units']} units, {job['state']} in {wall_s:.0f} s{since} on {slots} slots")
+    units = client.get(f"/v1/jobs/{started['job']}/units").raise_for_status().json()
+    scores = client.get(f"/v1/benchmarks/{started['id']}/scores.csv").raise_for_status().text
+    for line in table(units, scores, arguments):
+        say(line)
+    return Run(wall_s, scores)
+
+
+def submit(client: httpx.Client, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Upload the set and start the benchmark."""
     files = {"file": ("set.zip", dataset_of(arguments.set))}
     dataset = client.post("/v1/datasets", files=files).raise_for_status().json()
     spec = {
@@ -95,15 +119,8 @@ def run(client: httpx.Client, arguments: argparse.Namespace, *, slots: int) -> R
     answer = client.post("/v1/benchmarks", json=spec)
     if answer.is_error:
         raise SystemExit(answer.text)
-    started, at = answer.json(), time.monotonic()
-    job = follow(client, started["job"])
-    wall_s = time.monotonic() - at
-    say(f"{arguments.set}: {started['units']} units, {job['state']} in {wall_s:.0f} s on {slots} slots")
-    units = client.get(f"/v1/jobs/{started['job']}/units").raise_for_status().json()
-    scores = client.get(f"/v1/benchmarks/{started['id']}/scores.csv").raise_for_status().text
-    for line in table(units, scores, arguments):
-        say(line)
-    return Run(wall_s, scores)
+    started: dict[str, Any] = answer.json()
+    return started
 
 
 def dataset_of(name: str) -> bytes:

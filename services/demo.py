@@ -80,10 +80,15 @@ def run_main_job(client: httpx.Client, stack: LocalStack) -> None:
     (folder / "scores.csv").write_text(scores)
     verdict = compare(client, benchmark["id"])
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=2))
+    for form in ("html", "pdf"):
+        document = client.get(f"/v1/benchmarks/{benchmark['id']}/report.{form}", params={"margin": MARGIN})
+        (folder / f"report.{form}").write_bytes(document.raise_for_status().content)
     phantom = unseen_phantom()
     segmentation = segment(client, phantom, model=benchmark["models"][0]["model"], folder=folder)
     report(scores, verdict, segmentation, phantom.truth)
-    say(f"\nFiles: {folder}  (overlay.png, uncertainty.png, annotations.geojson for QuPath, scores.csv, verdict.json)")
+    say(f"\nFiles: {folder}")
+    say("  report.html and report.pdf of the benchmark, verdict.json, scores.csv,")
+    say("  overlay.png, uncertainty.png, annotations.geojson for QuPath")
     say(f"Everything above is from SYNTHETIC arteries. It took {time.monotonic() - started:.0f} s.")
 
 

@@ -404,3 +404,4 @@ class PowerAnswer(Contract):
     standard_error_factor: float
     method: str
     sentence: str
+    warnings: tuple[str, ...] = ()

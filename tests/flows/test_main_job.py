@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from intima.metrics import METRICS
 from intima.phantom import draw_specs, render
 from services.api.app import create_app
 from services.api.settings import Settings
@@ -84,7 +85,12 @@ def test_the_scores_table_is_complete(api: TestClient, benchmark: dict[str, Any]
         (m, f"subject-{i + 1:02d}") for m in ("unet", "deeplabv3plus") for i in range(SUBJECTS)
     }
     assert all(0 <= float(r["value"]) <= 1 for r in dice)
-    assert {r["metric"] for r in rows} >= {"dice", "iou", "hd95", "nsd", "area_error"}
+    assert {r["metric"] for r in rows} == set(METRICS)
+    calibration = [float(r["value"]) for r in rows if r["metric"] in {"ece", "ece_foreground"}]
+    assert len(calibration) == 4 * SUBJECTS
+    assert all(0 <= value <= 1 for value in calibration)
+    by = {(r["model"], r["case"], r["class"], r["metric"]): float(r["value"]) for r in rows if r["value"]}
+    assert all(by[*key[:3], "tolerant_dice"] >= value for key, value in by.items() if key[3] == "dice")
     assert {r["selection_biased"].lower() for r in rows} == {"false"}
     assert {r["encoder_weights"] for r in rows} == {"random"}
     assert "nan" not in text.lower()
@@ -125,6 +131,15 @@ def test_the_verdict_is_one_of_five(stats: TestClient, benchmark: dict[str, Any]
     by_model = {side: {"model": m["model"]} for side, m in zip(("a", "b"), benchmark["models"], strict=True)}
     again = stats.post("/v1/comparisons", json=by_model | {"margin": {"value": 0.05}}).json()
     assert again["difference"]["estimate"] == pytest.approx(verdict["difference"]["estimate"])
+
+
+def test_the_report_ranks_and_reads_the_differences(stats: TestClient, benchmark: dict[str, Any]) -> None:
+    page = stats.get(f"/v1/benchmarks/{benchmark['id']}/report.html", params={"margin": 0.05})
+    assert page.status_code == 200, page.text
+    for wanted in ("The images are synthetic", "2-fold cross-validation", "made of?", "Cheapest among", "unet"):
+        assert wanted.lower() in page.text.lower()
+    margin = stats.post("/v1/margins", json={"endpoint": {"benchmark": benchmark["id"], "largest": 0.1}})
+    assert (margin.status_code, margin.json()["code"]) == (422, "too_few_subjects")
 
 
 def test_the_published_model_segments(api: TestClient, benchmark: dict[str, Any]) -> None:

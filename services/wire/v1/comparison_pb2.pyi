@@ -2164,6 +2164,7 @@ class PowerAnswer(_message.Message):
     STANDARD_ERROR_FACTOR_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     n: _builtins.int
     power_equivalence: _builtins.float
     power_difference: _builtins.float
@@ -2177,6 +2178,8 @@ class PowerAnswer(_message.Message):
     sentence: _builtins.str
     @_builtins.property
     def sd_range(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -2192,10 +2195,11 @@ class PowerAnswer(_message.Message):
         standard_error_factor: _builtins.float = ...,
         method: _builtins.str = ...,
         sentence: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference", "_units_for_equivalence", b"_units_for_equivalence", "units_for_difference", b"units_for_difference", "units_for_equivalence", b"units_for_equivalence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference", "_units_for_equivalence", b"_units_for_equivalence", "failure_rate_upper_bound", b"failure_rate_upper_bound", "method", b"method", "n", b"n", "power_difference", b"power_difference", "power_equivalence", b"power_equivalence", "sd_range", b"sd_range", "sentence", b"sentence", "smallest_difference", b"smallest_difference", "smallest_margin", b"smallest_margin", "standard_error_factor", b"standard_error_factor", "units_for_difference", b"units_for_difference", "units_for_equivalence", b"units_for_equivalence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference", "_units_for_equivalence", b"_units_for_equivalence", "failure_rate_upper_bound", b"failure_rate_upper_bound", "method", b"method", "n", b"n", "power_difference", b"power_difference", "power_equivalence", b"power_equivalence", "sd_range", b"sd_range", "sentence", b"sentence", "smallest_difference", b"smallest_difference", "smallest_margin", b"smallest_margin", "standard_error_factor", b"standard_error_factor", "units_for_difference", b"units_for_difference", "units_for_equivalence", b"units_for_equivalence", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__units_for_difference: _TypeAlias = _typing.Literal["units_for_difference"]  # noqa: Y015
     _WhichOneofArgType__units_for_difference: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference"]  # noqa: Y015

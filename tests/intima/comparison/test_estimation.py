@@ -78,6 +78,12 @@ def test_plan_of_the_published_table() -> None:
     assert "55 subjects are needed" in found.sentence
 
 
+def test_with_very_few_subjects_the_plan_says_what_it_assumes() -> None:
+    few, nine = (plan_power(PowerRequest(sd_difference=0.05, n=n, margin=0.05)) for n in (5, 9))
+    assert "too low at 5 subjects" in few.warnings[0]
+    assert nine.warnings == ()
+
+
 def test_plan_under_leave_one_out() -> None:
     found = plan_power(PowerRequest(sd_difference=0.05, n=9, margin=0.02, protocol="loocv"))
     assert found.standard_error_factor == pytest.approx(1.4577, abs=1e-4)
