@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intima.arrays import BinaryMask, LabelMask
+from intima.errors import Invalid
 
 BINS = 15
 
@@ -33,7 +34,12 @@ def measure_calibration(probabilities: NDArray[np.float32], truth: LabelMask) ->
     Args:
         probabilities: (classes, height, width), summing to one over classes.
         truth: (height, width) class indices.
+
+    Raises:
+        Invalid: the net has diverged: a probability is not finite.
     """
+    if not np.isfinite(probabilities).all():
+        raise Invalid("The net has diverged: its probabilities are not finite.", code="diverged")
     predicted, confidence = probabilities.argmax(axis=0), probabilities.max(axis=0)
     right = predicted == truth
     foreground = (predicted > 0) | (truth > 0)

@@ -122,13 +122,13 @@ def _try(
     rungs = NO_RUNGS if payload.pruner == "none" else Rungs(rung_steps(recipe.settings.steps), judge)
     try:
         net = train_net(storage, recipe, cases=fit_on, seeds=seeds, report=report, rungs=rungs)
+        value = mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report))
     except TrialStopped:
         return Outcome(value=None, curve=tuple(curve), pruned=True)
     except Invalid as error:
         if error.code != "diverged":
             raise
         return Outcome(value=0.0, curve=tuple(curve))
-    value = mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report))
     return Outcome(
         value=value,
         curve=(*curve, CurvePoint(step=recipe.settings.steps, value=value)),

@@ -1,7 +1,7 @@
 """Derive the largest difference that does not matter: from observers, or from an endpoint."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -13,13 +13,15 @@ from intima.comparison.table import FetchTable, TableRow, read_table, select_sco
 from intima.comparison.words import listed
 from intima.contracts.margin import EndpointScores, MarginAnswer, MarginRequest, ObserverBias, ObserverScores, Slope
 from intima.errors import Invalid
+from intima.metrics import METRICS
 from intima.statistics.equivalence import paired_t
 from intima.statistics.margins import FEWEST_SUBJECTS, EstimateWithInterval, slope_within_subjects, within_subject_sd
-from intima.statistics.samples import as_scores, need_subjects
+from intima.statistics.samples import as_scores, micro, need_subjects
 from intima.subjects import mean_by_subject
 
 _SMALLEST, _LARGEST = 1e-6, 1e9
 """Of a margin."""
+_ALPHA = 0.05
 _MOST_COLUMNS = 100
 """Observers or models."""
 
@@ -31,6 +33,8 @@ class _Gap:
     value: float | None
     low: float
     high: float | None
+    margin: float
+    """At most ``low``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +74,36 @@ def _from_observers(request: MarginRequest, given: ObserverScores) -> MarginAnsw
     if found is None:
         sentence = f"The {len(names)} observers agree on every one of {len(subjects)} subjects: that gives no margin."
         return _answer(request, subjects, None, sentence=sentence, biases=biases)
-    apart = [b for b in biases if b.ci95 and (b.ci95[0] > 0 or b.ci95[1] < 0)]
-    notes = [
-        f"{b.a} and {b.b} differ systematically, by {b.difference:.3g}; that is part of the margin." for b in apart
-    ]
+    notes = []
+    if apart := [f"{b.a} and {b.b} ({b.difference:.3g})" for b in biases if b.systematic]:
+        notes.append(f"Observers differ systematically, which is part of the margin: {listed(apart)}.")
     if len(names) == 2:
         notes.append("Two observers say little about others; a third would tell how far these two are typical.")
     sentence = (
-        f"On one subject the {request.metric} changes by {found.value:.3g} (standard deviation) when another of"
-        f" {len(names)} observers annotates; a difference between models below"
-        f" {found.interval.low:.3g}, the lower 95 % limit on {len(subjects)} subjects, is less than that."
+        f"On one subject the {request.metric} by {len(names)} observers scatters with a standard deviation of"
+        f" {found.value:.3g}; a difference between models below {found.interval.low:.3g}, the lower 95 % limit on"
+        f" {len(subjects)} subjects, is less than that."
     )
-    gap = _Gap(found.value, found.interval.low, found.interval.high)
+    gap = _Gap(found.value, found.interval.low, found.interval.high, min(found.interval.low, _LARGEST))
     return _answer(request, subjects, gap, sentence=sentence, warnings=notes, biases=biases, basis="inter_observer")
 
 
 def _from_endpoint(request: MarginRequest, given: EndpointScores, fetch_table: FetchTable) -> MarginAnswer:
     higher, notes = higher_is_better(request.metric, request.higher_is_better)
+    if (known := METRICS.get(given.endpoint)) is not None and known.larger_is_better:
+        raise Invalid(
+            f"{given.endpoint} is no error: more of it is better.",
+            hint="Name the error of an endpoint, e.g. im_error or stenosis_error.",
+            pointer="/endpoint/endpoint",
+        )
     found = _of_request(given) if given.benchmark is None else _of_benchmark(request, given, fetch_table)
     notes += found.notes
-    slope = slope_within_subjects(-found.metric if higher else found.metric, np.abs(found.errors))
+    slope = slope_within_subjects(-found.metric if higher else found.metric, found.errors)
     if slope is None:
-        sentence = f"The models have the same {request.metric} on every subject: that gives no margin."
+        sentence = (
+            f"{request.metric} or {given.endpoint} differs between models on fewer than two subjects: that gives no"
+            " margin."
+        )
         return _answer(request, found.subjects, None, sentence=sentence, warnings=notes)
     shown = Slope(value=slope.value, ci95=(slope.interval.low, slope.interval.high))
     per_unit = (
@@ -99,19 +111,21 @@ def _from_endpoint(request: MarginRequest, given: EndpointScores, fetch_table: F
     )
     if shown.ci95[1] <= 0:
         sentence = (
-            f"{per_unit} (95 % interval {shown.ci95[0]:.3g} to {shown.ci95[1]:.3g}): it shrinks, and no gap in"
-            f" {request.metric} can be derived from it."
+            f"{per_unit} (95 % interval {shown.ci95[0]:.3g} to {shown.ci95[1]:.3g}): it does not get worse with"
+            f" {request.metric}, so that no gap can be derived."
         )
         return _answer(request, found.subjects, None, sentence=sentence, warnings=notes, slope=shown)
     gap, widest = _gap(slope, given.largest), float(np.max(np.ptp(found.metric, axis=1)))
     if gap.high is None:
         notes += (f"That {request.metric} moves {given.endpoint} at all is not shown; the margin rests on the limit.",)
+    margin = min(gap.low, widest)
     if gap.low > widest:
-        notes += (f"The margin is beyond the largest gap between models seen on one subject, {widest:.3g}.",)
+        notes += (f"Cut to {widest:.3g}, the largest gap between models seen on one subject: nothing is known beyond.",)
     sentence = (
         f"{per_unit}, with 95 % confidence by no more than {shown.ci95[1]:.3g} ({len(found.subjects)} subjects,"
-        f" {len(found.models)} models): a gap below {gap.low:.3g} moves it by less than {given.largest:.3g}."
+        f" {len(found.models)} models): a gap below {margin:.3g} moves it by less than {given.largest:.3g}."
     )
+    gap = replace(gap, margin=margin)
     return _answer(request, found.subjects, gap, sentence=sentence, warnings=notes, slope=shown, basis="endpoint")
 
 
@@ -119,10 +133,10 @@ def _gap(slope: EstimateWithInterval, largest: float) -> "_Gap":
     """Return the gap in the metric that moves the endpoint by ``largest``; the slope's upper limit is above zero."""
 
     def gap(at: float) -> float:
-        return largest / max(at, largest / _LARGEST)
+        return min(_LARGEST, largest / max(at, largest / _LARGEST))
 
     value, low, high = slope.value, slope.interval.low, slope.interval.high
-    return _Gap(gap(value) if value > 0 else None, gap(high), gap(low) if low > 0 else None)
+    return _Gap(gap(value) if value > 0 else None, gap(high), gap(low) if low > 0 else None, gap(high))
 
 
 def _answer(
@@ -136,18 +150,19 @@ def _answer(
     slope: Slope | None = None,
     basis: str = "stated",
 ) -> MarginAnswer:
+    enough = found is None or found.margin >= _SMALLEST
     return MarginAnswer.model_validate(
         {
             "metric": request.metric,
             "class": request.class_,
             "n_units": len(subjects),
-            "margin": {"value": max(found.low, _SMALLEST), "basis": basis} if found else None,
+            "margin": {"value": found.margin, "basis": basis} if found and enough else None,
             "estimate": found.value if found else None,
             "low": found.low if found else None,
             "high": found.high if found else None,
             "observer_biases": biases,
             "slope": slope,
-            "sentence": sentence,
+            "sentence": sentence if enough else f"{sentence} That is too small for a margin: scores have six decimals.",
             "warnings": tuple(warnings),
             "provenance": {
                 "intima_version": __version__,
@@ -158,13 +173,20 @@ def _answer(
 
 
 def _biases(names: Sequence[str], table: FloatMatrix) -> tuple[ObserverBias, ...]:
-    found = []
-    for i, j in combinations(range(len(names)), 2):
+    found, pairs = [], list(combinations(range(len(names)), 2))
+    for i, j in pairs:
         differences = table[:, i] - table[:, j]
         test = paired_t(differences)
         interval = test.interval(0.95) if test else None
-        limits = (interval.low, interval.high) if interval else None
-        found.append(ObserverBias(a=names[i], b=names[j], difference=float(np.mean(differences)), ci95=limits))
+        p = test.p_difference() if test else float(not np.any(micro(differences)))
+        bias = ObserverBias(
+            a=names[i],
+            b=names[j],
+            difference=float(np.mean(differences)),
+            ci95=(interval.low, interval.high) if interval else None,
+            systematic=p * len(pairs) < _ALPHA,
+        )
+        found.append(bias)
     return tuple(found)
 
 
@@ -175,7 +197,7 @@ def _of_request(given: EndpointScores) -> _Both:
         for name, values in (("scores", given.scores), ("endpoint_errors", given.endpoint_errors))
     ]
     names, found, metric = _table(models, subjects, columns[0], what="model", pointer="/endpoint")
-    _, _, errors = _table(models, subjects, columns[1], what="model", pointer="/endpoint")
+    _, _, errors = _table(models, subjects, [abs(v) for v in columns[1]], what="model", pointer="/endpoint")
     return _Both(names, found, metric, errors)
 
 
@@ -198,17 +220,25 @@ def _of_benchmark(request: MarginRequest, given: EndpointScores, fetch_table: Fe
     values = [{_key(r): r.value for r in part if r.value is not None} for part in chosen]
     shared = sorted(values[0].keys() & values[1].keys())
     complete = [k for k in shared if not table.missing(k[0], chosen[0][0].protocol)]
-    if not complete:
+    if not shared:
         raise Invalid(
             f"No case has both {request.metric} and {given.endpoint}.", code="unpaired", pointer="/endpoint/endpoint"
         )
+    left_out = sorted({k[0] for k in shared} - {k[0] for k in complete})
+    if not complete:
+        raise Invalid(
+            f"No contender is complete: some folds of {listed(left_out)} failed.",
+            code="incomplete",
+            pointer="/endpoint/benchmark",
+        )
     models, subjects = [k[0] for k in complete], [k[1] for k in complete]
-    columns = [[found[k] for k in complete] for found in values]
+    columns = [values[0][k] for k in complete], [abs(values[1][k]) for k in complete]
     names, kept, metrics = _table(models, subjects, columns[0], what="model", pointer="/endpoint/benchmark")
     _, _, errors = _table(models, subjects, columns[1], what="model", pointer="/endpoint/benchmark")
     skipped = sorted({r.subject for r in chosen[0]} - set(kept))
     notes: tuple[str, ...]
     notes = (f"Derived from the scores of {given.benchmark}: comparing those under this margin is exploratory.",)
+    notes += tuple(f"{m} is left out: some of its folds failed." for m in left_out)
     if skipped:
         notes += (f"Left out, as {request.metric} or {given.endpoint} has no value: {listed(skipped)}.",)
     return _Both(names, kept, metrics, errors, notes)

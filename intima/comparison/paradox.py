@@ -14,7 +14,7 @@ _DICE, _TOLERANT = "dice", "tolerant_dice"
 
 def paradox_of(ranked: Ranked, *, overlap: TrainingOverlap | None) -> tuple[ParadoxPair, ...]:
     """Return what the difference in Dice of every pair is made of, on the subjects that have both scores."""
-    if ranked.metric != _DICE:
+    if ranked.metric != _DICE or not ranked.higher_is_better:
         return ()
     views = [view_of(ranked, metric) for metric in (_DICE, _TOLERANT)]
     if views[0] is None or views[1] is None or views[0].subjects != views[1].subjects:

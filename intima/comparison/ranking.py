@@ -96,6 +96,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
         **{"class": request.class_},
         metric=request.metric,
         n_units=len(table.subjects),
+        alpha=request.alpha,
         models=ranked,
         winner=winner,
         tiers=_tiers(table, oriented, pairs, request.alpha),

@@ -114,6 +114,7 @@ def _verdict(found: Analysis) -> Verdict:
             "class": request.class_,
             "n_units": found.n,
             "margin": {"value": margin.value, "basis": margin.basis, "plan_sha256": None},
+            "alpha": request.alpha,
             "difference": _difference(found, found.deciding, corrected=found.overlap is not None),
             "naive_difference": _difference(found, found.naive, corrected=False) if found.overlap else None,
             "effect_sizes": _effect_sizes(paired.a_values, paired.b_values),
@@ -286,7 +287,7 @@ def _warnings(found: Analysis) -> tuple[str, ...]:
     if {"split_sha256"} <= {*a.provenance} & {*b.provenance} and found.paired.shared("split_sha256") is None:
         texts.append("The two were trained on different splits of the subjects.")
     bound = planning.failure_rate_upper_bound(n)
-    texts.append(f"A failure never seen in {n} subjects may still happen in up to {bound:.0%} of subjects.")
+    texts.append(f"A failure never seen in {n} subjects may still happen in up to {100 * bound:.2g}% of subjects.")
     return tuple(texts)
 
 

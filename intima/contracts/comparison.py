@@ -1,6 +1,6 @@
 """A comparison: two contenders' scores in, a verdict out."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,10 @@ MOST_SCORES = 10_000
 MOST_SPLIT = 1_000_000
 """Most subjects of a training or test set, and most splits."""
 
+LONGEST_PROTOCOL = 220
+"""Characters: "split3-" and the name of a split."""
+
+Subject = Annotated[str, Field(max_length=200)]
 VerdictName = Literal["equivalent", "better_a", "better_b", "different_but_negligible", "inconclusive"]
 
 
@@ -24,7 +28,7 @@ class Contender(Contract):
     """Benchmark id, with ``architecture`` naming the contender inside it."""
     architecture: str | None = None
     scores: tuple[float, ...] | None = Field(default=None, max_length=MOST_SCORES)
-    subjects: tuple[str, ...] | None = None
+    subjects: tuple[Subject, ...] | None = Field(default=None, max_length=MOST_SCORES)
     """One per score; several scores of one subject (sections, repeats, seeds) are averaged first."""
     label: str | None = Field(default=None, max_length=200)
     """Name of raw scores in the answer; null: "a" or "b"."""
@@ -52,7 +56,7 @@ class Margin(Contract):
 class Dependence(Contract):
     """How training sets overlap, for the Nadeau-Bengio correction."""
 
-    protocol: str = Field(max_length=200)
+    protocol: str = Field(max_length=LONGEST_PROTOCOL)
     n_train: int = Field(ge=1, le=MOST_SPLIT)
     n_test: int = Field(ge=1, le=MOST_SPLIT)
     splits: int | None = Field(default=None, ge=2, le=MOST_SPLIT)
@@ -66,7 +70,7 @@ class ComparisonRequest(Contract):
     b: Contender
     metric: str = Field(default="dice", max_length=200)
     class_: str = Field(default="macro", alias="class", max_length=200)
-    protocol: str | None = Field(default=None, max_length=200)
+    protocol: str | None = Field(default=None, max_length=LONGEST_PROTOCOL)
     """Needed when a benchmark has more than one, e.g. "loocv"."""
     margin: Margin | None = None
     """Required unless a plan fixes it."""
@@ -92,9 +96,9 @@ class Difference(Contract):
 
     estimate: float
     ci90: tuple[float, float] | None
-    """Decides equivalence at alpha 0.05. Null where all differences are equal: no spread, no interval."""
+    """Decides equivalence where alpha is 0.05. Null where all differences are equal: no spread, no interval."""
     ci95: tuple[float, float] | None
-    """Decides difference at alpha 0.05."""
+    """Decides difference where alpha is 0.05."""
     method: str
     coverage_at_n: float | None
     """Simulated coverage of the nominal 95 % interval at this number of subjects; null where not simulated."""
@@ -188,6 +192,8 @@ class Verdict(Contract):
     n_units: int
     margin: dict[str, object]
     """value, basis, plan_sha256 (null: no locked plan)."""
+    alpha: float
+    """The 1 - 2 alpha interval decides equivalence, the 1 - alpha interval difference."""
     difference: Difference
     """What decides: corrected for overlapping training sets where the dependence is known."""
     naive_difference: Difference | None

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from intima.contracts._base import Contract
-from intima.contracts.comparison import MOST_SCORES, Margin
+from intima.contracts.comparison import LONGEST_PROTOCOL, MOST_SCORES, Margin
 from intima.contracts.dataset import Name
 
 
@@ -35,7 +35,7 @@ class EndpointScores(Contract):
     """Metric that is the error of the endpoint; 0 is none. Of signed errors the size is taken."""
     endpoint_class: str = Field(default="macro", max_length=200)
     benchmark: str | None = None
-    protocol: str | None = Field(default=None, max_length=200)
+    protocol: str | None = Field(default=None, max_length=LONGEST_PROTOCOL)
     scores: tuple[float, ...] | None = Field(default=None, max_length=MOST_SCORES)
     endpoint_errors: tuple[float, ...] | None = Field(default=None, max_length=MOST_SCORES)
     subjects: tuple[Name, ...] | None = Field(default=None, max_length=MOST_SCORES)
@@ -79,6 +79,8 @@ class ObserverBias(Contract):
     """Mean of a - b over subjects."""
     ci95: tuple[float, float] | None
     """Paired t; null where the difference is the same on every subject."""
+    systematic: bool
+    """Whether it is shown (Bonferroni over pairs of observers), or the same on every subject and not zero."""
 
 
 class Slope(Contract):
@@ -96,8 +98,8 @@ class MarginAnswer(Contract):
     unit: Literal["subject"] = "subject"
     n_units: int
     margin: Margin | None
-    """``low``, as the estimate itself may be too large by chance; null where the
-    data give none."""
+    """``low``, as the estimate itself may be too large by chance, but no more than the largest gap between models on
+    one subject; null where the data give none, or one below 1e-6."""
     estimate: float | None
     """The margin without that allowance; null where the metric is not seen to move the endpoint."""
     low: float | None

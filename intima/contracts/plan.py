@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from intima.contracts._base import Contract
-from intima.contracts.comparison import Dependence, Margin, VerdictName
+from intima.contracts.comparison import LONGEST_PROTOCOL, Dependence, Margin, VerdictName
 
 MOST_EXCLUSIONS = 1_000
 Words = Annotated[str, Field(min_length=1, max_length=500)]
@@ -26,7 +26,7 @@ class PlanRequest(Contract):
     """Names of a and b as the verdict will call them: architecture, model or label; null: any two."""
     metric: str = Field(default="dice", max_length=200)
     class_: str = Field(default="macro", alias="class", max_length=200)
-    protocol: str | None = Field(default=None, max_length=200)
+    protocol: str | None = Field(default=None, max_length=LONGEST_PROTOCOL)
     margin: Margin
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
     dependence: Dependence | None = None

@@ -17,6 +17,8 @@ class BenchmarkReportQuery(Contract):
     margin: float | None = Field(default=None, ge=1e-6, le=1e9)
     """With it the cheapest of the models equivalent to the best is chosen."""
     cheapest_by: CostRule = "flops"
+    higher_is_better: bool | None = None
+    """Null: what the metric says."""
 
     def ranking(self, benchmark: str, protocol: str) -> RankingRequest:
         """Return the request to rank a benchmark under one of its protocols."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from intima.contracts._base import Contract
-from intima.contracts.comparison import MOST_SCORES, Margin
+from intima.contracts.comparison import LONGEST_PROTOCOL, MOST_SCORES, Margin
 from intima.contracts.dataset import Name
 
 MOST_MODELS = 100
@@ -29,7 +29,7 @@ class RankingRequest(Contract):
     benchmark: str | None = None
     metric: str = Field(default="dice", max_length=200)
     class_: str = Field(default="macro", alias="class", max_length=200)
-    protocol: str | None = Field(default=None, max_length=200)
+    protocol: str | None = Field(default=None, max_length=LONGEST_PROTOCOL)
     higher_is_better: bool | None = None
     """Null: what the metric says; unknown metrics count as better when higher."""
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
@@ -217,6 +217,7 @@ class Ranking(Contract):
     class_: str = Field(alias="class")
     unit: Literal["subject"] = "subject"
     n_units: int
+    alpha: float
     models: tuple[RankedModel, ...]
     """Best mean first."""
     tiers: tuple[tuple[str, ...], ...]

@@ -75,6 +75,11 @@ class Document:
     """Before the first heading."""
 
 
-def printable(text: str) -> str:
-    """Return a text without control characters, line breaks and marks that turn the direction of writing."""
-    return "".join(c if c.isprintable() else " " for c in text)
+LONGEST_TEXT = 4_000
+"""Characters; of a longer one nobody reads the rest, and setting it takes time with its square."""
+
+
+def printable(text: str, *, most: int = LONGEST_TEXT) -> str:
+    """Return a text without control characters, line breaks and marks that turn the direction of writing, cut."""
+    kept = text if len(text) <= most else f"{text[: most - 1]}…"
+    return "".join(c if c.isprintable() else " " for c in kept)

@@ -22,11 +22,12 @@ from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, LongTable,
 from reportlab.platypus import Paragraph as Words
 from reportlab.platypus import Table as Grid
 
-from intima.reports.document import Block, Document, Facts, Figure, Paragraph, Table, printable
+from intima.reports.document import LONGEST_TEXT, Block, Document, Facts, Figure, Paragraph, Table, printable
 
 _REGULAR, _BOLD = "IntimaSans", "IntimaSans-Bold"
 _MARGIN = 18 * mm
 _WIDTH = A4[0] - 2 * _MARGIN
+_LONGEST_CELL = 400
 _NAMES = 52 * mm
 """Width of the names of facts."""
 _LARGEST_SCALE = 1.3
@@ -98,8 +99,8 @@ def _style(name: str) -> ParagraphStyle:
     return ParagraphStyle(name, **(shared | more[name]))
 
 
-def _safe(text: str) -> str:
-    return escape(printable(text.encode("utf-8", errors="replace").decode()))
+def _safe(text: str, *, most: int = LONGEST_TEXT) -> str:
+    return escape(printable(text, most=most).encode("utf-8", errors="replace").decode())
 
 
 def _flow(block: Block, places: "list[_Place]") -> list[Flowable]:
@@ -123,7 +124,9 @@ def _table(table: Table) -> list[Flowable]:
     styles = ["number" if c.numeric else "cell" for c in table.columns]
     heads = ["header number" if c.numeric else "header" for c in table.columns]
     header = [Words(_safe(c.title), _style(s)) for c, s in zip(table.columns, heads, strict=True)]
-    rows = [[Words(_safe(v), _style(s)) for v, s in zip(row, styles, strict=True)] for row in table.rows]
+    rows = [
+        [Words(_safe(v, most=_LONGEST_CELL), _style(s)) for v, s in zip(row, styles, strict=True)] for row in table.rows
+    ]
     found: list[Flowable] = [_grid([header, *rows], _widths(table), header=1)]
     if table.note:
         found += [Spacer(0, 1 * mm), Words(_safe(table.note), _style("soft"))]

@@ -61,7 +61,7 @@ def slope_within_subjects(metric: FloatMatrix, endpoint: FloatMatrix) -> Estimat
         endpoint: of the same shape.
 
     Returns:
-        None where all models have the same metric on every subject, or on all subjects but one.
+        None where metric or endpoint differ between models on fewer than two subjects.
 
     Raises:
         Invalid: fewer than five subjects.
@@ -70,10 +70,11 @@ def slope_within_subjects(metric: FloatMatrix, endpoint: FloatMatrix) -> Estimat
     need_subjects(n, FEWEST_SUBJECTS, purpose="a margin")
     x, y = (m - m.mean(axis=1, keepdims=True) for m in (metric, endpoint))
     xy, xx = np.sum(x * y, axis=1), np.sum(x * x, axis=1)
-    if sum(has_spread(row) for row in metric) < 2:
+    if min(sum(has_spread(row) for row in table) for table in (metric, endpoint)) < 2:
         return None
     value = float(xy.sum() / xx.sum())
-    left_out = (xy.sum() - xy) / (xx.sum() - xx)
+    others = ~np.eye(n, dtype=bool)
+    left_out = np.array([xy[o].sum() / xx[o].sum() for o in others])
     error = math.sqrt((n - 1) / n * float(np.sum((left_out - left_out.mean()) ** 2)))
     half = float(stats.t.ppf(0.975, n - 1)) * error
     return EstimateWithInterval(value, ConfidenceInterval(value - half, value + half))

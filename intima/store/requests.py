@@ -5,12 +5,14 @@ Where an answer follows from its question alone, what is kept is the hash of the
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from intima.arrays import Json
 from intima.errors import Conflict
 from intima.store import tables as t
+
+IN_WORK = 0
+"""Status of a key whose work has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,20 @@ def claim_key(conn: Connection, *, key: str, route: str, body_sha256: str) -> No
         return
     try:
         with conn.begin_nested():
-            remember_response(conn, key=key, route=route, body_sha256=body_sha256, status=200, response={})
-    except IntegrityError:
+            remember_response(conn, key=key, route=route, body_sha256=body_sha256, status=IN_WORK, response={})
+    except Conflict:  # of the store: another request claimed it at the same moment
         recall_response(conn, key=key, route=route, body_sha256=body_sha256)
 
 
+def settle_key(conn: Connection, *, key: str, route: str) -> None:
+    """Let a key stand for its body for good, as the work was done."""
+    conn.execute(update(t.requests).where(*_is(key, route)).values(status=200))
+
+
 def free_key(conn: Connection, *, key: str, route: str) -> None:
-    """Let a key stand for nothing again, as what it was claimed for was refused."""
-    conn.execute(delete(t.requests).where(t.requests.c.key == key, t.requests.c.route == route))
+    """Let a key stand for nothing again, as the work was refused; a key that was settled stays."""
+    conn.execute(delete(t.requests).where(*_is(key, route), t.requests.c.status == IN_WORK))
+
+
+def _is(key: str, route: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return t.requests.c.key == key, t.requests.c.route == route

@@ -48,6 +48,10 @@ _ROUTES = (
 )
 
 
+STATS_TIMEOUT_S = 300.0
+"""A report of a hundred models takes a minute."""
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the app. Opens storage, imports the default model, and starts no worker.
 
@@ -60,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = open_state(settings)
         app.state.intima = state
-        async with httpx.AsyncClient(base_url=settings.stats_address, timeout=60.0) as stats:
+        async with httpx.AsyncClient(base_url=settings.stats_address, timeout=STATS_TIMEOUT_S) as stats:
             app.state.stats = stats
             yield
         state.close()

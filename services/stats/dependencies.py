@@ -23,7 +23,7 @@ from intima.registry import resolve
 from intima.store import catalog, ledger, models, plans
 from intima.store.catalog import rfc3339
 from intima.store.paging import Page
-from intima.store.requests import claim_key, free_key
+from intima.store.requests import claim_key, free_key, settle_key
 from intima.store.storage import Storage, open_storage
 from services.stats.settings import Settings
 
@@ -148,7 +148,7 @@ class State:
         Raises:
             Conflict: the key was used with another body on this route.
         """
-        if key is None:
+        if key is None or not key.strip():
             yield
             return
         if len(key) > LONGEST_KEY:
@@ -161,6 +161,8 @@ class State:
             with self.storage.writing() as connection:
                 free_key(connection, key=key, route=route)
             raise
+        with self.storage.writing() as connection:
+            settle_key(connection, key=key, route=route)
 
     def ping(self) -> None:
         """Ask the database for anything. Raises Unavailable where it does not answer."""

@@ -39,13 +39,13 @@ from intima.contracts.statistics import (
 from intima.errors import NotFound
 from intima.reports import FORMATS as REPORT_FORMATS
 from intima.reports import Document, write_report
-from services.stats.dependencies import LONGEST_KEY, StateDep
+from services.stats.dependencies import StateDep
 
 F = TypeVar("F")
 
 
 async def _keyed(
-    request: Request, state: StateDep, idempotency_key: Annotated[str | None, Header(max_length=LONGEST_KEY)] = None
+    request: Request, state: StateDep, idempotency_key: Annotated[str | None, Header()] = None
 ) -> AsyncIterator[None]:
     """Hold a POST to its Idempotency-Key."""
     if request.method != "POST" or idempotency_key is None:

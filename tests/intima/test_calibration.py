@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intima.calibration import BINS, expected_calibration_error, measure_calibration
+from intima.errors import Invalid
 
 
 def by_hand(confidence: list[float], right: list[bool]) -> float:
@@ -54,6 +55,13 @@ def test_brier_by_hand() -> None:
     found = measure_calibration(probabilities, np.array([[0, 0]], np.uint8))
     assert found.brier == pytest.approx(((0.3**2 + 0.3**2) + (0.8**2 + 0.8**2)) / 2)
     assert found.ece_foreground == pytest.approx(0.8)
+
+
+def test_a_broken_net_has_no_perfect_score() -> None:
+    broken = np.full((2, 3, 3), np.nan, np.float32)
+    with pytest.raises(Invalid, match="diverged") as caught:
+        measure_calibration(broken, np.zeros((3, 3), np.uint8))
+    assert caught.value.code == "diverged"
 
 
 def test_without_foreground_there_is_none_to_judge() -> None:

@@ -24,6 +24,7 @@ def forest_of_verdict(verdict: Verdict) -> Drawing:
     )
 
 
+_MOST_SLOPES = 100
 _MOST_SUBJECTS = 40
 """Subjects with a line of their own; of more only the averages are drawn, and the CSV has all."""
 
@@ -72,9 +73,13 @@ def slopes(verdict: Verdict) -> Drawing:
 def _draw_slopes(verdict: Verdict, axes: Axes) -> None:
     bare(axes)
     worst_case = verdict.worst_case
-    for chosen, color in (([s for s in verdict.subjects if s != worst_case], BLUE), ([worst_case], VERMILION)):
+    others = [s for s in verdict.subjects if s != worst_case]
+    drawn = others[:: max(1, -(-len(others) // _MOST_SLOPES))]
+    for chosen, color in ((drawn, BLUE), ([worst_case], VERMILION)):
         ends = np.array([(s.a, s.b) for s in chosen]).reshape(-1, 2).T
         axes.plot([0, 1], ends, "o-", color=color, markersize=3, linewidth=0.8)
+    if len(drawn) < len(others):
+        axes.set_title(f"{len(drawn) + 1} of {len(verdict.subjects)} subjects", fontsize="medium", loc="left")
     axes.annotate(
         short(worst_case.subject), (1, worst_case.b), xytext=(4, 0), textcoords="offset points", color=VERMILION
     )

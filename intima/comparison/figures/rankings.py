@@ -10,6 +10,7 @@ from intima.contracts.statistics import RankedModel, RankedPair, Ranking
 
 _WIDE_IN = 4.6
 _MOST_PAIRS = 40
+_MOST_BLOBS = 30
 
 
 def critical_difference(ranking: Ranking) -> Drawing:
@@ -67,26 +68,30 @@ def _draw_critical_difference(ranking: Ranking, ordered: list[RankedModel], axes
 
 
 def rank_blobs(ranking: Ranking) -> Drawing:
-    """Draw how often each model takes each rank when subjects are resampled (challengeR's blob plot)."""
+    """Draw how often each model takes each rank when subjects are resampled (challengeR's blob plot).
+
+    Of many models the first are drawn, and shares below a thousandth are not; the CSV has all.
+    """
     return Drawing(
         header=("model", "rank", "probability"),
         rows=tuple((m.model, rank + 1, p) for m in ranking.models for rank, p in enumerate(m.rank_distribution)),
-        height_in=1.2 + 0.26 * len(ranking.models),
+        height_in=1.2 + 0.26 * min(len(ranking.models), _MOST_BLOBS),
         draw=partial(_draw_blobs, ranking),
     )
 
 
 def _draw_blobs(ranking: Ranking, axes: Axes) -> None:
     bare(axes)
-    models = ranking.models
+    models = ranking.models[:_MOST_BLOBS]
     shares = np.array([m.rank_distribution for m in models])
-    rows, columns = np.nonzero(shares > 0)
+    rows, columns = np.nonzero(shares > (0 if len(ranking.models) <= _MOST_BLOBS else 1e-3))
     axes.scatter(columns + 1, rows, s=140 * shares[rows, columns], color=BLUE, alpha=0.55, linewidth=0)
     axes.scatter([m.rank for m in models], range(len(models)), marker="+", s=22, color="black", linewidth=0.8)
     axes.set_yticks(range(len(models)), [short(m.model) for m in models])
-    axes.set_xticks(range(1, len(models) + 1))
+    if len(ranking.models) <= _MOST_BLOBS:
+        axes.set_xticks(range(1, len(models) + 1))
     axes.set_ylim(len(models) - 0.5, -0.6)
-    axes.set_xlim(0.4, len(models) + 0.6)
+    axes.set_xlim(0.4, len(ranking.models) + 0.6)
     stable = ranking.stability
     axes.set_xlabel(
         lines(
@@ -118,14 +123,16 @@ def _draw_pairs(ranking: Ranking, pairs: list[RankedPair], axes: Axes) -> None:
     for row, pair in enumerate(pairs):
         if pair.ci95:
             axes.hlines(row, *pair.ci95, color=BLUE, linewidth=1.2)
-        axes.plot(pair.difference, row, marker="s", markersize=3, color=VERMILION if pair.p_holm < 0.05 else BLUE)
+        axes.plot(
+            pair.difference, row, marker="s", markersize=3, color=VERMILION if pair.p_holm < ranking.alpha else BLUE
+        )
     axes.set_yticks(range(len(pairs)), [f"{short(p.a)} - {short(p.b)}" for p in pairs])
     axes.set_ylim(len(pairs) - 0.5, -0.5)
     left_out = len(ranking.pairs) - len(pairs)
     axes.set_xlabel(
         lines(
             f"Mean paired difference in {measure(ranking.metric, ranking.class_)}, {ranking.n_units} subjects. 95 % t"
-            " interval, not adjusted for their number. Vermilion: p below .05 after Holm."
+            f" interval, not adjusted for their number. Vermilion: p below {ranking.alpha:.3g} after Holm."
             + (f" {left_out} pairs with a larger p are not drawn." if left_out else ""),
             width_in=_WIDE_IN,
         )

@@ -106,23 +106,25 @@ def _protocol(
     name = protocol_words(protocol)
     title = f"{name}: {query.metric} ({query.class_})"
     if isinstance(found, str):
-        yield Section(title, (Paragraph(found, "lead"), _means(query, protocol, table)))
+        yield Section(title, (Paragraph(found, "lead"), *_means(query, protocol, table)))
         return
     yield Section(title, ranking_opening(found))
     for section in ranking_sections(found):
         yield Section(f"{name}: {section.title[0].lower()}{section.title[1:]}", section.blocks)
 
 
-def _means(query: BenchmarkReportQuery, protocol: str, table: BenchmarkTable) -> Table:
-    """Return the mean of each model that is complete, for protocols that cannot be ranked."""
+def _means(query: BenchmarkReportQuery, protocol: str, table: BenchmarkTable) -> tuple[Table, ...]:
+    """Return the mean of each model that is complete, for protocols that cannot be ranked; nothing for mixed units."""
     selection = Selection(query.metric, query.class_, protocol)
     rows = read_table(table.csv)
     mine = [r for r in rows if (r.metric, r.class_name, r.protocol) == (query.metric, query.class_, protocol)]
+    if len({r.unit for r in mine if r.value is not None}) > 1:
+        return ()
     lines = []
     for label in sorted({r.model for r in mine if not table.missing(r.model, protocol)}):
         values = np.array([*scores_from_table(rows, label, selection).by_subject.values()])
         lines.append((label, score(float(values.mean())) if len(values) else NONE, _interval(values), str(len(values))))
-    return Table((_MODEL, Column("Mean"), Column("95 % interval (t)"), Column("Subjects")), tuple(lines))
+    return (Table((_MODEL, Column("Mean"), Column("95 % interval (t)"), Column("Subjects")), tuple(lines)),)
 
 
 def _interval(values: FloatVector) -> str:

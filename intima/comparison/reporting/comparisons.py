@@ -18,9 +18,12 @@ from intima.comparison.reporting.phrases import (
 )
 from intima.contracts.comparison import SensitivityVerdict, Verdict
 from intima.reports import Column, Document, Facts, Paragraph, Section, Table
+from intima.statistics.equivalence import FEWEST_FOR_VERDICT
 
 _MOST_SUBJECTS = 200
 _SUBJECT = Column("Subject", numeric=False)
+_USUAL_ALPHA = 0.05
+_UNDECIDED = "None of them decides here: there is no spread between subjects to judge by, or there are too few of them."
 _METHODS = {
     "paired_t_corrected": "Paired t, corrected for overlapping training sets",
     "paired_t": "Paired t",
@@ -101,8 +104,11 @@ def _fact_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
     a, b = verdict.models
     found, margin = verdict.difference, verdict.margin
     yield f"Mean difference, {a} − {b}", number(found.estimate)
-    yield "90 % interval (decides equivalence)", interval(found.ci90)
-    yield "95 % interval (decides difference)", interval(found.ci95)
+    usual = abs(verdict.alpha - _USUAL_ALPHA) < 1e-9
+    yield "90 % interval" + (" (decides equivalence)" if usual else ""), interval(found.ci90)
+    yield "95 % interval" + (" (decides difference)" if usual else ""), interval(found.ci95)
+    if not usual:
+        yield "Decided at alpha", number(verdict.alpha)
     if verdict.naive_difference is not None:
         yield "95 % interval, not corrected", interval(verdict.naive_difference.ci95)
     yield "Method", found.method
@@ -127,9 +133,14 @@ def _sensitivity(verdict: Verdict) -> tuple[Table]:
         Column("P(b better / negligible / a better)"),
         Column("Verdict", numeric=False),
     )
-    rows = tuple(_sensitivity_row(row, decides=i == 0) for i, row in enumerate(verdict.sensitivity))
-    note = "The first decides; the others show how far the verdict hangs on it."
+    decided = _is_decided(verdict)
+    rows = tuple(_sensitivity_row(row, decides=decided and i == 0) for i, row in enumerate(verdict.sensitivity))
+    note = "The first decides; the others show how far the verdict hangs on it." if decided else _UNDECIDED
     return (Table(columns, rows, note),)
+
+
+def _is_decided(verdict: Verdict) -> bool:
+    return verdict.difference.ci95 is not None and verdict.n_units >= FEWEST_FOR_VERDICT
 
 
 def _sensitivity_row(row: SensitivityVerdict, *, decides: bool) -> tuple[str, ...]:
@@ -159,13 +170,18 @@ def _subjects(verdict: Verdict) -> tuple[Table]:
 
 def _methods(verdict: Verdict) -> str:
     margin, n = number(float(str(verdict.margin["value"]))), verdict.n_units
-    corrected = verdict.naive_difference is not None
+    corrected, alpha = verdict.naive_difference is not None, verdict.alpha
     correction = f", with the standard error corrected for overlapping training sets ({verdict.dependence.correction})"
     coverage = verdict.difference.coverage_at_n
-    return (
+    compared = (
         f"The two models were compared on {n} subjects by their paired differences in {verdict.metric}"
-        f" ({verdict.class_}), several values of one subject averaged first. The paired t test decided"
-        f"{correction if corrected else ''}: equivalence by two one-sided tests against a margin of ±{margin}, which"
-        " is the 90 % interval inside the margin, and difference by the 95 % interval off zero."
+        f" ({verdict.class_}), several values of one subject averaged first."
+    )
+    if not _is_decided(verdict):
+        return f"{compared} No test was decided by, as the differences have no spread or the subjects are too few."
+    return (
+        f"{compared} The paired t test decided{correction if corrected else ''} at alpha = {number(alpha)}: equivalence"
+        f" by two one-sided tests against a margin of ±{margin}, which is the {100 * (1 - 2 * alpha):.4g} % interval"
+        f" inside the margin, and difference by the {100 * (1 - alpha):.4g} % interval off zero."
         + (f" Simulated coverage of the 95 % interval at {n} subjects is {coverage:.3f}." if coverage else "")
     )

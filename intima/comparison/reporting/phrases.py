@@ -51,8 +51,12 @@ def protocol_words(protocol: str) -> str:
 
 
 def share(value: float | None) -> str:
-    """Return a percentage."""
-    return NONE if value is None else f"{100 * value:.0f} %"
+    """Return a percentage that is 0 or 100 only where the share is 0 or 1."""
+    if value is None:
+        return NONE
+    if 0 < value < 0.01:
+        return f"{100 * value:.2g} %"
+    return "> 99 %" if 0.995 <= value < 1 else f"{100 * value:.0f} %"
 
 
 def words(name: str) -> str:

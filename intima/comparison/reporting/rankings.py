@@ -14,7 +14,7 @@ from intima.comparison.reporting.phrases import (
     share,
     warnings_section,
 )
-from intima.contracts.statistics import Ranking, RankVolatility
+from intima.contracts.statistics import ParadoxPair, Ranking, RankVolatility
 from intima.reports import Block, Column, Document, Facts, Paragraph, Section, Table
 
 _MODEL = Column("Model", numeric=False)
@@ -24,6 +24,7 @@ _READINGS = {
     "equal": "alike",
     "boundary": "mostly where borders are drawn",
     "substance": "tissue missed or invented",
+    "unsure": "tissue missed or invented (not shown)",
 }
 
 
@@ -85,7 +86,9 @@ def _leaderboard(ranking: Ranking) -> Table:
     )
     columns = Column("Tier"), _MODEL, Column("Mean"), Column("First in resamples"), Column("Ranks without one subject")
     return Table(
-        columns, rows, "Within a tier no model is shown to be worse than its first; the order there is no rank."
+        columns,
+        rows,
+        f"Within a tier no model is shown to be worse than its first (alpha {ranking.alpha:g}); order is no rank.",
     )
 
 
@@ -122,7 +125,7 @@ def _paradox(ranking: Ranking) -> Table:
     shown = ranking.paradox[:_MOST_PAIRS]
     rows = tuple(
         (f"{p.better} − {p.worse}", number(p.difference), number(p.forgiven), interval(p.forgiven_ci95),
-         _READINGS[p.reading])
+         _READINGS[_reading(p)])
         for p in shown
     )  # fmt: skip
     columns = (
@@ -137,6 +140,11 @@ def _paradox(ranking: Ranking) -> Table:
         "Tolerant Dice takes borders as right that lie within the tolerance; what is left is tissue missed or invented."
     )
     return Table(columns, rows, note + (f" {left_out} smaller differences are left out." if left_out else ""))
+
+
+def _reading(pair: ParadoxPair) -> str:
+    shown = pair.forgiven_ci95 is not None and pair.forgiven_ci95[0] > 0
+    return "unsure" if pair.reading == "substance" and not shown else pair.reading
 
 
 def _agreements(ranking: Ranking) -> Table:

@@ -15,9 +15,8 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 
 async def _forward(request: Request, path: str) -> Response:
     stats: httpx.AsyncClient = request.app.state.stats
-    headers = {"content-type": "application/json"}
-    if (key := request.headers.get("idempotency-key")) is not None:
-        headers["idempotency-key"] = key
+    headers = [(b"content-type", b"application/json")]
+    headers += [(name, value) for name, value in request.headers.raw if name == b"idempotency-key"]
     try:
         answer = await stats.request(
             request.method, path, params=request.query_params, content=await request.body(), headers=headers

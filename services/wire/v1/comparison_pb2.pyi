@@ -490,6 +490,7 @@ class Verdict(_message.Message):
     PROVENANCE_FIELD_NUMBER: _builtins.int
     NON_INFERIORITY_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     unit: _builtins.str
     n_units: _builtins.int
@@ -500,6 +501,7 @@ class Verdict(_message.Message):
     units_needed_for_80_percent_power: _builtins.int
     failure_rate_upper_bound: _builtins.float
     sentence: _builtins.str
+    alpha: _builtins.float
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -554,10 +556,11 @@ class Verdict(_message.Message):
         provenance: _struct_pb2.Struct | None = ...,
         non_inferiority: Global___NonInferiority | None = ...,
         plan: Global___PlanStanding | None = ...,
+        alpha: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "dependence", b"dependence", "difference", b"difference", "margin", b"margin", "naive_difference", b"naive_difference", "non_inferiority", b"non_inferiority", "plan", b"plan", "provenance", b"provenance", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "worst_case", b"worst_case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "choose", b"choose", "class", b"class", "dependence", b"dependence", "difference", b"difference", "effect_sizes", b"effect_sizes", "exploratory", b"exploratory", "failure_rate_upper_bound", b"failure_rate_upper_bound", "margin", b"margin", "metric", b"metric", "models", b"models", "n_units", b"n_units", "naive_difference", b"naive_difference", "no_winner", b"no_winner", "non_inferiority", b"non_inferiority", "plan", b"plan", "provenance", b"provenance", "sensitivity", b"sensitivity", "sentence", b"sentence", "subjects", b"subjects", "unit", b"unit", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "verdict", b"verdict", "warnings", b"warnings", "worst_case", b"worst_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power", "alpha", b"alpha", "choose", b"choose", "class", b"class", "dependence", b"dependence", "difference", b"difference", "effect_sizes", b"effect_sizes", "exploratory", b"exploratory", "failure_rate_upper_bound", b"failure_rate_upper_bound", "margin", b"margin", "metric", b"metric", "models", b"models", "n_units", b"n_units", "naive_difference", b"naive_difference", "no_winner", b"no_winner", "non_inferiority", b"non_inferiority", "plan", b"plan", "provenance", b"provenance", "sensitivity", b"sensitivity", "sentence", b"sentence", "subjects", b"subjects", "unit", b"unit", "units_needed_for_80_percent_power", b"units_needed_for_80_percent_power", "verdict", b"verdict", "warnings", b"warnings", "worst_case", b"worst_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__units_needed_for_80_percent_power: _TypeAlias = _typing.Literal["units_needed_for_80_percent_power"]  # noqa: Y015
     _WhichOneofArgType__units_needed_for_80_percent_power: _TypeAlias = _typing.Literal["_units_needed_for_80_percent_power", b"_units_needed_for_80_percent_power"]  # noqa: Y015
@@ -1223,11 +1226,13 @@ class Ranking(_message.Message):
     VOLATILITY_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
     PARADOX_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     unit: _builtins.str
     n_units: _builtins.int
     winner: _builtins.str
     sentence: _builtins.str
+    alpha: _builtins.float
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedModel]: ...
     @_builtins.property
@@ -1275,10 +1280,11 @@ class Ranking(_message.Message):
         volatility: _abc.Iterable[Global___RankVolatility] | None = ...,
         choice: Global___RankingChoice | None = ...,
         paradox: _abc.Iterable[Global___ParadoxPair] | None = ...,
+        alpha: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "attainability", b"attainability", "choice", b"choice", "friedman", b"friedman", "nemenyi", b"nemenyi", "provenance", b"provenance", "stability", b"stability", "winner", b"winner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "agreements", b"agreements", "attainability", b"attainability", "choice", b"choice", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "paradox", b"paradox", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "tiers", b"tiers", "unit", b"unit", "volatility", b"volatility", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_winner", b"_winner", "agreements", b"agreements", "alpha", b"alpha", "attainability", b"attainability", "choice", b"choice", "class", b"class", "friedman", b"friedman", "metric", b"metric", "models", b"models", "n_units", b"n_units", "nemenyi", b"nemenyi", "pairs", b"pairs", "paradox", b"paradox", "provenance", b"provenance", "sentence", b"sentence", "stability", b"stability", "tiers", b"tiers", "unit", b"unit", "volatility", b"volatility", "warnings", b"warnings", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__winner: _TypeAlias = _typing.Literal["winner"]  # noqa: Y015
     _WhichOneofArgType__winner: _TypeAlias = _typing.Literal["_winner", b"_winner"]  # noqa: Y015
@@ -1724,9 +1730,11 @@ class ObserverBias(_message.Message):
     B_FIELD_NUMBER: _builtins.int
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     CI95_FIELD_NUMBER: _builtins.int
+    SYSTEMATIC_FIELD_NUMBER: _builtins.int
     a: _builtins.str
     b: _builtins.str
     difference: _builtins.float
+    systematic: _builtins.bool
     @_builtins.property
     def ci95(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     def __init__(
@@ -1736,10 +1744,11 @@ class ObserverBias(_message.Message):
         b: _builtins.str = ...,
         difference: _builtins.float = ...,
         ci95: _abc.Iterable[_builtins.float] | None = ...,
+        systematic: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "ci95", b"ci95", "difference", b"difference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "ci95", b"ci95", "difference", b"difference", "systematic", b"systematic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

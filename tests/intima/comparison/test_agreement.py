@@ -168,3 +168,9 @@ def test_the_paradox_tells_borders_from_substance() -> None:
 def test_tables_without_a_tolerant_dice_have_no_paradox() -> None:
     assert rank(table()).paradox == ()
     assert rank(table(), metric="hd95").paradox == ()
+
+
+def test_who_ranks_dice_upside_down_gets_no_paradox() -> None:
+    rows = [r | {"metric": m} for r in table() if r["metric"] == "dice" for m in ("dice", "tolerant_dice")]
+    assert rank(rows).paradox
+    assert rank(rows, higher_is_better=False).paradox == ()

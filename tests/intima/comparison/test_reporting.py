@@ -9,7 +9,7 @@ from scipy import stats
 from intima.comparison.plans import PlansInMemory
 from intima.comparison.ranking import rank_models
 from intima.comparison.reporting import report_benchmark, report_comparison, report_ranking
-from intima.comparison.reporting.phrases import interval, p_is, p_value, protocol_words
+from intima.comparison.reporting.phrases import interval, p_is, p_value, protocol_words, share
 from intima.comparison.table import BenchmarkTable
 from intima.comparison.verdict import decide_equivalence
 from intima.contracts.benchmark import BenchmarkSpec, IncompletePart, LeaveOneOut
@@ -169,6 +169,39 @@ def test_what_cannot_be_ranked_says_why_and_shows_its_mean() -> None:
     assert f"{low:.3g} to {high:.3g}" in said
 
 
+def test_one_protocol_that_cannot_be_read_leaves_the_others() -> None:
+    head, *lines = table_csv(("loocv",)).decode().split("\n")
+    mixed = [
+        line.replace("loocv", "external").replace(",,False", ",px,False" if i % 2 else ",um,False")
+        for i, line in enumerate(lines)
+    ]
+    said = texts(report(BenchmarkTable("\n".join([head, *lines, *mixed]).encode())))
+    assert "Not ranked: dice is in" in said
+    assert "segformer − unet" in said
+
+
+def test_the_longest_split_name_is_reported() -> None:
+    name = f"split3-{'x' * 200}"
+    assert f"Protocol {name}" in texts(report(BenchmarkTable(table_csv((name,)))))
+
+
+def test_another_alpha_changes_what_decides() -> None:
+    verdict = compare(alpha=0.01, margin={"value": 0.012})
+    said = texts(report_comparison(verdict))
+    assert "decides equivalence" not in said
+    assert "the 98 % interval inside the margin, and difference by the 99 % interval off zero" in said
+    assert "Decided at alpha\n0.01" in said
+
+
+@pytest.mark.parametrize("b", [below(0.0, spread=0.0), {"scores": B[:2], "subjects": NINE[:2]}])
+def test_where_nothing_decides_nothing_is_said_to_decide(b: dict[str, object]) -> None:
+    a = {"scores": A[: len(b["scores"])], "subjects": b["subjects"]}  # type: ignore[arg-type]
+    said = texts(report_comparison(compare(a=a, b=b)))
+    assert "(decides)" not in said
+    assert "None of them decides here" in said
+    assert "No test was decided by" in said
+
+
 def test_a_metric_that_was_not_scored() -> None:
     with pytest.raises(Invalid, match="no hd95") as caught:
         report(BenchmarkTable(table_csv()), metric="hd95")
@@ -185,6 +218,7 @@ def test_many_models_with_long_names_fit(form: str) -> None:
 
 def test_phrases() -> None:
     assert [p_value(p) for p in (None, 0.0004, 0.0123, 1.0)] == ["–", "< .001", ".012", "1"]
+    assert [share(s) for s in (0.0, 0.003, 0.283, 0.996, 1.0)] == ["0 %", "0.3 %", "28 %", "> 99 %", "100 %"]
     assert (p_is(0.0004), p_is(0.2)) == ("p < .001", "p = .200")
     assert interval((-0.0123, 0.5)) == "−0.0123 to 0.5"
     assert [protocol_words(p) for p in ("loocv", "kfold5x3", "split3-mine", "external")] == [

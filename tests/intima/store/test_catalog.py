@@ -13,7 +13,7 @@ from intima.errors import Conflict, Invalid, NotFound
 from intima.store import catalog, models
 from intima.store.keys import canonical_json, check_id, new_id, segmentation_id
 from intima.store.paging import page_of
-from intima.store.requests import claim_key, free_key, recall_response, remember_response
+from intima.store.requests import claim_key, free_key, recall_response, remember_response, settle_key
 from intima.store.storage import Storage
 from intima.store.tables import slides
 
@@ -170,6 +170,10 @@ def test_a_claimed_key_stands_for_one_body_until_it_is_freed(store: Storage) -> 
             claim_key(conn, **key, body_sha256="0" * 64)
         free_key(conn, **key)
         claim_key(conn, **key, body_sha256="0" * 64)
+        settle_key(conn, **key)
+        free_key(conn, **key)
+        with pytest.raises(Conflict):
+            claim_key(conn, **key, body_sha256=SHA)
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 100])

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from intima.errors import Conflict
 from services.stats.app import create_app
+from services.stats.dependencies import State
 from services.stats.settings import Settings
 
 SUBJECTS = [f"m{i}" for i in range(9)]
@@ -224,6 +225,22 @@ def test_a_refused_request_frees_its_key(client: TestClient, bad: dict[str, obje
     key = {"Idempotency-Key": f"cmp-{bad}"}
     assert client.post("/v1/comparisons", json=RAW | bad, headers=key).status_code in {404, 422}
     assert client.post("/v1/comparisons", json=RAW, headers=key).status_code == 200
+
+
+def test_a_refused_retry_does_not_free_a_key_that_was_earned(state: State) -> None:
+    with state.keyed("earned", "r", b"A"):
+        pass
+    with pytest.raises(ZeroDivisionError), state.keyed("earned", "r", b"A"):
+        raise ZeroDivisionError
+    with pytest.raises(Conflict), state.keyed("earned", "r", b"B"):
+        pass
+
+
+@pytest.mark.parametrize("key", ["", "   "])
+def test_a_blank_key_is_none(client: TestClient, key: str) -> None:
+    for margin in (0.02, 0.03):
+        body = RAW | {"margin": {"value": margin}}
+        assert client.post("/v1/comparisons", json=body, headers={"Idempotency-Key": key}).status_code == 200
 
 
 def test_a_key_that_is_too_long(client: TestClient) -> None:
