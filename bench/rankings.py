@@ -1,8 +1,8 @@
 """Time of a full ranking report, and how many times a bare Friedman test that is.
 
 ``python -m bench rankings [--models 6 20 100] [--subjects 9 100 1000]``: SIMULATED scores; CPU seconds on one thread
-of ``rank_models`` with all pairs, 10,000 resamples (all 24,310 at nine subjects), null and tiers; once each, after a
-warm-up.
+of ``rank_models`` with all pairs, 10,000 resamples (all 24,310 at nine subjects), null and tiers, and of its report as
+HTML and PDF; once each, after a warm-up.
 """
 
 import argparse
@@ -13,8 +13,10 @@ import numpy as np
 from scipy import stats
 
 from intima.comparison.ranking import rank_models
+from intima.comparison.reporting import report_ranking
 from intima.comparison.table import BenchmarkTable
-from intima.contracts.statistics import RankingRequest
+from intima.contracts.statistics import Ranking, RankingRequest
+from intima.reports import FORMATS, ReportFormat, write_report
 
 
 def main() -> int:
@@ -23,14 +25,21 @@ def main() -> int:
     parser.add_argument("--models", type=int, nargs="+", default=[6, 20, 100])
     parser.add_argument("--subjects", type=int, nargs="+", default=[9, 100, 1_000])
     arguments = parser.parse_args()
-    report(scores(9, 3))
-    print(f"{'models':>7}{'subjects':>10}{'pairs':>7}{'report s':>10}{'of friedman':>13}")
+    ranking, _ = ranked(scores(9, 3))
+    for form in FORMATS:
+        write(ranking, form)
+    print(f"{'models':>7}{'subjects':>10}{'pairs':>7}{'ranking s':>10}{'of friedman':>13}{'html s':>8}{'pdf s':>8}")
     for models in arguments.models:
         for subjects in arguments.subjects:
             table = scores(subjects, models)
-            took, bare = report(table), friedman(table)
+            ranking, took = ranked(table)
+            bare, written = friedman(table), [write(ranking, form) for form in FORMATS]
             pairs = models * (models - 1) // 2
-            print(f"{models:>7}{subjects:>10}{pairs:>7}{took:>10.2f}{took / bare:>12.0f}x", flush=True)
+            print(
+                f"{models:>7}{subjects:>10}{pairs:>7}{took:>10.2f}{took / bare:>12.0f}x"
+                + "".join(f"{s:>8.1f}" for s in written),
+                flush=True,
+            )
     return 0
 
 
@@ -40,14 +49,21 @@ def scores(subjects: int, models: int) -> np.ndarray:
     return np.asarray(random.normal(0.85, 0.06, (subjects, 1)) + random.normal(0, 0.03, (subjects, models)))
 
 
-def report(table: np.ndarray) -> float:
-    """Return CPU seconds of a ranking."""
+def write(ranking: Ranking, form: ReportFormat) -> float:
+    """Return CPU seconds of a report."""
+    started = time.process_time()
+    write_report(report_ranking(ranking), form)
+    return time.process_time() - started
+
+
+def ranked(table: np.ndarray) -> tuple[Ranking, float]:
+    """Return a ranking and its CPU seconds."""
     subjects, models = table.shape
     names = {"models": [f"model {i}" for i in range(models)], "subjects": [f"m{i}" for i in range(subjects)]}
     request = RankingRequest.model_validate({"scores": table.tolist()} | names)
     started = time.process_time()
-    rank_models(request, fetch_table=lambda _: BenchmarkTable(b""))
-    return time.process_time() - started
+    ranking = rank_models(request, fetch_table=lambda _: BenchmarkTable(b""))
+    return ranking, time.process_time() - started
 
 
 def friedman(table: np.ndarray) -> float:

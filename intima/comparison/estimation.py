@@ -10,6 +10,7 @@ from intima.contracts.statistics import (
     IntervalRequest,
     PowerAnswer,
     PowerRequest,
+    SimulatedPower,
 )
 from intima.errors import Invalid
 from intima.statistics import planning
@@ -23,6 +24,7 @@ from intima.statistics.intervals import (
     coverage_at_n,
 )
 from intima.statistics.samples import as_scores, need_subjects
+from intima.statistics.simulated_power import power_of_tests
 from intima.subjects import mean_by_subject
 
 FEWEST_FOR_NORMAL_POWER = 9
@@ -83,6 +85,7 @@ def plan_power(request: PowerRequest) -> PowerAnswer:
         design_at, margin=request.margin, difference=request.true_difference, power=request.power, alpha=request.alpha
     )
     power = planning.tost_power(design, margin=request.margin, difference=request.true_difference, alpha=request.alpha)
+    simulated = _simulated(request)
     return PowerAnswer(
         n=request.n,
         power_equivalence=power,
@@ -99,7 +102,8 @@ def plan_power(request: PowerRequest) -> PowerAnswer:
         method="exact TOST and paired t power for normal differences"
         + (", Nadeau-Bengio corrected" if overlap else ""),
         sentence=_sentence(request, power, for_equivalence),
-        warnings=_power_warnings(request),
+        simulated=simulated,
+        warnings=_power_warnings(request, simulated, power),
     )
 
 
@@ -142,11 +146,31 @@ def _sd_range(request: PowerRequest) -> tuple[float, float] | None:
     return planning.sd_range(request.sd_difference, request.sd_measured_on)
 
 
-def _power_warnings(request: PowerRequest) -> tuple[str, ...]:
+def _simulated(request: PowerRequest) -> SimulatedPower | None:
+    if request.n >= FEWEST_FOR_NORMAL_POWER or request.protocol is not None:
+        return None
+    try:
+        equivalence, difference = power_of_tests(
+            request.n,
+            sd_difference=request.sd_difference,
+            margin=request.margin,
+            true_difference=request.true_difference,
+            detect=request.detect or request.margin,
+            alpha=request.alpha,
+        )
+    except Invalid:
+        return None
+    return SimulatedPower(equivalence=equivalence, difference=difference)
+
+
+def _power_warnings(request: PowerRequest, simulated: SimulatedPower | None, power: float) -> tuple[str, ...]:
     if request.n >= FEWEST_FOR_NORMAL_POWER:
         return ()
-    few = f"Below {FEWEST_FOR_NORMAL_POWER} subjects power depends on more than the spread"
-    return (f"{few}: for scores skewed like Dice the formula is up to 5 points too low at 5 subjects (simulated).",)
+    few = f"Below {FEWEST_FOR_NORMAL_POWER} subjects power depends on more than the spread; the formula is for normal"
+    if simulated is None:
+        return (f"{few} differences.",)
+    share = simulated.equivalence.value
+    return (f"{few} differences: scores distributed like Dice have {share:.0%} instead of {power:.0%} (simulated).",)
 
 
 def _sentence(request: PowerRequest, power: float, needed: int | None) -> str:

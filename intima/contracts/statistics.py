@@ -383,6 +383,13 @@ class StabilityAnswer(Contract):
     warnings: tuple[str, ...]
 
 
+class SimulatedPower(Contract):
+    """Power for scores distributed like Dice (Beta, mean .85, SD .08): at few subjects more than the spread counts."""
+
+    equivalence: SimulatedFigure
+    difference: SimulatedFigure
+
+
 class PowerAnswer(Contract):
     """Answer of POST /v1/power."""
 
@@ -405,4 +412,6 @@ class PowerAnswer(Contract):
     standard_error_factor: float
     method: str
     sentence: str
+    simulated: SimulatedPower | None
+    """Below nine subjects, for independent scores whose spread is possible between 0 and 1."""
     warnings: tuple[str, ...] = ()

@@ -2158,6 +2158,30 @@ class PowerRequest(_message.Message):
 Global___PowerRequest: _TypeAlias = PowerRequest  # noqa: Y015
 
 @_typing.final
+class SimulatedPower(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EQUIVALENCE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def equivalence(self) -> Global___SimulatedFigure: ...
+    @_builtins.property
+    def difference(self) -> Global___SimulatedFigure: ...
+    def __init__(
+        self,
+        *,
+        equivalence: Global___SimulatedFigure | None = ...,
+        difference: Global___SimulatedFigure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "equivalence", b"equivalence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "equivalence", b"equivalence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedPower: _TypeAlias = SimulatedPower  # noqa: Y015
+
+@_typing.final
 class PowerAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2174,6 +2198,7 @@ class PowerAnswer(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    SIMULATED_FIELD_NUMBER: _builtins.int
     n: _builtins.int
     power_equivalence: _builtins.float
     power_difference: _builtins.float
@@ -2189,6 +2214,8 @@ class PowerAnswer(_message.Message):
     def sd_range(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def simulated(self) -> Global___SimulatedPower: ...
     def __init__(
         self,
         *,
@@ -2205,10 +2232,11 @@ class PowerAnswer(_message.Message):
         method: _builtins.str = ...,
         sentence: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        simulated: Global___SimulatedPower | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference", "_units_for_equivalence", b"_units_for_equivalence", "units_for_difference", b"units_for_difference", "units_for_equivalence", b"units_for_equivalence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference", "_units_for_equivalence", b"_units_for_equivalence", "simulated", b"simulated", "units_for_difference", b"units_for_difference", "units_for_equivalence", b"units_for_equivalence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference", "_units_for_equivalence", b"_units_for_equivalence", "failure_rate_upper_bound", b"failure_rate_upper_bound", "method", b"method", "n", b"n", "power_difference", b"power_difference", "power_equivalence", b"power_equivalence", "sd_range", b"sd_range", "sentence", b"sentence", "smallest_difference", b"smallest_difference", "smallest_margin", b"smallest_margin", "standard_error_factor", b"standard_error_factor", "units_for_difference", b"units_for_difference", "units_for_equivalence", b"units_for_equivalence", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference", "_units_for_equivalence", b"_units_for_equivalence", "failure_rate_upper_bound", b"failure_rate_upper_bound", "method", b"method", "n", b"n", "power_difference", b"power_difference", "power_equivalence", b"power_equivalence", "sd_range", b"sd_range", "sentence", b"sentence", "simulated", b"simulated", "smallest_difference", b"smallest_difference", "smallest_margin", b"smallest_margin", "standard_error_factor", b"standard_error_factor", "units_for_difference", b"units_for_difference", "units_for_equivalence", b"units_for_equivalence", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__units_for_difference: _TypeAlias = _typing.Literal["units_for_difference"]  # noqa: Y015
     _WhichOneofArgType__units_for_difference: _TypeAlias = _typing.Literal["_units_for_difference", b"_units_for_difference"]  # noqa: Y015

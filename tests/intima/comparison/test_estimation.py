@@ -80,8 +80,19 @@ def test_plan_of_the_published_table() -> None:
 
 def test_with_very_few_subjects_the_plan_says_what_it_assumes() -> None:
     few, nine = (plan_power(PowerRequest(sd_difference=0.05, n=n, margin=0.05)) for n in (5, 9))
-    assert "too low at 5 subjects" in few.warnings[0]
-    assert nine.warnings == ()
+    assert few.simulated is not None
+    assert few.simulated.equivalence.value == pytest.approx(0.331, abs=0.02), "statistics.md section 6"
+    assert few.simulated.equivalence.value > few.power_equivalence + 0.02
+    assert f"{few.simulated.equivalence.value:.0%} instead of {few.power_equivalence:.0%}" in few.warnings[0]
+    assert (nine.simulated, nine.warnings) == (None, ())
+
+
+@pytest.mark.parametrize("more", [{"sd_difference": 0.5}, {"protocol": "loocv"}, {"detect": 0.9}])
+def test_what_cannot_be_simulated_is_not(more: dict[str, object]) -> None:
+    body = {"sd_difference": 0.05, "n": 5, "margin": 0.05} | more
+    found = plan_power(PowerRequest.model_validate(body))
+    assert found.simulated is None
+    assert found.warnings
 
 
 def test_plan_under_leave_one_out() -> None:
