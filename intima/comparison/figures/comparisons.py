@@ -19,7 +19,7 @@ def forest_of_verdict(verdict: Verdict) -> Drawing:
     return Drawing(
         header=("what", "name", "difference", "ci90_low", "ci90_high", "ci95_low", "ci95_high"),
         rows=tuple(rows),
-        height_in=1.0 + 0.15 * min(len(rows), _MOST_SUBJECTS + len(averages)),
+        height_in=1.0 + 0.15 * (len(rows) if len(verdict.subjects) <= _MOST_SUBJECTS else len(averages)),
         draw=partial(_draw_forest, verdict, averages),
     )
 

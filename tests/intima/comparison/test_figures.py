@@ -136,6 +136,11 @@ def test_without_spread_and_with_few_or_many_there_is_a_figure() -> None:
             assert render(shape(verdict(matrix[:, :2], many)), "svg")
 
 
+def test_subjects_that_are_not_drawn_take_no_room() -> None:
+    few, many = (COMPARISON_FIGURES["forest"](verdict(scores(n, 2), ("a", "b"))) for n in (20, 60))
+    assert many.height_in < few.height_in
+
+
 @pytest.mark.parametrize("protocol", [None, "loocv", "kfold3"])
 @pytest.mark.parametrize("margin", [1e-6, 0.02, 1e3])
 def test_power_curves_of_any_design(protocol: str | None, margin: float) -> None:
