@@ -47,6 +47,7 @@ HANDLERS: Mapping[str, str] = {
     "collect": "intima.benchmark:run_collect",
     "explain": "intima.benchmark.explaining:run_explain",
     "paradox": "intima.benchmark.explaining:run_paradox",
+    "stability": "intima.comparison.stability:run_point",
     "segment": "intima.segmentation:run_segment",
 }
 """What runs a unit, by kind; imported in the child only."""

@@ -5,11 +5,14 @@ from itertools import combinations
 
 import numpy as np
 
+from intima.arrays import Json
+from intima.contracts.benchmark import UnitPlan
 from intima.contracts.statistics import Criterion, StabilityAnswer, StabilityPoint, StabilityRequest
 from intima.errors import Invalid
 from intima.statistics.samples import as_matrix, has_spread
 from intima.statistics.simulation import ScoreModel, score_model
 from intima.statistics.stability import stability_at
+from intima.store.work import Report, UnitInput
 
 MOST_WORK = 20_000_000
 """Simulated scores and pairs of models of one study, or of one point of a streamed one: some ten seconds."""
@@ -30,10 +33,15 @@ def study_stability(request: StabilityRequest) -> StabilityAnswer:
     Raises:
         Invalid: scores that cannot exist, or more work than a request may ask for.
     """
-    asked, warnings = _with_pilot(request)
+    asked, warnings = with_pilot(request)
     model = _model(asked)
     _refuse_too_much(asked, len(model.means), asked.numbers)
-    points = tuple(_points(asked, model))
+    return answer_of(asked, tuple(_points(asked, model)), warnings)
+
+
+def answer_of(asked: StabilityRequest, points: Sequence[StabilityPoint], warnings: Sequence[str]) -> StabilityAnswer:
+    """Return what the points of a study amount to, at least one, in order; its pilot was taken in before."""
+    model = _model(asked)
     return StabilityAnswer(
         models=len(model.means),
         gaps=asked.gaps or (),
@@ -42,12 +50,12 @@ def study_stability(request: StabilityRequest) -> StabilityAnswer:
         sd_difference=asked.sd_difference,
         correlation=model.correlation,
         failure_rate=asked.failure_rate,
-        points=points,
+        points=tuple(points),
         criteria=tuple(Criterion(figure=f, threshold=t, n=_first(points, f, t)) for f, t in CRITERIA),
         data_sets=asked.data_sets,
         seed=asked.seed,
         sentence=_sentence(points),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 
@@ -57,7 +65,7 @@ def stream_stability(request: StabilityRequest) -> Iterator[StabilityPoint]:
     Raises:
         Invalid: scores that cannot exist, or a point of more work than that.
     """
-    asked, _ = _with_pilot(request)
+    asked, _ = with_pilot(request)
     model = _model(asked)
     _refuse_too_much(asked, len(model.means), (max(asked.numbers),))
     return _points(asked, model)
@@ -68,7 +76,7 @@ def _refuse_too_much(request: StabilityRequest, models: int, numbers: Sequence[i
     if work > MOST_WORK:
         raise Invalid(
             f"Got a study of {work:,} simulated scores and pairs; {MOST_WORK:,} are allowed.",
-            hint="Give fewer data_sets, or numbers in several requests.",
+            hint="Give fewer data_sets, or start it as a job: POST /v1/stability/studies.",
             pointer="/data_sets",
         )
 
@@ -90,7 +98,30 @@ def _model(request: StabilityRequest) -> ScoreModel:
     )
 
 
-def _with_pilot(request: StabilityRequest) -> tuple[StabilityRequest, tuple[str, ...]]:
+def plan_study(request: StabilityRequest) -> tuple[UnitPlan, ...]:
+    """Return one unit per number of subjects; the pilot was taken in.
+
+    Raises:
+        Invalid: scores that cannot exist.
+    """
+    _model(request)
+    numbers = sorted(set(request.numbers))
+    parts = [request.model_copy(update={"numbers": (n,)}).model_dump(mode="json") for n in numbers]
+    return tuple(
+        UnitPlan(key=f"n{n}", kind="stability", queue="training", payload=part)
+        for n, part in zip(numbers, parts, strict=True)
+    )
+
+
+def run_point(unit: UnitInput, _storage: object, _report: Report) -> Json:
+    """Simulate one number of subjects, as much as the contract allows: the handler of a "stability" unit."""
+    request = StabilityRequest.model_validate(unit.payload)
+    (point,) = _points(request, _model(request))
+    found: Json = point.model_dump(mode="json")
+    return found
+
+
+def with_pilot(request: StabilityRequest) -> tuple[StabilityRequest, tuple[str, ...]]:
     """Return the request with gaps and spreads of its pilot, if it has one."""
     if request.pilot is None:
         return request, ()

@@ -181,7 +181,9 @@ class UnitPlan(Contract):
 
     key: str
     """Unique within the job, readable: "unet/loocv/r0/f3/s0/trial1"."""
-    kind: Literal["trial", "fold", "fit", "external", "publish", "collect", "segment", "explain", "paradox"]
+    kind: Literal[
+        "trial", "fold", "fit", "external", "publish", "collect", "segment", "explain", "paradox", "stability"
+    ]
     queue: Literal["training", "inference"]
     needs: tuple[str, ...] = ()
     """Keys of the units whose results must exist first."""

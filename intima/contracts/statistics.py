@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from intima.contracts._base import Contract
 from intima.contracts.comparison import LONGEST_PROTOCOL, MOST_SCORES, Margin
 from intima.contracts.dataset import Name
+from intima.contracts.job import JobError, JobState
 
 MOST_MODELS = 100
 MOST_RESAMPLED = 1_000
@@ -381,6 +382,19 @@ class StabilityAnswer(Contract):
     seed: int
     sentence: str
     warnings: tuple[str, ...]
+
+
+class StabilityStudy(Contract):
+    """Answer of GET /v1/stability/studies/{id}."""
+
+    id: str
+    job: str
+    state: JobState
+    error: JobError | None
+    points: tuple[StabilityPoint, ...]
+    """Those that are done, by number of subjects."""
+    answer: StabilityAnswer | None
+    """Null until all of them are."""
 
 
 class SimulatedPower(Contract):

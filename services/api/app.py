@@ -20,6 +20,7 @@ from services.api.routes import (
     segmentations,
     slides,
     splits,
+    stability,
     studies,
     verdicts,
 )
@@ -44,6 +45,7 @@ _ROUTES = (
     models,
     slides,
     segmentations,
+    stability,
     verdicts,
 )
 

@@ -14,14 +14,17 @@ from sqlalchemy import Connection
 
 from intima.comparison.plans import Enter
 from intima.comparison.scores import FetchScores
+from intima.comparison.stability import answer_of
 from intima.comparison.table import BenchmarkTable, benchmark_fetcher
 from intima.contracts.benchmark import CollectResult
 from intima.contracts.model import ModelCard
 from intima.contracts.plan import Plan, PlanRequest, PlanUse
+from intima.contracts.statistics import StabilityPoint, StabilityRequest, StabilityStudy
 from intima.errors import Conflict, Invalid
 from intima.registry import resolve
 from intima.store import catalog, ledger, models, plans
 from intima.store.catalog import rfc3339
+from intima.store.keys import check_id
 from intima.store.paging import Page
 from intima.store.requests import claim_key, free_key, settle_key
 from intima.store.storage import Storage, open_storage
@@ -114,6 +117,19 @@ class State:
         with self.storage.reading() as connection:
             published = _published(connection, job_id)
             return {label: _costs_of(models.get_model(connection, ref).card) for label, ref in published.items()}
+
+    def stability_study(self, study_id: str) -> StabilityStudy:
+        """Return a study that runs as a job. Raises NotFound."""
+        check_id(study_id, prefix="stb")
+        with self.storage.reading() as connection:
+            job = ledger.read_job(connection, study_id)
+            payload = ledger.job_payload(connection, study_id)
+            keys = ledger.unit_keys(connection, study_id, kinds=["stability"])
+            results = ledger.results_of(connection, study_id, keys)
+        points = tuple(StabilityPoint.model_validate(results[key]) for key in keys if key in results)
+        asked = StabilityRequest.model_validate(payload["request"])
+        answer = answer_of(asked, points, payload["warnings"]) if len(points) == len(keys) else None
+        return StabilityStudy(id=study_id, job=study_id, state=job.state, error=job.error, points=points, answer=answer)
 
     def resolve_model(self, ref: str) -> tuple[str, str]:
         """Return benchmark and label of the contender behind a published model.

@@ -35,8 +35,9 @@ from intima.contracts.statistics import (
     RankingRequest,
     StabilityAnswer,
     StabilityRequest,
+    StabilityStudy,
 )
-from intima.errors import NotFound
+from intima.errors import Conflict, NotFound
 from intima.reports import FORMATS as REPORT_FORMATS
 from intima.reports import Document, write_report
 from services.stats.dependencies import StateDep
@@ -153,6 +154,26 @@ def draw_stability(figure: str, form: str, request: StabilityRequest) -> Respons
     """Draw stability_curves over the number of subjects, as svg, pdf or csv."""
     draw = _chosen(STABILITY_FIGURES, figure)
     return _drawn(form, lambda: draw(study_stability(request)))
+
+
+@router.get("/stability/studies/{study_id}", operation_id="get_stability_study")
+def get_stability_study(study_id: str, state: StateDep) -> StabilityStudy:
+    """Return a study that runs as a job: its points so far, and the answer once all are there."""
+    return state.stability_study(study_id)
+
+
+@router.get(
+    "/stability/studies/{study_id}/figures/{figure}.{form}",
+    operation_id="draw_stability_study",
+    response_class=Response,
+)
+def draw_stability_study(study_id: str, figure: str, form: str, state: StateDep) -> Response:
+    """Draw a finished study: stability_curves, as svg, pdf or csv."""
+    draw = _chosen(STABILITY_FIGURES, figure)
+    answer = state.stability_study(study_id).answer
+    if answer is None:
+        raise Conflict("This study has no answer yet.", code="not_ready", hint=f"Watch /v1/jobs/{study_id}.")
+    return _drawn(form, lambda: draw(answer))
 
 
 class PlanList(BaseModel):

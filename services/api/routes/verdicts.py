@@ -109,6 +109,18 @@ async def draw_stability(name: str, request: Request) -> Response:
     return await _forward(request, f"/v1/stability/figures/{quote(name, safe='')}")
 
 
+@router.get("/stability/studies/{study_id}", operation_id="get_stability_study")
+async def get_stability_study(study_id: str, request: Request) -> Response:
+    """Return a study that runs as a job: its points so far, and the answer once all are there."""
+    return await _forward(request, f"/v1/stability/studies/{quote(study_id, safe='')}")
+
+
+@router.get("/stability/studies/{study_id}/figures/{name}", operation_id="draw_stability_study")
+async def draw_stability_study(study_id: str, name: str, request: Request) -> Response:
+    """Draw a finished study: stability_curves.svg, .pdf or .csv (see the stats service)."""
+    return await _forward(request, f"/v1/stability/studies/{quote(study_id, safe='')}/figures/{quote(name, safe='')}")
+
+
 @router.post("/plans", operation_id="lock_plan", status_code=status.HTTP_201_CREATED, openapi_extra=_BODY)
 async def lock_plan(request: Request) -> Response:
     """Lock an analysis plan before scores are opened (see the stats service)."""
