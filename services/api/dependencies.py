@@ -4,14 +4,15 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, TypeAlias, TypeVar, cast
 
 from fastapi import Depends, Request, UploadFile
+from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from intima.contracts.model import Precision
@@ -19,11 +20,13 @@ from intima.errors import Invalid
 from intima.inference import LoadedModel, ProviderName, load_model
 from intima.registry import publish_default
 from intima.store import ledger
+from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage, open_storage
 from services.api.settings import Settings
 from services.messages import Send, open_send
 
 _CHUNK = 2**20
+M = TypeVar("M", bound=BaseModel)
 
 Transaction: TypeAlias = Connection
 """A database connection inside a transaction."""
@@ -103,6 +106,24 @@ def write_connection(state: StateDep) -> Iterator[Connection]:
     with state.storage.writing() as connection:
         yield connection
     send_ready(state)
+
+
+def once(
+    connection: Connection, make: Callable[[], M], *, key: str | None, route: str, body_sha256: str, kind: type[M]
+) -> M:
+    """Return what ``make`` makes, or what it made for this idempotency key before, in the transaction of the work.
+
+    Raises:
+        Conflict: the key was used with another body.
+    """
+    known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body_sha256)
+    if known is not None:
+        return kind.model_validate(known.response)
+    made = make()
+    if key is not None:
+        response = made.model_dump(mode="json")
+        remember_response(connection, key=key, route=route, body_sha256=body_sha256, status=202, response=response)
+    return made
 
 
 def send_ready(state: State) -> None:

@@ -16,11 +16,10 @@ from intima.store import catalog, ledger, models
 from intima.store.catalog import StoredSlide
 from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
-from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage
 from intima.store.work import Report
 from intima.uncertainty import plan_passes
-from services.api.dependencies import State, Transaction, send_ready
+from services.api.dependencies import State, Transaction, once, send_ready
 from services.api.settings import Settings
 from services.runner import identity
 
@@ -54,22 +53,16 @@ def start_segmentation(
         Conflict: the idempotency key was used for another body.
     """
     with state.storage.writing() as connection:
-        started = _once(connection, state.storage, slide_id=slide_id, request=request, key=idempotency_key)
+        started = once(
+            connection,
+            lambda: find_or_create(connection, state.storage, slide_id=slide_id, request=request),
+            key=idempotency_key,
+            route=f"create_segmentation/{slide_id}",
+            body_sha256=contract_sha256(request),
+            kind=Started,
+        )
+        started = started_now(connection, started)
     send_ready(state)
-    return started
-
-
-def _once(
-    connection: Transaction, storage: Storage, *, slide_id: str, request: SegmentationRequest, key: str | None
-) -> Started:
-    route, body = f"create_segmentation/{slide_id}", contract_sha256(request)
-    known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
-    if known is not None:
-        return started_now(connection, Started.model_validate(known.response))
-    started = find_or_create(connection, storage, slide_id=slide_id, request=request)
-    if key is not None:
-        response = started.model_dump(mode="json")
-        remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
     return started
 
 

@@ -29,9 +29,8 @@ from intima.starts import resolve_starts
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
 from intima.store.keys import contract_sha256, new_id
-from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage
-from services.api.dependencies import ReadDep, StateDep, Transaction, send_ready
+from services.api.dependencies import ReadDep, StateDep, Transaction, once, send_ready
 from services.api.routes.paging import PageSize, PageToken
 
 router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])
@@ -137,7 +136,14 @@ def create_benchmark(
     starts = resolve_starts(spec, folder=state.storage.weights_folder)
     external = _external(state.storage, spec)
     with state.storage.writing() as connection:
-        started = _once(connection, spec, external, starts, key=idempotency_key)
+        started = once(
+            connection,
+            lambda: _create(connection, spec, external, starts),
+            key=idempotency_key,
+            route="create_benchmark",
+            body_sha256=contract_sha256(spec),
+            kind=BenchmarkStarted,
+        )
     send_ready(state)
     response.headers["Location"] = f"/v1/jobs/{started.job}"
     response.headers["Retry-After"] = "2"
@@ -159,20 +165,6 @@ def _get_external(connection: Transaction, external_id: str) -> Dataset:
         return catalog.get_dataset(connection, external_id)
     except NotFound as error:
         raise Invalid(error.message, code="dataset_not_found", pointer="/external_dataset") from error
-
-
-def _once(
-    connection: Transaction, spec: BenchmarkSpec, external: External | None, starts: Starts, *, key: str | None
-) -> BenchmarkStarted:
-    route, body = "create_benchmark", contract_sha256(spec)
-    known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
-    if known is not None:
-        return BenchmarkStarted.model_validate(known.response)
-    started = _create(connection, spec, external, starts)
-    if key is not None:
-        response = started.model_dump(mode="json")
-        remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
-    return started
 
 
 def _create(

@@ -22,8 +22,7 @@ from intima.explanation.plan import PARADOX, FinishedFold, choose_folds, plan_ex
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
 from intima.store.keys import check_id, json_sha256, new_id
-from intima.store.requests import recall_response, remember_response
-from services.api.dependencies import ReadDep, StateDep, Transaction, send_ready
+from services.api.dependencies import ReadDep, StateDep, Transaction, once, send_ready
 
 router = APIRouter(prefix="/v1", tags=["explanations"])
 KIND = "explanation"
@@ -53,7 +52,14 @@ def create_explanation(
 ) -> ExplanationStarted:
     """Explain the test cases of folds by the nets that were trained on them; best and worst fold by default."""
     with state.storage.writing() as connection:
-        started = _once(connection, benchmark_id, request, key=idempotency_key)
+        started = once(
+            connection,
+            lambda: _create(connection, catalog.get_benchmark(connection, benchmark_id), request),
+            key=idempotency_key,
+            route="create_explanation",
+            body_sha256=json_sha256({"benchmark": benchmark_id, "request": request.model_dump(mode="json")}),
+            kind=ExplanationStarted,
+        )
     send_ready(state)
     response.headers["Location"] = f"/v1/jobs/{started.job}"
     response.headers["Retry-After"] = "2"
@@ -90,21 +96,6 @@ def get_explanation_artefact(explanation_id: str, name: str, connection: ReadDep
         headers=headers,
         content_disposition_type="inline",
     )
-
-
-def _once(
-    connection: Transaction, benchmark_id: str, request: ExplanationRequest, *, key: str | None
-) -> ExplanationStarted:
-    route = "create_explanation"
-    body = json_sha256({"benchmark": benchmark_id, "request": request.model_dump(mode="json")})
-    known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
-    if known is not None:
-        return ExplanationStarted.model_validate(known.response)
-    started = _create(connection, catalog.get_benchmark(connection, benchmark_id), request)
-    if key is not None:
-        response = started.model_dump(mode="json")
-        remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
-    return started
 
 
 def _create(connection: Transaction, benchmark: StoredBenchmark, request: ExplanationRequest) -> ExplanationStarted:

@@ -9,9 +9,8 @@ from intima.comparison.stability import plan_study, with_pilot
 from intima.contracts.job import JobState
 from intima.contracts.statistics import StabilityRequest
 from intima.store import ledger
-from intima.store.keys import json_sha256, new_id
-from intima.store.requests import recall_response, remember_response
-from services.api.dependencies import StateDep, Transaction, send_ready
+from intima.store.keys import contract_sha256, new_id
+from services.api.dependencies import StateDep, Transaction, once, send_ready
 
 router = APIRouter(prefix="/v1", tags=["stats"])
 KIND = "stability"
@@ -36,22 +35,17 @@ def start_stability_study(
 ) -> StudyStarted:
     """Simulate at how many subjects a ranking settles, as a job that may take as long as it needs."""
     with state.storage.writing() as connection:
-        started = _once(connection, request, key=idempotency_key)
+        started = once(
+            connection,
+            lambda: _create(connection, request),
+            key=idempotency_key,
+            route="start_stability_study",
+            body_sha256=contract_sha256(request),
+            kind=StudyStarted,
+        )
     send_ready(state)
     response.headers["Location"] = f"/v1/jobs/{started.job}"
     response.headers["Retry-After"] = "2"
-    return started
-
-
-def _once(connection: Transaction, request: StabilityRequest, *, key: str | None) -> StudyStarted:
-    route, body = "start_stability_study", json_sha256(request.model_dump(mode="json"))
-    known = None if key is None else recall_response(connection, key=key, route=route, body_sha256=body)
-    if known is not None:
-        return StudyStarted.model_validate(known.response)
-    started = _create(connection, request)
-    if key is not None:
-        response = started.model_dump(mode="json")
-        remember_response(connection, key=key, route=route, body_sha256=body, status=202, response=response)
     return started
 
 
