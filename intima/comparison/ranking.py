@@ -91,6 +91,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
     order = np.lexsort((ranks.within_ranks(oriented).mean(axis=0), ranks.mean_ranks(oriented)))
     ranked = _ranked(table, oriented, found, order)
     winner = _winner(ranked, pairs, test, request.alpha, len(table.subjects))
+    tiers = _tiers(table, oriented, pairs, request.alpha)
     attainable = _attainability(len(pairs), len(table.subjects), request.alpha)
     return Ranking(
         **{"class": request.class_},
@@ -99,7 +100,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
         alpha=request.alpha,
         models=ranked,
         winner=winner,
-        tiers=_tiers(table, oriented, pairs, request.alpha),
+        tiers=tiers,
         friedman=_friedman(test, len(table.models), ranks.friedman_permutation_p(oriented, seed=request.seed)),
         nemenyi=_nemenyi(ranked, len(table.subjects), request.alpha),
         pairs=pairs,
@@ -109,7 +110,7 @@ def rank_models(request: RankingRequest, *, fetch_table: FetchTable) -> Ranking:
         volatility=volatility_of(ranked_rows) if ranked_rows else (),
         paradox=paradox_of(ranked_rows, overlap=table.overlap) if ranked_rows else (),
         choice=_choice(table, oriented, request),
-        sentence=_sentence(ranked, winner, found, len(table.subjects)),
+        sentence=_sentence(ranked, winner, found, len(table.subjects)) + _tied(winner, tiers, table.overlap),
         warnings=(*notes, *table.warnings, *_warnings(len(table.subjects), attainable, pairs)),
         provenance={"intima_version": __version__, "source": table.source, "seed": request.seed},
     )
@@ -356,6 +357,15 @@ def _sentence(models: Sequence[RankedModel], winner: str | None, found: ranks.Ra
     if winner is not None:
         return f"{winner} has the best mean on {subjects} subjects and keeps it: {seen}."
     return f"{first.model} has the best mean on these {subjects} subjects, but no winner can be named: {seen}."
+
+
+def _tied(winner: str | None, tiers: Sequence[Sequence[str]], overlap: TrainingOverlap | None) -> str:
+    """Return what the tier of a winner says against it."""
+    others = [m for tier in tiers if winner in tier for m in tier if m != winner]
+    if not others:
+        return ""
+    why = "once the overlap of training sets is allowed for" if overlap else "after Holm's correction"
+    return f" {listed(others, most=5)} {'is' if len(others) == 1 else 'are'} not shown to be worse {why}."
 
 
 def _warnings(subjects: int, attainable: Attainability, pairs: Sequence[RankedPair]) -> tuple[str, ...]:

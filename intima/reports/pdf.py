@@ -22,7 +22,7 @@ from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, LongTable,
 from reportlab.platypus import Paragraph as Words
 from reportlab.platypus import Table as Grid
 
-from intima.reports.document import LONGEST_TEXT, Block, Document, Facts, Figure, Paragraph, Table, printable
+from intima.reports.document import LONGEST_TEXT, Block, Document, Facts, Figure, Paragraph, Section, Table, printable
 
 _REGULAR, _BOLD = "IntimaSans", "IntimaSans-Bold"
 _MARGIN = 18 * mm
@@ -52,8 +52,7 @@ def write_pdf(document: Document) -> bytes:
         for block in document.opening:
             story += _flow(block, places)
         for section in document.sections:
-            heading = Words(_safe(section.title), _style("heading"))
-            story += [CondPageBreak(35 * mm), heading, *(f for block in section.blocks for f in _flow(block, places))]
+            story += _section(section, places)
         out = io.BytesIO()
         title = printable(document.title)
         template = SimpleDocTemplate(
@@ -63,6 +62,15 @@ def write_pdf(document: Document) -> bytes:
         footer = _footer(f"{printable(document.footer)}")
         template.build(story, onFirstPage=footer, onLaterPages=footer)
     return _with_figures(out.getvalue(), places)
+
+
+def _section(section: Section, places: "list[_Place]") -> list[Flowable]:
+    """Keep a heading with the figure that follows it, or with the first lines of anything else."""
+    heading, flows = Words(_safe(section.title), _style("heading")), [_flow(block, places) for block in section.blocks]
+    if section.blocks and isinstance(section.blocks[0], Figure):
+        first, *others = flows
+        return [KeepTogether([heading, *first]), *(f for flow in others for f in flow)]
+    return [CondPageBreak(35 * mm), heading, *(f for flow in flows for f in flow)]
 
 
 @lru_cache(maxsize=1)
@@ -134,9 +142,9 @@ def _table(table: Table) -> list[Flowable]:
 
 
 def _widths(table: Table) -> list[float]:
-    """Share the width by the longest text of each column, none below a minimum; long texts wrap."""
-    columns = range(len(table.columns))
-    longest = [max([len(table.columns[i].title), *(len(row[i]) for row in table.rows)]) for i in columns]
+    """Share the width by the longest text of each column, of its title by the longest word; long texts wrap."""
+    titles = [max(map(len, column.title.split()), default=0) for column in table.columns]
+    longest = [max([title, *(len(row[i]) for row in table.rows)]) for i, title in enumerate(titles)]
     wanted = [min(max(n, 6), 34) for n in longest]
     return [_WIDTH * w / sum(wanted) for w in wanted]
 

@@ -55,7 +55,7 @@ def share(value: float | None) -> str:
     if value is None:
         return NONE
     if 0 < value < 0.01:
-        return f"{100 * value:.2g} %"
+        return "< 0.01 %" if value < 1e-4 else f"{100 * value:.2g} %"
     return "> 99 %" if 0.995 <= value < 1 else f"{100 * value:.0f} %"
 
 

@@ -44,6 +44,17 @@ def test_a_clear_winner_is_named() -> None:
     assert found.stability.leave_one_out_winner_changes == 0
 
 
+def test_a_winner_that_its_tier_shares_is_not_left_without_that() -> None:
+    """Six models, nine subjects: Holm cannot separate any pair, though the winner is first on every subject."""
+    found = rank(field(1, [0, 0.1, 0.2, 0.3, 0.4, 0.5], sd=0.001))
+    assert found.winner == "a"
+    assert found.tiers == (tuple(MODELS),)
+    assert found.sentence.endswith("b, c, d, e, f are not shown to be worse after Holm's correction.")
+    alone = rank(field(1, [0, 0.1, 0.2, 0.3], sd=0.001))
+    assert alone.tiers[0] == ("a",)
+    assert "not shown to be worse" not in alone.sentence
+
+
 def test_equal_models_rarely_have_a_winner() -> None:
     """S5: at most 5 % of data sets; here 60 of them."""
     winners = [rank(field(seed, [0.0] * 6)).winner for seed in range(60)]

@@ -218,7 +218,14 @@ def test_many_models_with_long_names_fit(form: str) -> None:
 
 def test_phrases() -> None:
     assert [p_value(p) for p in (None, 0.0004, 0.0123, 1.0)] == ["–", "< .001", ".012", "1"]
-    assert [share(s) for s in (0.0, 0.003, 0.283, 0.996, 1.0)] == ["0 %", "0.3 %", "28 %", "> 99 %", "100 %"]
+    assert [share(s) for s in (0.0, 1e-6, 0.003, 0.283, 0.996, 1.0)] == [
+        "0 %",
+        "< 0.01 %",
+        "0.3 %",
+        "28 %",
+        "> 99 %",
+        "100 %",
+    ]
     assert (p_is(0.0004), p_is(0.2)) == ("p < .001", "p = .200")
     assert interval((-0.0123, 0.5)) == "−0.0123 to 0.5"
     assert [protocol_words(p) for p in ("loocv", "kfold5x3", "split3-mine", "external")] == [
