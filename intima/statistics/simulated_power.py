@@ -3,17 +3,16 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from intima.arrays import FloatVector
 from intima.contracts.statistics import SimulatedFigure
 from intima.statistics.simulation import draw_scores, score_model
+from intima.statistics.stability import simulated_share
 
 MEAN, SD = 0.85, 0.08
 """Of the better model's scores, as Dice has them (statistics.md section 6)."""
 DATA_SETS = 20_000
-_Z = 1.959964
 
 
 def power_of_tests(
@@ -32,7 +31,7 @@ def power_of_tests(
     equivalent = (np.abs(mean) + half * error) < margin
     mean, error = _paired(subjects, sd_difference=sd_difference, gap=detect)
     different = np.abs(mean) > stats.t.ppf(1 - alpha / 2, subjects - 1) * error
-    return _share(equivalent), _share(different)
+    return simulated_share(equivalent), simulated_share(different)
 
 
 def _paired(subjects: int, *, sd_difference: float, gap: float) -> tuple[FloatVector, FloatVector]:
@@ -41,10 +40,3 @@ def _paired(subjects: int, *, sd_difference: float, gap: float) -> tuple[FloatVe
     scores = draw_scores(model, data_sets=DATA_SETS, subjects=subjects, random=np.random.default_rng([subjects, 3]))
     differences = scores[..., 0] - scores[..., 1]
     return differences.mean(axis=1), differences.std(axis=1, ddof=1) / math.sqrt(subjects)
-
-
-def _share(hits: NDArray[np.bool_]) -> SimulatedFigure:
-    """Return a share with its Monte Carlo band."""
-    share = float(np.mean(hits))
-    half = _Z * math.sqrt(share * (1 - share) / len(hits))
-    return SimulatedFigure(value=share, low=max(0.0, share - half), high=min(1.0, share + half))

@@ -39,14 +39,14 @@ def stability_at(model: ScoreModel, subjects: int, *, data_sets: int, seed: int)
     shared_best = int(np.sum(truth == truth.max())) > 1
     return StabilityPoint(
         n=subjects,
-        best_first=None if shared_best else _share(found["best_first"]),
-        same_winner=_share(found["same_winner"]),
+        best_first=None if shared_best else simulated_share(found["best_first"]),
+        same_winner=simulated_share(found["same_winner"]),
         tau_truth=None if all_tie else _average(found["tau_truth"]),
         tau_between=_average(found["tau_between"]),
-        whole_order=None if ties else _share(found["whole_order"]),
-        winner_never_changes=_share(found["winner_never_changes"]),
-        winner_frequent=_share(found["winner_frequent"]),
-        winner_separated=_share(found["winner_separated"]),
+        whole_order=None if ties else simulated_share(found["whole_order"]),
+        winner_never_changes=simulated_share(found["winner_never_changes"]),
+        winner_frequent=simulated_share(found["winner_frequent"]),
+        winner_separated=simulated_share(found["winner_separated"]),
     )
 
 
@@ -94,7 +94,7 @@ def _separated(scores: NDArray[np.float64]) -> FloatVector:
     return (average[:, 1] - average[:, 0] > nemenyi_critical_difference(models, subjects)).astype(np.float64)
 
 
-def _share(hits: FloatVector) -> SimulatedFigure:
+def simulated_share(hits: FloatVector | NDArray[np.bool_]) -> SimulatedFigure:
     """Return a share with Wilson's interval."""
     n, p = len(hits), float(np.mean(hits))
     centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)

@@ -43,6 +43,7 @@ from intima.reports import Document, write_report
 from services.stats.dependencies import StateDep
 
 F = TypeVar("F")
+T = TypeVar("T", bound=str)
 
 
 async def _keyed(
@@ -124,9 +125,7 @@ def benchmark_report(
 
 
 def _reported(form: str, make: Callable[[], Document]) -> Response:
-    known = next((f for f in REPORT_FORMATS if f == form), None)
-    if known is None:
-        raise NotFound(f"There is no format {form[:80]!r}.", hint=f"There are: {', '.join(REPORT_FORMATS)}.")
+    known = _format(REPORT_FORMATS, form)
     return Response(write_report(make(), known), media_type=REPORT_FORMATS[known])
 
 
@@ -136,10 +135,15 @@ def _chosen(figures: Mapping[str, F], figure: str) -> F:
     return figures[figure]
 
 
-def _drawn(form: str, make: Callable[[], Drawing]) -> Response:
-    known = next((f for f in FORMATS if f == form), None)
+def _format(formats: Mapping[T, str], form: str) -> T:
+    known = next((f for f in formats if f == form), None)
     if known is None:
-        raise NotFound(f"There is no format {form[:80]!r}.", hint=f"There are: {', '.join(FORMATS)}.")
+        raise NotFound(f"There is no format {form[:80]!r}.", hint=f"There are: {', '.join(formats)}.")
+    return known
+
+
+def _drawn(form: str, make: Callable[[], Drawing]) -> Response:
+    known = _format(FORMATS, form)
     return Response(render(make(), known), media_type=FORMATS[known])
 
 
