@@ -17,7 +17,7 @@ from intima.comparison.reporting.phrases import (
 )
 from intima.comparison.reporting.rankings import ranking_opening, ranking_sections
 from intima.comparison.scores import Selection
-from intima.comparison.table import BenchmarkTable, FetchTable, read_table, scores_from_table
+from intima.comparison.table import BenchmarkTable, FetchTable, TableRow, read_table, scores_from_table
 from intima.contracts.benchmark import BenchmarkSpec, IncompletePart
 from intima.contracts.dataset import Dataset
 from intima.contracts.report import BenchmarkReportQuery
@@ -56,7 +56,7 @@ def report_benchmark(benchmark: str, query: BenchmarkReportQuery, *, fetch_table
         subtitle=f"{query.metric} ({query.class_})",
         opening=_opening(table),
         sections=(
-            *(section for protocol, one in ranked.items() for section in _protocol(query, protocol, one, table)),
+            *(section for protocol, one in ranked.items() for section in _protocol(query, protocol, one, table, rows)),
             *_incomplete(table.incomplete),
             *_hpo_noise(table.hpo_noise),
             *_costs(table.read_costs()),
@@ -101,28 +101,33 @@ def _about(spec: BenchmarkSpec, dataset: Dataset) -> Iterator[tuple[str, str]]:
 
 
 def _protocol(
-    query: BenchmarkReportQuery, protocol: str, found: Ranking | str, table: BenchmarkTable
+    query: BenchmarkReportQuery,
+    protocol: str,
+    found: Ranking | str,
+    table: BenchmarkTable,
+    rows: Sequence[TableRow],
 ) -> Iterator[Section]:
     name = protocol_words(protocol)
     title = f"{name}: {query.metric} ({query.class_})"
     if isinstance(found, str):
-        yield Section(title, (Paragraph(found, "lead"), *_means(query, protocol, table)))
+        yield Section(title, (Paragraph(found, "lead"), *_means(query, protocol, table, rows)))
         return
     yield Section(title, ranking_opening(found))
     for section in ranking_sections(found):
         yield Section(f"{name}: {section.title[0].lower()}{section.title[1:]}", section.blocks)
 
 
-def _means(query: BenchmarkReportQuery, protocol: str, table: BenchmarkTable) -> tuple[Table, ...]:
+def _means(
+    query: BenchmarkReportQuery, protocol: str, table: BenchmarkTable, rows: Sequence[TableRow]
+) -> tuple[Table, ...]:
     """Return the mean of each model that is complete, for protocols that cannot be ranked; nothing for mixed units."""
     selection = Selection(query.metric, query.class_, protocol)
-    rows = read_table(table.csv)
-    mine = [r for r in rows if (r.metric, r.class_name, r.protocol) == (query.metric, query.class_, protocol)]
+    mine = [r for r in rows if r.protocol == protocol]
     if len({r.unit for r in mine if r.value is not None}) > 1:
         return ()
     lines = []
     for label in sorted({r.model for r in mine if not table.missing(r.model, protocol)}):
-        values = np.array([*scores_from_table(rows, label, selection).by_subject.values()])
+        values = np.array([*scores_from_table(mine, label, selection).by_subject.values()])
         lines.append((label, score(float(values.mean())) if len(values) else NONE, _interval(values), str(len(values))))
     return (Table((_MODEL, Column("Mean"), Column("95 % interval (t)"), Column("Subjects")), tuple(lines)),)
 
