@@ -1,4 +1,6 @@
-"""Goals S1 to S12 of the statistics, by seeded simulation with the product's own functions: goal, figure, pass or not.
+"""Goals S1 to S12 of the statistics and the coverage of effect sizes: goal, figure, pass or not.
+
+By seeded simulation with the product's own functions.
 
 ``python -m bench statistics [--data-sets 4000] [--only S1 S9]``: scores are SIMULATED (Beta margins, mean .85, SD .08,
 correlation .80 between models; "failures": each model fails on 5 % of subjects). A goal holds where its figure does,
@@ -11,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -23,7 +26,7 @@ from intima.comparison.verdict import decide_equivalence
 from intima.contracts.comparison import ComparisonRequest, Contender, Verdict
 from intima.contracts.statistics import PowerRequest, Ranking, RankingRequest, SimulatedFigure, StabilityPoint
 from intima.errors import IntimaError, Invalid
-from intima.statistics import equivalence, intervals, planning
+from intima.statistics import effects, equivalence, intervals, planning
 from intima.statistics.simulation import ScoreModel, draw_scores, score_model
 from intima.statistics.stability import stability_at
 
@@ -55,7 +58,7 @@ def main() -> int:
             failed += not found.holds
             took = time.process_time() - started
             print(
-                f"{name:<4}{'pass' if found.holds else 'FAIL':<6}{found.goal}: {found.figure} [{took:.0f} s]",
+                f"{name:<8}{'pass' if found.holds else 'FAIL':<6}{found.goal}: {found.figure} [{took:.0f} s]",
                 flush=True,
             )
     return 1 if failed else 0
@@ -344,6 +347,49 @@ def failure_bound(_sets: int) -> Iterator[Finding]:
     yield Finding("no failure in 9 still allows 28 %", said[0] if said else "not said", holds)
 
 
+EFFECTS = {
+    "d_av": effects.d_av_interval,
+    "Cliff's delta": effects.cliffs_delta_interval,
+    "rank-biserial": effects.matched_rank_biserial_interval,
+    "P(a > b)": effects.probability_of_superiority_interval,
+}
+
+
+def coverage_of_effects(sets: int) -> Iterator[Finding]:
+    """Beyond S1 to S12: intervals of effect sizes."""
+    few = min(sets, 2_000)
+    worst, lowest = dict.fromkeys(EFFECTS, 1.0), ""
+    for gap, failures, n in product((0.0, 0.02, 0.05, 0.10), (0.0, 0.05), (5, 9, 15, 30)):
+        model = layout((0.0, gap), failures=failures)
+        random = np.random.default_rng([SEED, 13, n])
+        truth = _true_effects(draw_scores(model, data_sets=1, subjects=200_000, random=random)[0])
+        scores = draw_scores(model, data_sets=few, subjects=n, random=random)
+        for name, interval in EFFECTS.items():
+            found = [interval(a, b) for a, b in zip(scores[..., 0], scores[..., 1], strict=True)]
+            cover = float(np.mean([i is not None and i.low <= truth[name] <= i.high for i in found]))
+            if cover < min(worst.values()):
+                lowest = f"lowest at {n} subjects, gap {gap:.2f}, failures {failures:.2f}"
+            worst[name] = min(worst[name], cover)
+    figure = ", ".join(f"{name} {cover:.3f}" for name, cover in worst.items())
+    yield Finding(
+        "intervals of effect sizes cover at least .92 in each of 32 cells",
+        f"worst {figure}; {lowest} ({few} sets)",
+        min(worst.values()) >= 0.92 - grace(0.92, few),
+    )
+
+
+def _true_effects(scores: np.ndarray) -> dict[str, float]:
+    """Return the effects of a whole population, (subjects, 2)."""
+    a, b = scores.T
+    ranks = effects.matched_rank_biserial(a, b)
+    average = effects.d_av(a, b)
+    if ranks is None or average is None:
+        message = "The simulated population has no spread."
+        raise ValueError(message)
+    values = average, effects.cliffs_delta(a, b), ranks, effects.probability_of_superiority(a, b)
+    return dict(zip(EFFECTS, values, strict=True))
+
+
 GOALS: dict[str, Callable[[int], Iterator[Finding]]] = {
     "S1": coverage_of_a_difference,
     "S2": coverage_of_a_mean,
@@ -357,6 +403,7 @@ GOALS: dict[str, Callable[[int], Iterator[Finding]]] = {
     "S10": nasty_input,
     "S11": same_answer,
     "S12": failure_bound,
+    "effects": coverage_of_effects,
 }
 
 

@@ -18,8 +18,9 @@ Without a pixel size HD95, NSD and its tolerance are in pixels and the unit says
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
@@ -49,24 +50,62 @@ class CaseScore:
     """"" for a ratio, "µm" or "px" for a length, "%" for percentage points; NSD: ratio at its tolerance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class CaseEvidence:
+    """What the scores of one case are computed from; costly parts when a metric first asks for them."""
+
+    truth: LabelMask
+    predicted: LabelMask
+    scale: Scale
+
+    @cached_property
+    def forgiven(self) -> LabelMask:
+        """The prediction once borders displaced by at most the tolerance are taken as right."""
+        displaced = displaced_borders(self.truth, self.predicted, scale=self.scale)
+        return np.where(displaced, self.truth, self.predicted)
+
+    def of(self, index: int) -> "ClassEvidence":
+        """Return what the scores of one class are computed from."""
+        return ClassEvidence(self, index, truth=self.truth == index, predicted=self.predicted == index)
+
+
+@dataclass(frozen=True)
 class ClassEvidence:
     """What the scores of one class are computed from."""
 
-    truth_px: int
-    predicted_px: int
-    both_px: int
-    to_predicted: FloatVector
-    """Distance of every true border pixel to the predicted border, µm or px; empty if either mask is."""
-    to_truth: FloatVector
-    """Distance of every predicted border pixel to the true border, µm or px; empty if either mask is."""
-    diagonal: float
-    """Diagonal of the image, µm or px."""
-    tolerance: float
-    """Tolerance of the NSD, µm or px."""
-    forgiven_px: int
-    """Predicted pixels once borders displaced by at most the tolerance are taken as right."""
-    forgiven_both_px: int
+    case: CaseEvidence
+    index: int
+    truth: BinaryMask
+    predicted: BinaryMask
+
+    @cached_property
+    def truth_px(self) -> int:
+        """Number of true pixels."""
+        return int(np.count_nonzero(self.truth))
+
+    @cached_property
+    def predicted_px(self) -> int:
+        """Number of predicted pixels."""
+        return int(np.count_nonzero(self.predicted))
+
+    @cached_property
+    def both_px(self) -> int:
+        """Number of pixels that are both."""
+        return int(np.count_nonzero(self.truth & self.predicted))
+
+    @cached_property
+    def forgiven(self) -> BinaryMask:
+        """Predicted pixels once borders displaced by at most the tolerance are taken as right."""
+        return np.asarray(self.case.forgiven == self.index)
+
+    @cached_property
+    def distances(self) -> tuple[FloatVector, FloatVector]:
+        """Distance in µm or px of every true border pixel to the predicted border, and the other way round.
+
+        Both empty if either mask is.
+        """
+        to_predicted, to_truth = border_distances(self.truth, self.predicted)
+        return to_predicted * self.case.scale.pixel, to_truth * self.case.scale.pixel
 
     @property
     def both_empty(self) -> bool:
@@ -110,7 +149,8 @@ def tolerant_dice(evidence: ClassEvidence) -> float | None:
     """Return the Dice with borders displaced by at most the tolerance taken as right: what is lost is substance."""
     if evidence.both_empty:
         return None
-    return 2.0 * evidence.forgiven_both_px / (evidence.truth_px + evidence.forgiven_px)
+    forgiven_px, both_px = (np.count_nonzero(mask) for mask in (evidence.forgiven, evidence.forgiven & evidence.truth))
+    return 2.0 * both_px / (evidence.truth_px + forgiven_px)
 
 
 def iou(evidence: ClassEvidence) -> float | None:
@@ -125,8 +165,8 @@ def hd95(evidence: ClassEvidence) -> float | None:
     if evidence.both_empty:
         return None
     if evidence.one_empty:
-        return evidence.diagonal
-    return float(max(np.percentile(evidence.to_predicted, 95), np.percentile(evidence.to_truth, 95)))
+        return math.hypot(*evidence.truth.shape) * evidence.case.scale.pixel
+    return float(max(np.percentile(distances, 95) for distances in evidence.distances))
 
 
 def nsd(evidence: ClassEvidence) -> float | None:
@@ -135,8 +175,7 @@ def nsd(evidence: ClassEvidence) -> float | None:
         return None
     if evidence.one_empty:
         return 0.0
-    distances = np.concatenate([evidence.to_predicted, evidence.to_truth])
-    return float(np.mean(distances <= evidence.tolerance))
+    return float(np.mean(np.concatenate(evidence.distances) <= evidence.case.scale.band))
 
 
 def area_error(evidence: ClassEvidence) -> float | None:
@@ -205,6 +244,8 @@ METRICS: dict[str, ClassMetric | ArteryMetric | CaseMetric] = {
     "brier": CaseMetric(attrgetter("brier")),
 }
 """Every metric by its name in scores.csv."""
+OF_PROBABILITIES = frozenset(name for name, metric in METRICS.items() if isinstance(metric, CaseMetric))
+"""Metrics that have no value without probabilities."""
 
 
 def score_case(
@@ -215,8 +256,9 @@ def score_case(
     mpp: float | None,
     nsd_tolerance_um: float = 2.0,
     probabilities: NDArray[np.float32] | None = None,
+    metrics: Collection[str] = tuple(METRICS),
 ) -> list[CaseScore]:
-    """Score one case by every metric that its schema defines.
+    """Score one case by metrics, as far as its schema defines them.
 
     Args:
         truth: true mask at native resolution.
@@ -225,6 +267,7 @@ def score_case(
         mpp: micrometres per pixel; None when unknown, then lengths are in pixels.
         nsd_tolerance_um: tolerance of the NSD and of the tolerant Dice in µm, or in pixels without ``mpp``.
         probabilities: (classes, height, width) behind the prediction; None leaves the calibration out.
+        metrics: keys of METRICS.
 
     Raises:
         Invalid: shapes differ, a mask is empty or holds a value the schema does not know, or a length is
@@ -232,14 +275,15 @@ def score_case(
     """
     _check(truth, predicted, schema=schema, mpp=mpp, tolerance=nsd_tolerance_um)
     scale = Scale.of(mpp, band_um=nsd_tolerance_um, band_px=nsd_tolerance_um)
-    forgiven = np.where(displaced_borders(truth, predicted, scale=scale), truth, predicted)
-    evidence = {
-        c.name: _evidence(truth == c.index, predicted == c.index, forgiven == c.index, scale=scale)
-        for c in schema.foreground
-    }
-    calibration = None if probabilities is None else measure_calibration(probabilities, truth)
+    case = CaseEvidence(truth, predicted, scale)
+    evidence = {c.name: case.of(c.index) for c in schema.foreground}
+    calibration = None
+    if probabilities is not None and not OF_PROBABILITIES.isdisjoint(metrics):
+        calibration = measure_calibration(probabilities, truth)
     scores = []
     for name, metric in METRICS.items():
+        if name not in metrics:
+            continue
         if isinstance(metric, ClassMetric):
             unit = scale.unit if metric.is_length else ""
             scores += _class_scores(name, metric, evidence, unit=unit)
@@ -255,21 +299,6 @@ def _class_scores(name: str, metric: ClassMetric, evidence: dict[str, ClassEvide
     rows = [CaseScore(class_name, name, metric.score(e), unit) for class_name, e in evidence.items()]
     values = [r.value for r in rows if r.value is not None]
     return [*rows, CaseScore(MACRO, name, math.fsum(values) / len(values) if values else None, unit)]
-
-
-def _evidence(truth: BinaryMask, predicted: BinaryMask, forgiven: BinaryMask, *, scale: Scale) -> ClassEvidence:
-    to_predicted, to_truth = border_distances(truth, predicted)
-    return ClassEvidence(
-        truth_px=int(np.count_nonzero(truth)),
-        predicted_px=int(np.count_nonzero(predicted)),
-        both_px=int(np.count_nonzero(truth & predicted)),
-        to_predicted=to_predicted * scale.pixel,
-        to_truth=to_truth * scale.pixel,
-        diagonal=math.hypot(*truth.shape) * scale.pixel,
-        tolerance=scale.band,
-        forgiven_px=int(np.count_nonzero(forgiven)),
-        forgiven_both_px=int(np.count_nonzero(truth & forgiven)),
-    )
 
 
 def border_distances(first: BinaryMask, second: BinaryMask) -> tuple[FloatVector, FloatVector]:

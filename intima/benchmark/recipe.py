@@ -1,6 +1,6 @@
 """What every unit that trains shares: the recipe, made from its payload, and how it is trained and scored."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from intima.architectures.build import build_net
@@ -11,6 +11,7 @@ from intima.contracts._base import Contract
 from intima.contracts.benchmark import EncoderStart, FitResult, ParameterValue, StudyRef, TrialResult
 from intima.contracts.dataset import Dataset
 from intima.errors import Invalid
+from intima.metrics import METRICS
 from intima.spaces import apply_parameters
 from intima.store import catalog
 from intima.store.storage import Storage
@@ -201,7 +202,13 @@ def train_net(
 
 
 def score_net(
-    storage: Storage, recipe: Recipe, net: SegmentationNet, *, cases: Sequence[str], report: Report
+    storage: Storage,
+    recipe: Recipe,
+    net: SegmentationNet,
+    *,
+    cases: Sequence[str],
+    report: Report,
+    metrics: Collection[str] = tuple(METRICS),
 ) -> list[ScoredCase]:
     """Return the native-resolution scores of a net; scoring is the last part of the progress."""
     scored: list[ScoredCase] = []
@@ -212,6 +219,7 @@ def score_net(
         predict=as_predict(net),
         resolution=recipe.resolution,
         tiling=Tiling.of(recipe.study.architecture),
+        metrics=metrics,
     ):
         scored.append(item)
         done = len(scored) / len(cases)

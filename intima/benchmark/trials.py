@@ -28,7 +28,7 @@ from intima.store.work import Report, UnitInput
 from intima.training.loop import NO_RUNGS, Rungs
 from intima.training.presets import PRESETS
 from intima.training.pruning import TrialStopped, is_hopeless, rung_steps
-from intima.training.scoring import mean_macro_dice
+from intima.training.scoring import OBJECTIVE, mean_macro_dice
 from intima.training.search import propose_parameters
 from intima.training.seeds import derive_seed
 
@@ -114,7 +114,7 @@ def _try(
     curve: list[CurvePoint] = []
 
     def judge(net: SegmentationNet, step: int) -> None:
-        scored = score_net(storage, recipe, net, cases=validate_on, report=_tell_nobody)
+        scored = score_net(storage, recipe, net, cases=validate_on, report=_tell_nobody, metrics=[OBJECTIVE])
         curve.append(CurvePoint(step=step, value=mean_macro_dice(scored)))
         if is_hopeless(curve, earlier=earlier):
             raise TrialStopped
@@ -122,7 +122,7 @@ def _try(
     rungs = NO_RUNGS if payload.pruner == "none" else Rungs(rung_steps(recipe.settings.steps), judge)
     try:
         net = train_net(storage, recipe, cases=fit_on, seeds=seeds, report=report, rungs=rungs)
-        value = mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report))
+        value = mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report, metrics=[OBJECTIVE]))
     except TrialStopped:
         return Outcome(value=None, curve=tuple(curve), pruned=True)
     except Invalid as error:
@@ -141,7 +141,7 @@ def _score_outside(storage: Storage, recipe: Recipe, net: SegmentationNet) -> fl
     split = recipe.study.split
     if split is None:
         return None
-    scored = score_net(storage, recipe, net, cases=split.test, report=_tell_nobody)
+    scored = score_net(storage, recipe, net, cases=split.test, report=_tell_nobody, metrics=[OBJECTIVE])
     return None if all(item.macro_dice is None for item in scored) else mean_macro_dice(scored)
 
 

@@ -117,7 +117,7 @@ def _verdict(found: Analysis) -> Verdict:
             "alpha": request.alpha,
             "difference": _difference(found, found.deciding, corrected=found.overlap is not None),
             "naive_difference": _difference(found, found.naive, corrected=False) if found.overlap else None,
-            "effect_sizes": _effect_sizes(paired.a_values, paired.b_values),
+            "effect_sizes": tuple(_effect_sizes(paired.a_values, paired.b_values)),
             "non_inferiority": _non_inferiority(found),
             "verdict": verdict,
             "no_winner": verdict not in {"better_a", "better_b"},
@@ -218,20 +218,29 @@ def _limits(interval: ConfidenceInterval) -> tuple[float, float]:
     return interval.low, interval.high
 
 
-def _effect_sizes(a: FloatVector, b: FloatVector) -> tuple[EffectSize, ...]:
+def _effect_sizes(a: FloatVector, b: FloatVector) -> Iterator[EffectSize]:
     d_z, g_z = effects.d_z(a, b), effects.hedges_g_z(a, b)
-    limits = None if d_z is None else _limits(effects.d_z_interval(d_z, len(a)))
-    factor = None if g_z is None else effects.hedges_correction(len(a) - 1)
-    return (
-        EffectSize(name="d_z", value=d_z, ci95=limits),
-        EffectSize(
-            name="hedges_g_z", value=g_z, ci95=(factor * limits[0], factor * limits[1]) if factor and limits else None
-        ),
-        EffectSize(name="d_av", value=effects.d_av(a, b), ci95=None),
-        EffectSize(name="cliffs_delta", value=effects.cliffs_delta(a, b), ci95=None),
-        EffectSize(name="matched_rank_biserial", value=effects.matched_rank_biserial(a, b), ci95=None),
-        EffectSize(name="p_a_above_b", value=effects.probability_of_superiority(a, b), ci95=None),
-    )
+    limits = None if d_z is None else effects.d_z_interval(d_z, len(a))
+    yield _effect("d_z", d_z, limits, "noncentral t")
+    if g_z is None or limits is None:
+        corrected = None
+    else:
+        factor = effects.hedges_correction(len(a) - 1)
+        corrected = ConfidenceInterval(factor * limits.low, factor * limits.high)
+    yield _effect("hedges_g_z", g_z, corrected, "noncentral t")
+    yield _effect("d_av", effects.d_av(a, b), effects.d_av_interval(a, b), "noncentral t, Algina-Keselman")
+    effective = "Clopper-Pearson, effective number of subjects"
+    yield _effect("cliffs_delta", effects.cliffs_delta(a, b), effects.cliffs_delta_interval(a, b), effective)
+    ranks = effects.matched_rank_biserial(a, b), effects.matched_rank_biserial_interval(a, b)
+    yield _effect("matched_rank_biserial", *ranks, effective)
+    above = effects.probability_of_superiority(a, b), effects.probability_of_superiority_interval(a, b)
+    yield _effect("p_a_above_b", *above, "Clopper-Pearson")
+
+
+def _effect(name: str, value: float | None, interval: ConfidenceInterval | None, method: str) -> EffectSize:
+    if interval is None:
+        return EffectSize(name=name, value=value, ci95=None, method=None)
+    return EffectSize(name=name, value=value, ci95=_limits(interval), method=method)
 
 
 def _units_needed(found: Analysis) -> int | None:

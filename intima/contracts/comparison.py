@@ -105,11 +105,16 @@ class Difference(Contract):
 
 
 class EffectSize(Contract):
-    """A standardised effect; null where the spread is zero."""
+    """A standardised effect; null where the spread is zero.
+
+    Its interval takes subjects as independent: it is not corrected for overlapping training sets.
+    """
 
     name: str
     value: float | None
     ci95: tuple[float, float] | None
+    method: str | None
+    """Of the interval; null where there is none."""
 
 
 class RopeProbabilities(Contract):

@@ -3,12 +3,15 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from intima.arrays import FloatVector
 from intima.statistics.intervals import ConfidenceInterval
 from intima.statistics.quadrature import noncentral_t_cdf
 from intima.statistics.samples import has_spread, micro, need_subjects
+
+_NO_VARIANCE = 1e-12
 
 
 def d_z(a: FloatVector, b: FloatVector) -> float | None:
@@ -54,18 +57,45 @@ def _noncentrality(t: float, degrees: int, probability: float) -> float:
     return float(optimize.brentq(gap, -10.0, 10.0 + 5 * t, xtol=1e-10, rtol=1e-12))
 
 
+def d_av_interval(a: FloatVector, b: FloatVector, *, confidence: float = 0.95) -> ConfidenceInterval | None:
+    """Return the interval of d_av: that of d_z, times SD of the differences over the mean SD (Algina & Keselman 2003).
+
+    None where the differences have no spread.
+    """
+    d, effect = _paired(a, b), d_z(a, b)
+    if effect is None:
+        return None
+    scale = float(np.std(d, ddof=1)) / math.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / 2)
+    found = d_z_interval(effect, len(d), confidence=confidence)
+    return ConfidenceInterval(scale * found.low, scale * found.high)
+
+
 def cliffs_delta(a: FloatVector, b: FloatVector) -> float:
     """Return (#{a > b} - #{a < b}) / n^2 over all pairs; ignores the pairing."""
-    ordered, n = np.sort(micro(b)), len(b)
-    below = np.searchsorted(ordered, micro(a), side="left").sum()
-    above = (n - np.searchsorted(ordered, micro(a), side="right")).sum()
-    return float((int(below) - int(above)) / (len(a) * n))
+    return float(np.sum(_standing(micro(a), micro(b)))) / (len(a) * len(b))
+
+
+def cliffs_delta_interval(a: FloatVector, b: FloatVector, *, confidence: float = 0.95) -> ConfidenceInterval:
+    """Return the interval of Cliff's delta with subjects as units: a and b of a subject are drawn together.
+
+    Clopper-Pearson at the effective number of subjects, see ``_bounded_interval``.
+    """
+    _paired(a, b)
+    per_subject = (_standing(micro(a), micro(b)) - _standing(micro(b), micro(a))) / len(a)
+    return _bounded_interval(cliffs_delta(a, b), per_subject, confidence)
 
 
 def probability_of_superiority(a: FloatVector, b: FloatVector) -> float:
     """Return the share of subjects on which a scores higher, ties counted half."""
     d = micro(_paired(a, b))
     return float((np.sum(d > 0) + np.sum(d == 0) / 2) / len(d))
+
+
+def probability_of_superiority_interval(
+    a: FloatVector, b: FloatVector, *, confidence: float = 0.95
+) -> ConfidenceInterval:
+    """Return the interval of Clopper & Pearson (1934): exact without ties, conservative with them."""
+    return _clopper_pearson(probability_of_superiority(a, b), len(a), confidence)
 
 
 def matched_rank_biserial(a: FloatVector, b: FloatVector) -> float | None:
@@ -76,6 +106,55 @@ def matched_rank_biserial(a: FloatVector, b: FloatVector) -> float | None:
         return None
     ranks = stats.rankdata(np.abs(d))
     return float(np.sum(ranks * np.sign(d)) / np.sum(ranks))
+
+
+def matched_rank_biserial_interval(
+    a: FloatVector, b: FloatVector, *, confidence: float = 0.95
+) -> ConfidenceInterval | None:
+    """Return the interval of the matched rank-biserial correlation; None below two subjects that differ.
+
+    Its population value is P(d + d' > 0) - P(d + d' < 0) of two subjects, and signed ranks are sums over pairs of
+    subjects and over each with itself. The interval is taken from pairs alone, without bias of few subjects:
+    Clopper-Pearson at the effective number of subjects, see ``_bounded_interval``.
+    """
+    d = micro(_paired(a, b))
+    d = d[d != 0]
+    n = len(d)
+    if n < 2:
+        return None
+    with_others = (_standing(d, -d) - np.sign(d)) / (n - 1)
+    return _bounded_interval(float(np.mean(with_others)), 2 * with_others, confidence)
+
+
+def _standing(values: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each value how many others lie below it, minus how many lie above."""
+    ordered = np.sort(others)
+    below, not_above = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+    return np.asarray(below + not_above - len(ordered), dtype=np.int64)
+
+
+def _bounded_interval(effect: float, per_subject: FloatVector, confidence: float) -> ConfidenceInterval:
+    """Return the interval of an effect in [-1, 1] whose variance is that of a mean of ``per_subject``.
+
+    The exact binomial interval of (1 + effect) / 2 at the number of subjects that has this variance, lowered by
+    (z / t)^2 for the degrees of freedom (Korn & Graubard 1998). Without variance, as where one side always wins, it is
+    the number of subjects.
+    """
+    n, tail = len(per_subject), (1 - confidence) / 2
+    share, variance = (1 + effect) / 2, float(np.var(per_subject, ddof=1)) / (4 * n)
+    effective = float(n)
+    if variance > _NO_VARIANCE and abs(effect) < 1:
+        shrunk = float(special.ndtri(tail) / special.stdtrit(n - 1, tail)) ** 2
+        effective = shrunk * share * (1 - share) / variance
+    found = _clopper_pearson(share, effective, confidence)
+    return ConfidenceInterval(2 * found.low - 1, 2 * found.high - 1)
+
+
+def _clopper_pearson(share: float, n: float, confidence: float) -> ConfidenceInterval:
+    tail, seen = (1 - confidence) / 2, share * n
+    low = 0.0 if share <= 0 else float(special.betaincinv(seen, n - seen + 1, tail))
+    high = 1.0 if share >= 1 else float(special.betaincinv(seen + 1, n - seen, 1 - tail))
+    return ConfidenceInterval(low, high)
 
 
 def _paired(a: FloatVector, b: FloatVector) -> FloatVector:

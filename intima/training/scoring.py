@@ -1,6 +1,6 @@
 """Score a trained net on cases: at the native resolution of their truth, whatever size the net works at."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,14 @@ from intima.contracts.benchmark import ArchitectureSpec
 from intima.contracts.dataset import Dataset, StoredCase, label_schema
 from intima.geometry import Size
 from intima.labels import MACRO
-from intima.metrics import CaseScore, score_case
+from intima.metrics import METRICS, OF_PROBABILITIES, CaseScore, score_case
 from intima.store.storage import Storage
 from intima.subjects import mean_over_subjects
 from intima.tiling import predict_image, upsample_logits
 from intima.training.data import Resolution, read_truth, read_working_image
+
+OBJECTIVE = "dice"
+"""What a search is after, as the mean over foreground classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class ScoredCase:
-    """All scores of one case."""
+    """Scores of one case."""
 
     case: StoredCase
     scores: tuple[CaseScore, ...]
@@ -44,7 +47,7 @@ class ScoredCase:
     @property
     def macro_dice(self) -> float | None:
         """Mean Dice over foreground classes; None where no class has a value."""
-        return next(s.value for s in self.scores if (s.metric, s.class_name) == ("dice", MACRO))
+        return next(s.value for s in self.scores if (s.metric, s.class_name) == (OBJECTIVE, MACRO))
 
 
 def score_cases(
@@ -55,6 +58,7 @@ def score_cases(
     predict: Predict,
     resolution: Resolution,
     tiling: Tiling,
+    metrics: Collection[str] = tuple(METRICS),
 ) -> Iterator[ScoredCase]:
     """Predict and score cases by name, one at a time."""
     by_name = {c.case: c for c in dataset.cases}
@@ -65,7 +69,8 @@ def score_cases(
         logits = predict_logits(image, predict, size=Size(case.width, case.height), tiling=tiling)
         predicted: LabelMask = logits.argmax(axis=0).astype(np.uint8)
         truth = read_truth(storage, case)
-        scores = score_case(truth, predicted, schema=schema, mpp=case.mpp, probabilities=softmax(logits, axis=0))
+        probabilities = None if OF_PROBABILITIES.isdisjoint(metrics) else softmax(logits, axis=0)
+        scores = score_case(truth, predicted, schema=schema, mpp=case.mpp, probabilities=probabilities, metrics=metrics)
         yield ScoredCase(case, tuple(scores))
 
 

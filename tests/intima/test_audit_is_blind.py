@@ -13,6 +13,7 @@ from intima.arrays import Json
 from intima.benchmark import folds, run_fold, run_trial, trials
 from intima.contracts.benchmark import BenchmarkSpec, TrialResult, UnitPlan, keys_read
 from intima.contracts.dataset import ClassSpec, Dataset
+from intima.metrics import METRICS
 from intima.schedule import plan_benchmark
 from intima.store import catalog
 from intima.store.storage import Storage, open_storage
@@ -162,3 +163,17 @@ def test_outer_scores_cost_a_budget_nothing(storage, dataset, monkeypatch):
 def test_test_cases_without_a_value_give_no_outer_score(storage, dataset, monkeypatch):
     pretend(monkeypatch, dataset, held_out={"a0.png", "a1.png"}, outside=lambda _: None)
     assert all(r["outer_value"] is None for r in run(storage, study(dataset)[:2]).values())
+
+
+def test_trials_are_scored_by_their_objective_alone_and_folds_by_everything(storage, dataset, monkeypatch):
+    pretend(monkeypatch, dataset, held_out={"a0.png", "a1.png"}, outside=lambda _: 0.5)
+    asked = {}
+    for module in (trials, folds):
+
+        def watch(*given, _score=module.score_net, _of=module, metrics=tuple(METRICS), **named):
+            asked.setdefault(_of, set()).add(tuple(metrics))
+            return _score(*given, **named)
+
+        monkeypatch.setattr(module, "score_net", watch)
+    run(storage, study(dataset))
+    assert asked == {trials: {("dice",)}, folds: {tuple(METRICS)}}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intima import metrics
 from intima.errors import Invalid
 from intima.labels import ARTERY, LabelSchema, TissueClass
 from intima.metrics import MACRO, METRICS, border_distances, score_case
@@ -193,6 +194,22 @@ def test_every_metric_is_reported_once_per_class():
         "ece_foreground": None,
         "brier": 0.0,
     }
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_alone_is_the_same_and_looks_at_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch):
+    y, x = np.mgrid[:40, :40] - 20
+    truth = np.digitize(-np.hypot(y, x), [-16, -12, -6]).astype(np.uint8)
+    predicted = np.digitize(-np.hypot(y, x - 1), [-16, -12, -6]).astype(np.uint8)
+    p = np.full((4, 40, 40), 0.25, np.float32)
+    everything = score_case(truth, predicted, schema=ARTERY, mpp=1.0, probabilities=p)
+    costly = {"border_distances", "displaced_borders", "measure_calibration"}
+    needs = {"hd95": "border_distances", "nsd": "border_distances", "tolerant_dice": "displaced_borders"}
+    needs |= dict.fromkeys(CALIBRATION, "measure_calibration")
+    for unused in costly - {needs.get(name)}:
+        monkeypatch.setattr(metrics, unused, None)
+    alone = score_case(truth, predicted, schema=ARTERY, mpp=1.0, probabilities=p, metrics=[name])
+    assert alone == [row for row in everything if row.metric == name]
 
 
 def test_a_ring_drawn_a_little_wider_loses_dice_and_no_substance():

@@ -155,8 +155,14 @@ def _sensitivity_row(row: SensitivityVerdict, *, decides: bool) -> tuple[str, ..
 
 
 def _effects(verdict: Verdict) -> tuple[Table]:
-    rows = tuple((_EFFECTS.get(e.name, words(e.name)), number(e.value), interval(e.ci95)) for e in verdict.effect_sizes)
-    return (Table((Column("Effect", numeric=False), Column("Value"), Column("95 % interval")), rows),)
+    rows = tuple(
+        (_EFFECTS.get(e.name, words(e.name)), number(e.value), interval(e.ci95), e.method or NONE)
+        for e in verdict.effect_sizes
+    )
+    columns = Column("Effect", numeric=False), Column("Value"), Column("95 % interval"), Column("By", numeric=False)
+    corrected = verdict.naive_difference is not None
+    note = "These intervals are not corrected for overlapping training sets; those of the difference are."
+    return (Table(columns, rows, note if corrected else ""),)
 
 
 def _subjects(verdict: Verdict) -> tuple[Table]:

@@ -260,6 +260,13 @@ def test_effect_sizes_carry_their_interval() -> None:
     assert found["d_z"].ci95 is not None
     assert found["d_z"].ci95[0] < found["d_z"].value < found["d_z"].ci95[1]  # type: ignore[operator]
     assert found["p_a_above_b"].value == 1.0
+    for effect in found.values():
+        assert effect.method is not None
+        assert effect.ci95 is not None
+        assert effect.ci95[0] <= effect.value <= effect.ci95[1]  # type: ignore[operator]
+    same = {e.name: e for e in compare(BASE, BASE).effect_sizes}
+    assert {e.name for e in same.values() if e.ci95 is None} == {"d_z", "hedges_g_z", "d_av", "matched_rank_biserial"}
+    assert {e.method for e in same.values() if e.ci95 is None} == {None}
 
 
 def test_bayesian_methods_stand_beside_and_decide_nothing() -> None:

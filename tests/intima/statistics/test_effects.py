@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from intima.statistics import effects
 from intima.statistics.quadrature import noncentral_t_cdf
@@ -95,3 +96,81 @@ def test_matched_rank_biserial_is_a_share_of_signed_ranks(drawn: tuple[np.ndarra
     n = int(np.sum(d != 0))
     assert abs(found) == pytest.approx(1 - 4 * least / (n * (n + 1)))  # type: ignore[arg-type]
     assert found == pytest.approx(-effects.matched_rank_biserial(b, a))  # type: ignore[operator]
+
+
+BOUNDED = {
+    "cliffs_delta": (-1, 1),
+    "matched_rank_biserial": (-1, 1),
+    "probability_of_superiority": (0, 1),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@given(pairs)
+def test_a_bounded_effect_lies_in_its_interval_and_turns_with_the_sides(
+    name: str, drawn: tuple[np.ndarray, np.ndarray]
+) -> None:
+    a, b = drawn
+    interval_of = getattr(effects, f"{name}_interval")
+    found, turned, half = interval_of(a, b), interval_of(b, a), interval_of(a, b, confidence=0.5)
+    assume(found is not None)
+    low, high = BOUNDED[name]
+    assert low <= found.low <= half.low <= half.high <= found.high <= high
+    assert found.low - 1e-12 <= getattr(effects, name)(a, b) <= found.high + 1e-12
+    assert (turned.low, turned.high) == pytest.approx((low + high - found.high, low + high - found.low))
+
+
+@pytest.mark.parametrize("wins", range(10))
+def test_interval_of_superiority_is_scipys_exact_one(wins: int) -> None:
+    a, b = np.where(np.arange(9) < wins, 0.9, 0.7), np.full(9, 0.8)
+    found, expected = effects.probability_of_superiority_interval(a, b), stats.binomtest(wins, 9).proportion_ci()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def korn_graubard(effect: float, per_subject: list[float], pairs_of: int) -> tuple[float, float]:
+    """The interval by statsmodels, from the share's linearised variance."""
+    n, share = len(per_subject), (1 + effect) / 2
+    variance = sum((h - effect) ** 2 for h in per_subject) / (n - 1) / n / 4 * pairs_of**2
+    effective = share * (1 - share) / variance * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, n - 1)) ** 2
+    low, high = proportion_confint(share * effective, effective, method="beta")
+    return 2 * low - 1, 2 * high - 1
+
+
+def test_interval_of_cliffs_delta_is_korn_and_graubards() -> None:
+    n, delta = len(A), effects.cliffs_delta(A, B)
+    of_a = [np.mean([np.sign(x - y) for y in B]) for x in A]
+    of_b = [np.mean([np.sign(x - y) for x in A]) for y in B]
+    found = effects.cliffs_delta_interval(A, B)
+    expected = korn_graubard(delta, [(of_a[i] + of_b[i]) / 2 for i in range(n)], 2)
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
+
+
+def test_interval_of_rank_biserial_is_that_of_pairs_of_subjects() -> None:
+    b = B + np.array([0, 0, 0.09, 0.04, 0])
+    d, n = np.round(A - b, 6), len(A)
+    signs = [np.mean([np.sign(d[i] + d[j]) for j in range(n) if j != i]) for i in range(n)]
+    found = effects.matched_rank_biserial_interval(A, b)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(korn_graubard(float(np.mean(signs)), signs, 2), abs=1e-9)
+
+
+def test_a_side_that_always_wins_leaves_doubt_after_nine_subjects() -> None:
+    a, b = np.linspace(0.90, 0.95, 9), np.linspace(0.80, 0.85, 9)
+    lowest = 2 * 0.025 ** (1 / 9) - 1
+    for found in (effects.cliffs_delta_interval(a, b), effects.matched_rank_biserial_interval(a, b)):
+        assert found is not None
+        assert (found.low, found.high) == pytest.approx((lowest, 1))
+    assert effects.matched_rank_biserial_interval(b, b) is None
+    assert effects.matched_rank_biserial_interval(A[:2], np.array([A[0], 0.1])) is None
+
+
+@settings(max_examples=30)
+@given(pairs)
+def test_interval_of_d_av_is_that_of_d_z_in_other_units(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = drawn
+    found, d_z = effects.d_av_interval(a, b), effects.d_z(a, b)
+    assert (found is None) == (d_z is None)
+    assume(found is not None and d_z is not None and abs(d_z) > 1e-6)
+    same_units = effects.d_z_interval(d_z, len(a))  # type: ignore[arg-type]
+    assert found.low / effects.d_av(a, b) == pytest.approx(same_units.low / d_z)  # type: ignore[union-attr,operator]
+    assert found.high / effects.d_av(a, b) == pytest.approx(same_units.high / d_z)  # type: ignore[union-attr,operator]
