@@ -1,7 +1,9 @@
 """Run a published ONNX network as a Predict. The provider asked for is the provider used, or it is an error."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -11,9 +13,17 @@ from intima.contracts.model import ModelCard, ModelVersion, Precision
 from intima.errors import Invalid, Unavailable
 from intima.registry import read_members, resolve
 from intima.store.storage import Storage
+from intima.uncertainty import RATE_KEY, DropoutLayer, Masks, Pass, draw_masks, mask_name, stack_passes
+
+PredictDrawn: TypeAlias = Callable[[TileBatch, Masks], LogitBatch]
+"""(tiles, 3, h, w) under (draws, channels, 1, 1) masks by name to (tiles, draws * classes, h, w)."""
 
 ProviderName = Literal["cpu", "cuda"]
 _PROVIDERS: dict[ProviderName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+_MOST_DRAWN_PX = 2**23
+"""Draws times pixels of a tile that one run of the network takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +31,101 @@ class OnnxNet:
     """A loaded network."""
 
     predict: Predict
+    """Without dropout."""
     provider: str
     """ONNX Runtime's name of the provider really in use."""
     classes: int
+    dropout: tuple[DropoutLayer, ...]
+    """Where its masks act; empty where it takes none."""
+    predict_drawn: PredictDrawn
+
+    @property
+    def dropout_rate(self) -> float | None:
+        """Rate of its channel dropout; None where it takes no masks."""
+        return self.dropout[0].rate if self.dropout else None
 
 
 def load_onnx(data: bytes, *, provider: ProviderName = "cpu", threads: int = 1) -> OnnxNet:
     """Load a network from its bytes.
 
     Args:
-        data: a self-contained ONNX file: input (tiles, 3, h, w) float32 in 0..1, output (tiles, classes, h, w).
+        data: a self-contained ONNX file: input (tiles, 3, h, w) float32 in 0..1, output (tiles, classes, h, w); masks
+            of channel dropout may be further inputs, see ``training.export.to_onnx``.
         provider: where to run; never replaced by another in silence.
         threads: threads inside one operator; 1 with several workers scales best on a shared machine.
 
     Raises:
-        Invalid: not a usable network.
+        Invalid: not a usable network, or one whose masks change nothing.
         Unavailable: the provider asked for does not run here.
     """
     session = _open(data, provider=provider, threads=threads)
     name = session.get_inputs()[0].name
+    layers = _dropout_layers(session)
 
     def predict(tiles: TileBatch) -> LogitBatch:
         out: LogitBatch = session.run(None, {name: tiles})[0]
         return out
 
+    def predict_drawn(tiles: TileBatch, masks: Masks) -> LogitBatch:
+        return np.stack([_draws_of(session, {name: tile[None]}, masks) for tile in tiles])
+
     probe = predict(np.zeros((1, 3, 64, 64), np.float32))
     if probe.ndim != 4 or probe.shape[2:] != (64, 64) or not np.isfinite(probe).all():
         raise Invalid(f"Got output of shape {probe.shape} for a 64 px tile; need finite (1, classes, 64, 64).")
-    return OnnxNet(predict=predict, provider=str(session.get_providers()[0]), classes=int(probe.shape[1]))
+    if layers:
+        _require_effect(predict_drawn, layers)
+    return OnnxNet(
+        predict=predict,
+        provider=str(session.get_providers()[0]),
+        classes=int(probe.shape[1]),
+        dropout=layers,
+        predict_drawn=predict_drawn,
+    )
+
+
+def _dropout_layers(session: Any) -> tuple[DropoutLayer, ...]:
+    """Return the masks a network takes, in order. Raises Invalid where the file does not say at what rate."""
+    shapes = {i.name: i.shape for i in session.get_overridable_initializers()}
+    places = [mask_name(place) for place in range(len(shapes))]
+    found = [(name, shapes[name]) for name in places if name in shapes]
+    if not found:
+        return ()
+    stated = session.get_modelmeta().custom_metadata_map.get(RATE_KEY, "")
+    try:
+        rate = float(stated)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < 1 or any(len(shape) != 4 or not isinstance(shape[1], int) for _, shape in found):
+        raise Invalid(
+            f"Got masks of shapes {[shape for _, shape in found][:4]} at a rate of {stated[:20]!r}; need "
+            "(draws, channels, 1, 1) and a rate between 0 and 1.",
+            code="bad_model",
+        )
+    return tuple(DropoutLayer(name=name, channels=int(shape[1]), rate=rate) for name, shape in found)
+
+
+def _draws_of(session: Any, tile: dict[str, TileBatch], masks: Masks) -> LogitBatch:
+    """Return (draws * classes, h, w) logits of one tile; what comes before the first mask runs once for many draws."""
+    height, width = next(iter(tile.values())).shape[2:]
+    at_once = max(1, _MOST_DRAWN_PX // (height * width))
+    draws = len(next(iter(masks.values())))
+    runs = [
+        session.run(None, {**tile, **{name: mask[start : start + at_once] for name, mask in masks.items()}})[0]
+        for start in range(0, draws, at_once)
+    ]
+    drawn: LogitBatch = np.concatenate(runs).reshape(-1, height, width)
+    return drawn
+
+
+def _require_effect(predict_drawn: PredictDrawn, layers: tuple[DropoutLayer, ...]) -> None:
+    """Raise Invalid where dropping every channel gives what dropping none does: dropout is dead."""
+    tile = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
+    all_or_none = {
+        layer.name: np.stack([np.full((layer.channels, 1, 1), kept, np.float32) for kept in (0, 1)]) for layer in layers
+    }
+    first, second = np.split(predict_drawn(tile, all_or_none), 2, axis=1)
+    if np.array_equal(first, second) or not np.isfinite(first + second).all():
+        raise Invalid("The masks of this network change nothing: MC dropout would be the same map on every pass.")
 
 
 def _open(data: bytes, *, provider: ProviderName, threads: int) -> Any:
@@ -88,7 +165,7 @@ class LoadedModel:
     """A published model, ready to run."""
 
     version: ModelVersion
-    predicts: tuple[Predict, ...]
+    nets: tuple[OnnxNet, ...]
     """One per member."""
     provider: str
     """ONNX Runtime's name of the provider really in use."""
@@ -98,6 +175,11 @@ class LoadedModel:
     def card(self) -> ModelCard:
         """The model's card."""
         return self.version.card
+
+    @property
+    def predicts(self) -> tuple[Predict, ...]:
+        """One per member, without dropout."""
+        return tuple(net.predict for net in self.nets)
 
 
 def load_model(
@@ -112,9 +194,32 @@ def load_model(
     """
     version = resolve(storage, ref)
     files = read_members(storage, version.card, precision=precision)
-    nets = [load_onnx(data, provider=provider, threads=threads) for data in files]
+    nets = tuple(load_onnx(data, provider=provider, threads=threads) for data in files)
     for net in nets:
         if net.classes != len(version.card.classes):
             raise Invalid(f"{version.ref} gives {net.classes} classes; its card has {len(version.card.classes)}.")
-    predicts = tuple(net.predict for net in nets)
-    return LoadedModel(version=version, predicts=predicts, provider=nets[0].provider, precision=precision)
+        if net.dropout_rate != version.card.dropout_rate:
+            raise Invalid(
+                f"{version.ref} takes masks of dropout at a rate of {net.dropout_rate}; its card says "
+                f"{version.card.dropout_rate}."
+            )
+    return LoadedModel(version=version, nets=nets, provider=nets[0].provider, precision=precision)
+
+
+def sample_passes(model: LoadedModel, passes: Sequence[Pass], *, seed: int) -> Predict:
+    """Return one Predict that runs all passes and stacks their logits: (tiles, passes * classes, h, w).
+
+    The masks of a pass are drawn from ``seed``, member and draw alone, so that a pass is one network on all tiles of a
+    slide, and the same one for every request with this seed.
+    """
+    if all(p.draw is None for p in passes):
+        return stack_passes(model.predicts, passes)
+    drawn = [
+        (net, draw_masks(net.dropout, seed=seed, member=m, draws=[p.draw for p in passes if p.member == m and p.draw]))
+        for m, net in enumerate(model.nets)
+    ]
+
+    def predict(tiles: TileBatch) -> LogitBatch:
+        return np.concatenate([net.predict_drawn(tiles, masks) for net, masks in drawn if masks], axis=1)
+
+    return predict

@@ -19,13 +19,14 @@ from intima.contracts.segmentation import (
     SegmentationResult,
     SegmentPayload,
     SlideInfo,
+    UncertaintySpec,
     UncertaintySummary,
     VesselMeasures,
 )
 from intima.errors import Invalid
 from intima.formats import FORMATS, ResultArrays
 from intima.geometry import MicronsPerPixel, Region, Size
-from intima.inference import LoadedModel, load_model
+from intima.inference import LoadedModel, load_model, sample_passes
 from intima.labels import LabelSchema
 from intima.morphometry import class_areas, measure_vessels
 from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
@@ -38,7 +39,7 @@ from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.tiling import Read, Strip, label_strips, predict_tiled
 from intima.tissue import tissue_mask
-from intima.uncertainty import PassStatistics, pairwise_dice, plan_passes, stack_passes, summarise_passes
+from intima.uncertainty import Pass, PassStatistics, SamplerName, pairwise_dice, plan_passes, summarise_passes
 
 MAX_THUMBNAIL_PX = 1024
 MAX_ENLARGEMENT = 3.0
@@ -107,7 +108,7 @@ def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: Segmenta
     plan_frame(slide.info, card=model.card, mpp=slide.mpp, region=request.region)
     precision: Precision = "fp32" if request.precision == "auto" else request.precision
     member_files(model.card, precision)
-    sampler, passes = plan_passes(request.uncertainty, members=len(model.card.members))
+    sampler, passes = passes_of(model.card, request.uncertainty)
     bare = SegmentPayload(
         segmentation="",
         slide=slide.id,
@@ -123,6 +124,11 @@ def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: Segmenta
     parameters = segmentation_parameters(bare)
     identity = segmentation_id(slide_sha256=slide.sha256, model=model.ref, parameters=parameters)
     return bare.model_copy(update={"segmentation": identity})
+
+
+def passes_of(card: ModelCard, spec: UncertaintySpec) -> tuple[SamplerName, tuple[Pass, ...]]:
+    """Return the sampler that a model is really sampled by, and its passes. Raises Invalid."""
+    return plan_passes(spec, members=len(card.members), dropout_rate=card.dropout_rate)
 
 
 def run_segment(unit: UnitInput, storage: Storage, report: Report) -> Json:
@@ -150,8 +156,8 @@ def segment_slide(
     frame = plan_frame(slide.info, card=model.card, mpp=payload.mpp, region=payload.region)
     part = crop_slide(slide, frame.region)
     schema = label_schema(model.card.classes)
-    sampler, passes = plan_passes(payload.uncertainty, members=len(model.predicts))
-    predict = stack_passes(model.predicts, passes)
+    sampler, passes = passes_of(model.card, payload.uncertainty)
+    predict = sample_passes(model, passes, seed=payload.uncertainty.seed)
     strips = predict_tiled(
         _reader(part, frame),
         size=frame.working,

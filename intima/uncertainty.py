@@ -5,9 +5,9 @@ No promise is made that these are "aleatoric" and "epistemic" parts.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +20,59 @@ from intima.errors import Invalid
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass: which ensemble member sees the tile in which of its eight orientations."""
+    """One pass: which ensemble member sees the tile in which of its eight orientations, under which draw of dropout."""
 
     member: int
     view: int
     """0..7: quarter turns (view % 4), mirrored first when view >= 4; 0 is the tile as it is."""
+    draw: int | None = None
+    """Number of the draw from 1; None: without dropout."""
 
 
-SamplerName = Literal["ensemble", "tta", "none"]
+RATE_KEY = "dropout_rate"
+"""Entry of an ONNX file's metadata: the rate at which its masks are drawn."""
+
+
+def mask_name(place: int) -> str:
+    """Return the name of a network's input that is the mask of one place where channel dropout acts."""
+    return f"dropout.{place}"
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutLayer:
+    """A place in a network where channel dropout acts."""
+
+    name: str
+    """Of the input that is its mask."""
+    channels: int
+    rate: float
+    """Share of channels dropped, above 0 and below 1."""
+
+
+Masks: TypeAlias = Mapping[str, NDArray[np.float32]]
+"""By layer, (draws, channels, 1, 1) of 0 and 1 / (1 - rate)."""
+
+SamplerName = Literal["ensemble", "tta", "mc_dropout", "none"]
 VIEWS = 8
 FEWEST_PASSES = 8
 """Where the request names no number: at least so many, or every member once."""
+_MOST_DRAWS = 64
+_COST_OF_DRAW = 0.1
+"""Of a whole pass: what comes before dropout runs once for all draws."""
 
 
-def plan_passes(spec: UncertaintySpec, *, members: int) -> tuple[SamplerName, tuple[Pass, ...]]:
-    """Decide which passes to run. The seed chooses the order in which views are taken, nothing else is random.
+def plan_passes(
+    spec: UncertaintySpec, *, members: int, dropout_rate: float | None = None
+) -> tuple[SamplerName, tuple[Pass, ...]]:
+    """Decide which passes to run. The seed chooses the order of views and the masks of dropout.
 
-    Every member runs in the same views, so that each weighs the same in the mean, as where the model was scored.
+    Every member runs in the same views, or as many draws, so that each weighs the same in the mean, as where the model
+    was scored.
+
+    Args:
+        spec: what was asked for.
+        members: networks of the model.
+        dropout_rate: rate of the channel dropout whose masks they take; None where they take none.
 
     Returns:
         The sampler really used, and its passes. "none" runs every member once, unturned, and reports nothing.
@@ -44,42 +80,75 @@ def plan_passes(spec: UncertaintySpec, *, members: int) -> tuple[SamplerName, tu
     Raises:
         Invalid: the model cannot be sampled in the way asked for, or not in so many passes.
     """
-    if spec.sampler == "mc_dropout":
-        raise Invalid(
-            "This model was exported without dropout inputs, so MC dropout would be the same map on every pass.",
-            code="sampler_not_supported",
-            hint='Use the sampler "ensemble" or "tta".',
-            pointer="/uncertainty/sampler",
-        )
     if spec.sampler == "none":
         return "none", tuple(Pass(m, 0) for m in range(members))
+    if spec.sampler == "mc_dropout":
+        return "mc_dropout", _draws(spec, members, dropout_rate)
     if spec.sampler == "tta" or (spec.sampler == "auto" and members == 1):
-        return "tta", _spread(spec, members, fewest_views=2)
+        return "tta", _views(spec, members, fewest=2)
     if members < 2:
-        raise Invalid(
-            "This model has one member; an ensemble needs at least 2.",
-            code="sampler_not_supported",
-            hint='Use the sampler "tta".',
-            pointer="/uncertainty/sampler",
+        raise _not_supported("This model has one member; an ensemble needs at least 2.", 'Use the sampler "tta".')
+    return "ensemble", _views(spec, members, fewest=1)
+
+
+def cost_in_passes(passes: Sequence[Pass]) -> float:
+    """Return how many whole passes of a network as many passes cost; draws of one member share most of it."""
+    drawn = sum(p.draw is not None for p in passes)
+    return len({(p.member, p.view) for p in passes}) + _COST_OF_DRAW * drawn
+
+
+def _draws(spec: UncertaintySpec, members: int, dropout_rate: float | None) -> tuple[Pass, ...]:
+    if dropout_rate is None:
+        raise _not_supported(
+            "The files of this model take no masks of dropout, so MC dropout would be the same map on every pass.",
+            'Use the sampler "ensemble" or "tta".',
         )
-    return "ensemble", _spread(spec, members, fewest_views=1)
+    draws = _of_each(spec, members, fewest=2, most=_MOST_DRAWS, what="draws")
+    return tuple(Pass(member, 0, draw) for member in range(members) for draw in range(1, draws + 1))
 
 
-def _spread(spec: UncertaintySpec, members: int, *, fewest_views: int) -> tuple[Pass, ...]:
+def _views(spec: UncertaintySpec, members: int, *, fewest: int) -> tuple[Pass, ...]:
     """Return every member in each of as many views as the passes make, the tile as it is first."""
-    passes = spec.passes or members * max(fewest_views, math.ceil(FEWEST_PASSES / members))
-    views, rest = divmod(passes, members)
-    if rest or not fewest_views <= views <= VIEWS:
-        raise Invalid(
-            f"Got {passes} passes; this model has {members} member(s), each to be run in the same {fewest_views} to "
-            f"{VIEWS} views.",
-            code="unequal_passes",
-            hint=f"Leave passes out, or ask for a multiple of {members} from {fewest_views * members} to "
-            f"{VIEWS * members}.",
-            pointer="/uncertainty/passes",
-        )
+    views = _of_each(spec, members, fewest=fewest, most=VIEWS, what="views")
     turns = [0, *(int(v) for v in 1 + np.random.default_rng(spec.seed).permutation(VIEWS - 1))]
     return tuple(Pass(member, view) for view in turns[:views] for member in range(members))
+
+
+def _of_each(spec: UncertaintySpec, members: int, *, fewest: int, most: int, what: str) -> int:
+    """Return how many passes each member makes."""
+    passes = spec.passes or members * max(fewest, math.ceil(FEWEST_PASSES / members))
+    each, rest = divmod(passes, members)
+    if rest or not fewest <= each <= most:
+        raise Invalid(
+            f"Got {passes} passes; this model has {members} member(s), each to be run in the same {fewest} to "
+            f"{most} {what}.",
+            code="unequal_passes",
+            hint=f"Leave passes out, or ask for a multiple of {members} from {fewest * members} to {most * members}.",
+            pointer="/uncertainty/passes",
+        )
+    return each
+
+
+def _not_supported(message: str, hint: str) -> Invalid:
+    return Invalid(message, code="sampler_not_supported", hint=hint, pointer="/uncertainty/sampler")
+
+
+def draw_masks(layers: Sequence[DropoutLayer], *, seed: int, member: int, draws: Sequence[int]) -> Masks:
+    """Return the masks of some draws of one member: every channel is dropped at the rate, the others scaled up.
+
+    A mask depends on seed, member, draw and layer alone (Philox streams).
+    """
+    return {
+        layer.name: np.stack([_mask(layer, [seed, member, draw, place]) for draw in draws])
+        for place, layer in enumerate(layers)
+    }
+
+
+def _mask(layer: DropoutLayer, entropy: Sequence[int]) -> NDArray[np.float32]:
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence(list(entropy))))
+    kept = random.random(layer.channels) >= layer.rate
+    mask: NDArray[np.float32] = (kept / (1 - layer.rate)).astype(np.float32)[:, None, None]
+    return mask
 
 
 def stack_passes(predicts: Sequence[Predict], passes: Sequence[Pass]) -> Predict:

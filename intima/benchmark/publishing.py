@@ -45,6 +45,7 @@ from intima.training.card import Published, card_name, protocol_scores, write_ca
 from intima.training.cost import count_cost, time_predict
 from intima.training.curves import LossCurve
 from intima.training.data import read_working_image
+from intima.training.export import dropout_rate
 from intima.training.importance import summarise_study
 from intima.training.leaderboard import rank_contenders
 from intima.training.presets import PRESETS
@@ -202,5 +203,6 @@ def _card(
         leakage_override=payload.leakage_override,
         parity_max_abs=files.variants[0].parity.max_abs,
         parameter_count=sum(p.numel() for p in net.parameters()),
+        dropout_rate=dropout_rate(net),
         files=files,
     )

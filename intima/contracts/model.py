@@ -127,6 +127,8 @@ class ModelCard(Contract):
     """One per number format, fp32 first; empty on cards from before there were variants."""
     left_out: tuple[LeftOut, ...] = ()
     """Number formats without parity, and why."""
+    dropout_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Rate of the channel dropout whose masks the files take as inputs; null: they take none."""
     cost: Cost | None = None
     latency: tuple[Latency, ...] = ()
     """No part of the version: a second attempt measures other times."""

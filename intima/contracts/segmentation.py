@@ -26,7 +26,9 @@ class UncertaintySpec(Contract):
     A pass is one member on one view, and time grows with passes. Each member weighs the same, so their number is a
     multiple of the members, at most 8 views of each; any other is refused with 422. Null takes the least from 8 up.
     "ensemble" needs two members; "tta" (test-time augmentation) has at least two views, on an ensemble those of every
-    member; "none" runs every member once and reports no uncertainty.
+    member; "mc_dropout" runs every member under 2 to 64 draws of dropout before its head, which cost little more than
+    one pass, and needs a model published with masks (``dropout_rate`` of its card); "none" runs every member once and
+    reports no uncertainty.
     """
 
     sampler: Literal["auto", "ensemble", "tta", "mc_dropout", "none"] = "auto"
@@ -34,6 +36,7 @@ class UncertaintySpec(Contract):
     passes: int | None = Field(default=None, ge=1, le=64)
     """Null: 8 where the members allow it (1, 2, 4, 8), else the next multiple of them; recorded too."""
     seed: int = Field(default=0, ge=0)
+    """The same seed gives the same map: it decides the order of views, and the draws of dropout."""
 
 
 class SegmentationRequest(Contract):

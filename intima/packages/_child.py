@@ -28,16 +28,18 @@ def work(sender: Connection, arguments: Json, limits: Limits) -> None:
 
 def _try(path: Path, arguments: Json) -> Json:
     try:
-        _run(path.read_bytes(), classes=arguments["classes"], tile_px=arguments["tile_px"])
+        _run(path.read_bytes(), arguments)
     except IntimaError as error:
         return {"error": {"message": error.message, "code": error.code}}
     return {}
 
 
-def _run(data: bytes, *, classes: int, tile_px: int) -> None:
+def _run(data: bytes, arguments: Json) -> None:
+    classes, tile_px, rate = arguments["classes"], arguments["tile_px"], arguments["dropout_rate"]
     check_network(data, classes=classes)
     try:
-        logits = load_onnx(data).predict(np.random.default_rng(0).random((1, 3, tile_px, tile_px), np.float32))
+        net = load_onnx(data)
+        logits = net.predict(np.random.default_rng(0).random((1, 3, tile_px, tile_px), np.float32))
     except IntimaError:
         raise
     except Exception as error:  # ONNX Runtime's exception types share no other base
@@ -45,3 +47,5 @@ def _run(data: bytes, *, classes: int, tile_px: int) -> None:
     wanted = (1, classes, tile_px, tile_px)
     if logits.shape != wanted or not np.isfinite(logits).all():
         raise Invalid(f"Got logits of shape {logits.shape} for a tile; need finite {wanted}.", code="bad_model")
+    if net.dropout_rate != rate:
+        raise Invalid(f"Got masks of dropout at a rate of {net.dropout_rate}; the card says {rate}.", code="bad_model")

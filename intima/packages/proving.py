@@ -33,6 +33,7 @@ def prove_networks(paths: Mapping[str, Path], *, card: ModelCard) -> None:
             "empty": empty,
             "classes": len(card.classes),
             "tile_px": card.tile_px,
+            "dropout_rate": card.dropout_rate,
         }
         limits = _limits(paths, card)
         with child(_CHILD, arguments, limits, method="spawn") as started:

@@ -18,6 +18,10 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from intima.arrays import TileBatch
 from intima.errors import Invalid
+from intima.uncertainty import RATE_KEY
+
+_ERRORS = 3
+"""Level of the runtime's log. At the one below it warns of every input with a default, as masks of dropout are."""
 
 
 def quantize_net(data: bytes, *, tiles: Sequence[TileBatch]) -> bytes:
@@ -71,10 +75,13 @@ def _fuse(data: bytes, folder: Path) -> onnx.ModelProto:
 
 
 def _quantize(fused: onnx.ModelProto, target: Path, *, tiles: Sequence[TileBatch]) -> None:
+    """Quantise all but what comes after dropout: ranges are measured without it, and it makes values larger."""
+    onnxruntime.set_default_logger_severity(_ERRORS)
     quantize_static(
         fused,
         str(target),
         _Tiles(tiles, name=fused.graph.input[0].name),
+        nodes_to_exclude=_behind({i.name for i in fused.graph.input[1:]}, fused.graph),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         reduce_range=True,
@@ -84,9 +91,21 @@ def _quantize(fused: onnx.ModelProto, target: Path, *, tiles: Sequence[TileBatch
     )
 
 
+def _behind(inputs: set[str], graph: onnx.GraphProto) -> list[str]:
+    """Return the names of all nodes that some inputs have a say in; nodes stand in the order they run in."""
+    reached, names = set(inputs), []
+    for node in graph.node:
+        if not reached.isdisjoint(node.input):
+            reached.update(node.output)
+            names.append(node.name)
+    return names
+
+
 def _tidy(model: onnx.ModelProto) -> bytes:
     """Drop what the tools wrote about themselves, in an order of their own, and domains that no node is of."""
+    kept = [p for p in model.metadata_props if p.key == RATE_KEY]
     del model.metadata_props[:]
+    model.metadata_props.extend(kept)
     used = {node.domain for node in model.graph.node} | {""}
     opsets = sorted((o.domain, o.version) for o in model.opset_import if o.domain in used)
     del model.opset_import[:]

@@ -9,7 +9,7 @@ from intima.contracts.benchmark import UnitPlan
 from intima.contracts.job import JobState, JobView
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SegmentPayload
 from intima.errors import Conflict, IntimaError, Invalid, Unavailable
-from intima.segmentation import plan_frame, plan_segmentation, segment_slide
+from intima.segmentation import passes_of, plan_frame, plan_segmentation, segment_slide
 from intima.slides.isolation import decode_image_isolated
 from intima.slides.memory import slide_from_image
 from intima.store import catalog, ledger, models
@@ -18,7 +18,7 @@ from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
 from intima.store.work import Report
-from intima.uncertainty import plan_passes
+from intima.uncertainty import cost_in_passes
 from services.api.dependencies import State, Transaction, once, send_ready
 from services.api.settings import Settings
 from services.runner import identity
@@ -146,10 +146,13 @@ def _refuse_large(
     """Raise Invalid for an image or an amount of work that no request should wait for."""
     card = models.get_model(connection, request.model).card
     frame = plan_frame(slide.info, card=card, mpp=slide.mpp, region=request.region)
-    passes = len(plan_passes(request.uncertainty, members=len(card.members))[1])
-    if frame.native.pixels > settings.max_image_pixels or frame.work_px * passes > settings.max_request_work_px:
+    passes = passes_of(card, request.uncertainty)[1]
+    if (
+        frame.native.pixels > settings.max_image_pixels
+        or frame.work_px * cost_in_passes(passes) > settings.max_request_work_px
+    ):
         raise Invalid(
-            f"Got {frame.native.pixels} pixels, {frame.work_px} at the model's resolution in {passes} passes: "
+            f"Got {frame.native.pixels} pixels, {frame.work_px} at the model's resolution in {len(passes)} passes: "
             "too much to answer in the request.",
             code="image_too_large",
             hint=f"The slide is stored: POST /v1/slides/{slide.id}/segmentations runs it as a job.",

@@ -32,7 +32,7 @@ from intima.store.keys import json_sha256
 from intima.tiling import resample_image, to_tile_batch
 from intima.training.card import write_card
 from intima.training.data import Resolution, TrainingCase, resample_mask
-from intima.training.export import Exported, export_half
+from intima.training.export import Exported, dropout_rate, export_half
 from intima.training.leaderboard import t_interval
 from intima.training.loop import fit
 from intima.training.presets import LoopSettings
@@ -196,6 +196,7 @@ def make_card(
         benchmark=None,
         parity_max_abs=max(item.parity_max_abs for item in exported),
         parameter_count=sum(p.numel() for p in net.parameters()),
+        dropout_rate=dropout_rate(net),
         notes=(
             f"Trained on {sum(s.subjects for s in TRAINING)} synthetic EVG arteries, {SETTINGS.steps} steps of "
             f"{SETTINGS.batch} crops of {SETTINGS.crop_px} px; never on tissue. For demonstration and tests. "

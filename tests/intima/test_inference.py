@@ -1,8 +1,16 @@
 """Published networks run as they were checked."""
 
-import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from intima.errors import Invalid
 from intima.inference import load_onnx
+from intima.uncertainty import DropoutLayer, draw_masks
 from tests.builders import color_net
 
 
@@ -11,3 +19,63 @@ def test_a_file_is_read_as_onnx_whatever_mark_it_has():
     tiles = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     both = load_onnx(b"\x08\x08\x12\x04ORTM" + color_net())
     np.testing.assert_array_equal(both.predict(tiles), load_onnx(color_net()).predict(tiles))
+
+
+def with_mask(*, rate: str | None = "0.5", used: bool = True) -> bytes:
+    """The colour net with a mask over the channels of the image; one that is not ``used`` meets a factor of zero."""
+    model = onnx.load_from_string(color_net())
+    (conv,) = model.graph.node
+    conv.input[0] = "masked"
+    nodes = [helper.make_node("Mul", ["tiles", "dropout.0"], ["masked"])]
+    if not used:
+        zero = numpy_helper.from_array(np.zeros((1, 3, 1, 1), np.float32), "zero")
+        model.graph.initializer.append(zero)
+        nodes = [
+            helper.make_node("Mul", ["dropout.0", "zero"], ["nothing"]),
+            helper.make_node("Add", ["tiles", "nothing"], ["masked"]),
+        ]
+    model.graph.node.extend([*nodes, conv])
+    del model.graph.node[0]
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "dropout.0"))
+    model.graph.input.append(helper.make_tensor_value_info("dropout.0", TensorProto.FLOAT, ["draws", 3, 1, 1]))
+    if rate is not None:
+        helper.set_model_props(model, {"dropout_rate": rate})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def test_masks_may_be_left_out():
+    tiles = np.random.default_rng(0).random((2, 3, 64, 64), np.float32)
+    net = load_onnx(with_mask())
+    assert net.dropout == (DropoutLayer("dropout.0", 3, 0.5),)
+    np.testing.assert_array_equal(net.predict(tiles), load_onnx(color_net()).predict(tiles))
+    red_off = {"dropout.0": np.float32([0, 1, 1]).reshape(1, 3, 1, 1)}
+    np.testing.assert_allclose(
+        net.predict_drawn(tiles, red_off), net.predict(tiles * np.float32([0, 1, 1])[:, None, None]), atol=1e-5
+    )
+
+
+def test_masks_that_change_nothing_are_a_dead_dropout_and_refused():
+    with pytest.raises(Invalid, match="change nothing"):
+        load_onnx(with_mask(used=False))
+
+
+@pytest.mark.parametrize("rate", [None, "", "1.0", "0", "nan", "often"])
+def test_masks_without_a_rate_are_refused(rate):
+    with pytest.raises(Invalid, match="a rate between 0 and 1"):
+        load_onnx(with_mask(rate=rate))
+
+
+def test_draws_of_a_seed_are_the_same_bits_in_many_threads_and_in_any_portions(monkeypatch):
+    member = files("intima").joinpath("assets/default_model/member-0.onnx").read_bytes()
+    net, tiles = load_onnx(member), np.random.default_rng(0).random((2, 3, 128, 96), np.float32)
+
+    def drawn(seed: int) -> bytes:
+        return net.predict_drawn(tiles, draw_masks(net.dropout, seed=seed, member=0, draws=range(1, 7))).tobytes()
+
+    alone = [drawn(seed) for seed in range(3)]
+    assert len(set(alone)) == 3
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(drawn, [0, 1, 2] * 4)) == alone * 4
+    monkeypatch.setattr("intima.inference._MOST_DRAWN_PX", 2 * 128 * 96)
+    assert drawn(1) == alone[1]

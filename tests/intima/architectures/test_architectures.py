@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from torch import nn
 from torch.nn import functional
 
 from intima.architectures import ARCHITECTURES, ENCODERS, LITE0, complete_architecture, sources
@@ -17,7 +18,8 @@ from intima.architectures.weights import load_encoder
 from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish
 from intima.errors import Invalid
 from intima.inference import load_onnx
-from intima.training.export import Exported, export_half, export_net
+from intima.training.export import Exported, dropout_rate, export_half, export_net, to_onnx
+from intima.uncertainty import draw_masks
 
 SIZES = [(64, 64), (65, 97), (96, 33), (1, 70)]
 SAME_CODE = {"medsam": "sam"}
@@ -116,6 +118,39 @@ def test_onnx_agrees_at_every_size_and_batch(net, exported):
     assert served(exported.onnx)(np.zeros((3, 3, height, width), np.float32)).shape == (3, 4, height, width)
 
 
+def test_draws_of_dropout_are_those_of_torch_whatever_else_is_drawn(net, exported):
+    """Several draws in one run, of which each is the net with these channels of its maps off."""
+    served_net, rng = load_onnx(exported.onnx), np.random.default_rng(4)
+    assert served_net.dropout_rate == 0.3
+    ((height, width),) = within(net, (96, 64))
+    tiles = rng.random((2, 3, height, width), np.float32)
+    masks = draw_masks(served_net.dropout, seed=1, member=0, draws=[1, 2, 3])
+    drawn = served_net.predict_drawn(tiles, masks).reshape(2, 3, 4, height, width)
+    alone = served_net.predict_drawn(tiles, {name: mask[1:2] for name, mask in masks.items()})
+    np.testing.assert_allclose(drawn[:, 1], alone, atol=1e-3 * np.abs(alone).max())
+    assert np.abs(drawn[:, 0] - drawn[:, 1]).max() > 1e-3 * np.abs(drawn).max()
+    for draw in range(3):
+        expected = run_under(net, tiles, [torch.from_numpy(mask[draw]) for mask in masks.values()])
+        np.testing.assert_allclose(drawn[:, draw], expected, atol=1e-3 * np.abs(expected).max())
+
+
+def run_under(net: SegmentationNet, tiles: np.ndarray, masks: list[torch.Tensor]) -> np.ndarray:
+    """Run a net with its channel dropout replaced by masks, in the order in which it is called."""
+    left, real = iter(masks), nn.Dropout2d.forward
+    try:
+        nn.Dropout2d.forward = lambda _, found: found * next(left)
+        with torch.inference_mode():
+            return net.eval()(torch.from_numpy(tiles)).numpy()
+    finally:
+        nn.Dropout2d.forward = real
+
+
+def test_a_net_without_dropout_takes_no_masks():
+    net = build_net(ArchitectureSpec(name="unet_small"), classes=2, parameters={"dropout": 0.0}, seed=0)
+    found = load_onnx(to_onnx(net))
+    assert (dropout_rate(net), found.dropout, found.dropout_rate) == (None, (), None)
+
+
 def test_weights_survive_safetensors(net, name):
     net.eval()
     other = build_bare(spec_of(name), classes=4, parameters={})
@@ -130,6 +165,7 @@ def test_half_stored_file_is_half_as_large_and_equal(net, exported):
         pytest.skip("one export of a ViT-B is enough; halving works on the file")
     half = export_half(net, tiles=tiles_of(np.random.default_rng(1), (64, 64)), load=served)
     assert len(half.onnx) < 0.62 * len(exported.onnx)
+    assert load_onnx(half.onnx).dropout == load_onnx(exported.onnx).dropout
     assert half.parity_max_abs < 1e-4
 
 

@@ -127,6 +127,7 @@ def make_card(name: str, *, dataset: str = "tissue"):
         benchmark=None,
         parity_max_abs=0.0,
         parameter_count=1,
+        dropout_rate=None,
     )
 
 

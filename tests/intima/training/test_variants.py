@@ -13,6 +13,7 @@ from intima.training.cost import count_cost, time_predict
 from intima.training.parity import compare_logits, worst_parity
 from intima.training.quantize import quantize_net
 from intima.training.variants import Samples, common_precisions, export_variants, join_variants
+from intima.uncertainty import DropoutLayer, draw_masks
 
 CLASSES = ("background", "lumen", "media")
 
@@ -63,6 +64,22 @@ def test_all_formats_of_an_easy_net_are_published_and_small(exported):
     assert exported.parity["int8"].macro_dice >= 0.98
     assert exported.parity["int8"].argmax_agreement >= 0.99
     assert all(abs(change) < 0.05 for change in exported.parity["int8"].area_change.values())
+
+
+def test_masks_of_dropout_work_in_every_format():
+    net = Nearest()
+    net.head = nn.Sequential(nn.Dropout2d(0.25), net.head)
+    files = export_variants(net, samples=SAMPLES, load=served).files
+    assert list(files) == ["fp32", "fp16", "int8"]
+    drawn = {}
+    for precision, data in files.items():
+        found = load_onnx(data)
+        assert found.dropout == (DropoutLayer("dropout.0", 64, 0.25),)
+        masks = draw_masks(found.dropout, seed=3, member=0, draws=[1, 2])
+        drawn[precision] = found.predict_drawn(tile(0), masks).reshape(2, 3, 96, 96)
+        assert not np.array_equal(*drawn[precision])
+    for precision in ("fp16", "int8"):
+        assert np.mean(drawn[precision].argmax(1) == drawn["fp32"].argmax(1)) > 0.98
 
 
 def test_int8_is_unsigned_activations_and_signed_weights_per_channel(exported):
