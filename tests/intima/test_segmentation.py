@@ -1,10 +1,20 @@
 """Served masks are the scored ones."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SlideInfo, UncertaintySpec
 from intima.geometry import Region, Size
-from intima.segmentation import Frame, collect_strips
+from intima.inference import load_model
+from intima.phantom import draw_specs, render
+from intima.registry import publish_default
+from intima.segmentation import Frame, collect_strips, plan_segmentation, segment_slide
+from intima.slides.memory import slide_from_image
+from intima.store.catalog import StoredSlide
+from intima.store.storage import Storage, open_storage
 from intima.tiling import upsample_logits
 
 
@@ -38,3 +48,48 @@ def test_certain_pixels_stay_finite() -> None:
     mask = collected(logits, native=Size(16, 16))
     assert (mask[:, :8] == 0).all()
     assert (mask[:, 8:] == 1).all()
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    folder: Path = tmp_path_factory.mktemp("store")
+    opened = open_storage(folder)
+    yield opened
+    opened.close()
+
+
+def sampled(storage: Storage, uncertainty: UncertaintySpec) -> SegmentationResult:
+    """Segment a synthetic artery with the shipped model."""
+    version = publish_default(storage)
+    image = render(draw_specs(seed=5, subjects=1, size_px=320, mpp=2.0)[0].spec).image
+    info = SlideInfo(format="test", width=320, height=320, levels=1, mpp=2.0, vendor=None)
+    stored = StoredSlide(
+        id="s", sha256="0" * 64, name="artery", info=info, mpp=None, subject=None, created_at="2026-01-01T00:00:00Z"
+    )
+    request = SegmentationRequest(model=version.ref, uncertainty=uncertainty)
+    return segment_slide(
+        slide_from_image(image, info),
+        storage,
+        payload=plan_segmentation(stored, version, request),
+        model=load_model(storage, version.ref),
+        report=lambda _fraction, _message: None,
+    )
+
+
+def files_of(result: SegmentationResult) -> dict[str, str]:
+    return {a.name: a.sha256 for a in result.artefacts}
+
+
+def test_monte_carlo_dropout_of_a_seed_is_one_map_and_of_another_seed_another(storage: Storage) -> None:
+    first, again, other = (
+        sampled(storage, UncertaintySpec(sampler="mc_dropout", passes=10, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert first.uncertainty is not None
+    assert (first.uncertainty.sampler, first.uncertainty.passes) == ("mc_dropout", 10)
+    assert 0 < first.uncertainty.mean_disagreement < first.uncertainty.mean_entropy
+    assert files_of(first)["disagreement.ome.tiff"] == files_of(again)["disagreement.ome.tiff"]
+    assert files_of(first)["disagreement.ome.tiff"] != files_of(other)["disagreement.ome.tiff"]
+    assert files_of(first)["mask.png"] == files_of(again)["mask.png"]
+    stenosis = next(m for m in first.vessels[0].measures if m.name == "stenosis")
+    assert stenosis.interval is not None
+    assert stenosis.interval.low < stenosis.interval.high

@@ -138,7 +138,7 @@ def run_under(net: SegmentationNet, tiles: np.ndarray, masks: list[torch.Tensor]
     """Run a net with its channel dropout replaced by masks, in the order in which it is called."""
     left, real = iter(masks), nn.Dropout2d.forward
     try:
-        nn.Dropout2d.forward = lambda _, found: found * next(left)
+        nn.Dropout2d.forward = lambda layer, found: found * next(left) if layer.p else found
         with torch.inference_mode():
             return net.eval()(torch.from_numpy(tiles)).numpy()
     finally:
