@@ -45,9 +45,9 @@ from intima.training.card import Published, card_name, protocol_scores, write_ca
 from intima.training.cost import count_cost, time_predict
 from intima.training.curves import LossCurve
 from intima.training.data import read_working_image
-from intima.training.export import dropout_rate
 from intima.training.importance import summarise_study
 from intima.training.leaderboard import rank_contenders
+from intima.training.masks import dropout_rate
 from intima.training.presets import PRESETS
 from intima.training.scoring import Tiling
 from intima.training.seeds import derive_seed

@@ -2,8 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,7 +15,8 @@ from torch import nn
 
 from intima.arrays import LogitBatch, Predict, TileBatch
 from intima.errors import Invalid
-from intima.uncertainty import RATE_KEY, mask_name
+from intima.training.masks import Masked, dropout_rate, finish_masks
+from intima.uncertainty import mask_name
 
 Load: TypeAlias = Callable[[bytes], Predict]
 """Loads an ONNX file the way it is served."""
@@ -69,8 +69,7 @@ def to_onnx(net: nn.Module) -> bytes:
 
     Channel dropout becomes one input for each place where it acts, "dropout.0" and so on: a mask of 0 and
     1 / (1 - rate), (draws, channels, 1, 1), which multiplies the map there. Left out, it is one everywhere. With one
-    tile and several draws, what comes before the first mask runs once. Runtimes drop a Dropout node in silence, and
-    random numbers of their own would answer no request twice.
+    tile and several draws, what comes before the first mask runs once.
 
     Raises:
         Invalid: the weights are too many for one file.
@@ -78,8 +77,8 @@ def to_onnx(net: nn.Module) -> bytes:
     _check_bytes(net)
     buffer = io.BytesIO()
     example = torch.zeros(1, 3, 64, min(96, getattr(net, "fixed_px", None) or 96))
-    rate, masked = dropout_rate(net), _Masked(net.eval())
-    masks = [torch.ones(1, channels, 1, 1) for channels in masked.channels(example)]
+    rate, masked = dropout_rate(net), Masked(net.eval())
+    masks = masked.masks(example)
     names = [mask_name(place) for place in range(len(masks))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -104,66 +103,7 @@ def to_onnx(net: nn.Module) -> bytes:
             },
         )
     data = buffer.getvalue()
-    return data if rate is None else _with_default_masks(data, masks, rate=rate)
-
-
-def dropout_rate(net: nn.Module) -> float | None:
-    """Return the rate of a net's channel dropout, whose masks its file takes; None where it has none.
-
-    Raises:
-        Invalid: its layers have several.
-    """
-    rates = {layer.p for layer in _layers(net)}
-    if len(rates) > 1:
-        raise Invalid(f"Got channel dropout at rates {sorted(rates)}; one net is exported with one rate.")
-    return rates.pop() if rates else None
-
-
-def _layers(net: nn.Module) -> list[nn.Dropout2d]:
-    return [m for m in net.modules() if isinstance(m, nn.Dropout2d) and m.p > 0]
-
-
-class _Masked(nn.Module):
-    """A net whose channel dropout is done by masks from outside, in the order in which it acts."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def channels(self, example: torch.Tensor) -> list[int]:
-        """Return the number of channels of every map that dropout acts on."""
-        seen: list[int] = []
-        with torch.no_grad(), _after(_layers(self.net), lambda found: seen.append(found.shape[1])):
-            self.net(example)
-        return seen
-
-    def forward(self, tiles: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
-        """Return the logits of tiles under masks."""
-        left = iter(masks)
-        with _after(_layers(self.net), lambda found: found * next(left)):
-            logits: torch.Tensor = self.net(tiles)
-        return logits
-
-
-@contextmanager
-def _after(layers: Sequence[nn.Module], change: Callable[[torch.Tensor], torch.Tensor | None]) -> Iterator[None]:
-    """Pass the output of layers through a function, while the context lasts."""
-    handles = [layer.register_forward_hook(lambda _layer, _inputs, found: change(found)) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _with_default_masks(data: bytes, masks: Sequence[torch.Tensor], *, rate: float) -> bytes:
-    """Return an ONNX file in which masks may be left out, and which says at what rate they are drawn."""
-    model = onnx.load_from_string(data)
-    for place, mask in enumerate(masks):
-        model.graph.initializer.append(numpy_helper.from_array(mask.numpy(), mask_name(place)))
-    helper.set_model_props(model, {RATE_KEY: repr(rate)})
-    written: bytes = model.SerializeToString(deterministic=True)
-    return written
+    return data if rate is None else finish_masks(data, masks, rate=rate)
 
 
 def _check_bytes(net: nn.Module) -> None:

@@ -32,9 +32,10 @@ from intima.store.keys import json_sha256
 from intima.tiling import resample_image, to_tile_batch
 from intima.training.card import write_card
 from intima.training.data import Resolution, TrainingCase, resample_mask
-from intima.training.export import Exported, dropout_rate, export_half
+from intima.training.export import Exported, export_half
 from intima.training.leaderboard import t_interval
 from intima.training.loop import fit
+from intima.training.masks import dropout_rate
 from intima.training.presets import LoopSettings
 from intima.training.scoring import Tiling, predict_mask
 from intima.training.search import default_parameters

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -18,7 +19,8 @@ from intima.architectures.weights import load_encoder
 from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish
 from intima.errors import Invalid
 from intima.inference import load_onnx
-from intima.training.export import Exported, dropout_rate, export_half, export_net, to_onnx
+from intima.training.export import Exported, export_half, export_net, to_onnx
+from intima.training.masks import dropout_rate
 from intima.uncertainty import draw_masks
 
 SIZES = [(64, 64), (65, 97), (96, 33), (1, 70)]
@@ -143,6 +145,19 @@ def run_under(net: SegmentationNet, tiles: np.ndarray, masks: list[torch.Tensor]
             return net.eval()(torch.from_numpy(tiles)).numpy()
     finally:
         nn.Dropout2d.forward = real
+
+
+def test_masks_before_a_convolution_multiply_its_weights(net, exported, name):
+    """All draws are then one convolution: of maps it would take a multiple of the time."""
+    if name in {"sam", "litemedsam"}:
+        pytest.skip("the masks of its classes are made by matrix products")
+    graph = onnx.load_from_string(exported.onnx).graph
+    weights = {t.name for t in graph.initializer}
+    (user,) = [node for node in graph.node if "dropout.0" in node.input]
+    assert user.op_type == "Unsqueeze"
+    (product,) = [node for node in graph.node if user.output[0] in node.input]
+    assert product.op_type == "Mul"
+    assert product.input[0] in weights
 
 
 def test_a_net_without_dropout_takes_no_masks():
