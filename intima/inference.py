@@ -67,7 +67,7 @@ def load_onnx(data: bytes, *, provider: ProviderName = "cpu", threads: int = 1) 
         return out
 
     def predict_drawn(tiles: TileBatch, masks: Masks) -> LogitBatch:
-        return np.stack([_draws_of(session, {name: tile[None]}, masks) for tile in tiles])
+        return _joined([_draws_of(session, {name: tile[None]}, masks)[None] for tile in tiles])
 
     probe = predict(np.zeros((1, 3, 64, 64), np.float32))
     if probe.ndim != 4 or probe.shape[2:] != (64, 64) or not np.isfinite(probe).all():
@@ -113,8 +113,12 @@ def _draws_of(session: Any, tile: dict[str, TileBatch], masks: Masks) -> LogitBa
         session.run(None, {**tile, **{name: mask[start : start + at_once] for name, mask in masks.items()}})[0]
         for start in range(0, draws, at_once)
     ]
-    drawn: LogitBatch = np.concatenate(runs).reshape(-1, height, width)
-    return drawn
+    return _joined(runs).reshape(-1, height, width)
+
+
+def _joined(parts: Sequence[LogitBatch]) -> LogitBatch:
+    """Return arrays joined along the first axis; a single one as it is, since draws of a tile are large to copy."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _require_effect(predict_drawn: PredictDrawn, layers: tuple[DropoutLayer, ...]) -> None:
@@ -206,17 +210,17 @@ def load_model(
     return LoadedModel(version=version, nets=nets, provider=nets[0].provider, precision=precision)
 
 
-def sample_passes(model: LoadedModel, passes: Sequence[Pass], *, seed: int) -> Predict:
+def sample_passes(nets: Sequence[OnnxNet], passes: Sequence[Pass], *, seed: int) -> Predict:
     """Return one Predict that runs all passes and stacks their logits: (tiles, passes * classes, h, w).
 
     The masks of a pass are drawn from ``seed``, member and draw alone, so that a pass is one network on all tiles of a
     slide, and the same one for every request with this seed.
     """
     if all(p.draw is None for p in passes):
-        return stack_passes(model.predicts, passes)
+        return stack_passes([net.predict for net in nets], passes)
     drawn = [
         (net, draw_masks(net.dropout, seed=seed, member=m, draws=[p.draw for p in passes if p.member == m and p.draw]))
-        for m, net in enumerate(model.nets)
+        for m, net in enumerate(nets)
     ]
 
     def predict(tiles: TileBatch) -> LogitBatch:

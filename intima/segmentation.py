@@ -157,7 +157,7 @@ def segment_slide(
     part = crop_slide(slide, frame.region)
     schema = label_schema(model.card.classes)
     sampler, passes = passes_of(model.card, payload.uncertainty)
-    predict = sample_passes(model, passes, seed=payload.uncertainty.seed)
+    predict = sample_passes(model.nets, passes, seed=payload.uncertainty.seed)
     strips = predict_tiled(
         _reader(part, frame),
         size=frame.working,

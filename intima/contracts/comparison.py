@@ -107,7 +107,8 @@ class Difference(Contract):
 class EffectSize(Contract):
     """A standardised effect; null where the spread is zero.
 
-    Its interval takes subjects as independent: it is not corrected for overlapping training sets.
+    Its interval takes subjects as independent: it is not corrected for overlapping training sets. Those by noncentral t
+    take differences for normal, and cover less where a model fails on some subjects (docs/statistics.md).
     """
 
     name: str

@@ -12,13 +12,13 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from intima.arrays import BinaryMask, LogitBatch, Logits, Predict, TileBatch, UncertaintyMap
 from intima.contracts.explanation import SampledUncertainty
 from intima.geometry import Size
+from intima.selective import detection_auroc
 from intima.tiling import resample_planes
 from intima.uncertainty import Pass, stack_passes, summarise_passes
 
@@ -104,19 +104,6 @@ def summarise_maps(maps: Maps, wrong: BinaryMask) -> SampledUncertainty:
         auroc_entropy=detection_auroc(maps.entropy, wrong),
         auroc_disagreement=detection_auroc(maps.disagreement, wrong),
     )
-
-
-def detection_auroc(score: NDArray[np.float32], wrong: BinaryMask) -> float | None:
-    """Return the chance that a wrong pixel scores higher than a right one, ties counting half; null without both.
-
-    This is the area under the ROC curve of finding errors by the score (Mann-Whitney).
-    """
-    positives = int(np.count_nonzero(wrong))
-    negatives = wrong.size - positives
-    if not positives or not negatives:
-        return None
-    ranks = rankdata(score, axis=None)
-    return float((ranks[wrong.ravel()].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def _mean(values: NDArray[np.float32], where: BinaryMask) -> float | None:

@@ -13,7 +13,6 @@ from intima.explanation.error import explain_errors
 from intima.explanation.morphology import explain_morphology
 from intima.explanation.panels import list_checks, new_figure
 from intima.explanation.uncertainty import (
-    detection_auroc,
     dropout_predict,
     has_dropout,
     maps_of,
@@ -94,14 +93,6 @@ def test_opposed_members_disagree_wholly():
     maps = maps_of(np.concatenate([sure, sure[::-1]]), classes=2, size=Size(8, 8), sampler="tta", seed=None)
     assert np.allclose(maps.disagreement, 1.0, atol=1e-5)
     assert maps.ambiguity.max() < 1e-5
-
-
-def test_auroc_is_the_share_of_ordered_pairs():
-    wrong = np.array([[True, False, True, False]])
-    assert detection_auroc(np.array([[0.9, 0.1, 0.8, 0.2]], np.float32), wrong) == 1.0
-    assert detection_auroc(np.full((1, 4), 0.5, np.float32), wrong) == 0.5
-    assert detection_auroc(np.array([[0.9, 0.1, 0.15, 0.2]], np.float32), wrong) == 0.75
-    assert detection_auroc(np.zeros((1, 4), np.float32), np.zeros((1, 4), bool)) is None
 
 
 def test_means_are_taken_on_right_and_on_wrong_pixels():
