@@ -187,7 +187,7 @@ def segment_slide(
         artefacts=(),
         timings_s={},
         provenance=provenance,
-        warnings=(*slide.info.warnings, *_warnings(part, frame=frame, card=model.card)),
+        warnings=(*slide.info.warnings, *_warnings(part, frame=frame, card=model.card, sampler=sampler)),
     )
     artefacts = tuple(_artefacts(bare, arrays=arrays, slide=part, frame=frame, schema=schema, storage=storage))
     timings.mark("artefacts")
@@ -337,7 +337,9 @@ def _provenance(
     }
 
 
-def _warnings(slide: Slide, *, frame: Frame, card: ModelCard) -> Iterator[str]:
+def _warnings(slide: Slide, *, frame: Frame, card: ModelCard, sampler: SamplerName) -> Iterator[str]:
+    if sampler == "mc_dropout":
+        yield "Draws of dropout differ in the head of the net only: look for errors in the entropy, not the disagreement."
     if card.synthetic:
         yield "The model was trained on synthetic phantoms only: do not report its numbers on real tissue."
     if min(frame.working.width, frame.working.height) < FEW_WORKING_PX:

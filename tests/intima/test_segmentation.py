@@ -86,6 +86,7 @@ def test_monte_carlo_dropout_of_a_seed_is_one_map_and_of_another_seed_another(st
     )
     assert first.uncertainty is not None
     assert (first.uncertainty.sampler, first.uncertainty.passes) == ("mc_dropout", 10)
+    assert any("not the disagreement" in warning for warning in first.warnings)
     assert 0 < first.uncertainty.mean_disagreement < first.uncertainty.mean_entropy
     assert files_of(first)["disagreement.ome.tiff"] == files_of(again)["disagreement.ome.tiff"]
     assert files_of(first)["disagreement.ome.tiff"] != files_of(other)["disagreement.ome.tiff"]
