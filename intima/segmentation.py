@@ -339,7 +339,7 @@ def _provenance(
 
 def _warnings(slide: Slide, *, frame: Frame, card: ModelCard, sampler: SamplerName) -> Iterator[str]:
     if sampler == "mc_dropout":
-        yield "Draws of dropout differ in the head of the net only: look for errors in the entropy, not the disagreement."
+        yield "Draws of dropout differ in the head only: look for errors in the entropy, not the disagreement."
     if card.synthetic:
         yield "The model was trained on synthetic phantoms only: do not report its numbers on real tissue."
     if min(frame.working.width, frame.working.height) < FEW_WORKING_PX:
