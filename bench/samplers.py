@@ -186,7 +186,9 @@ def print_row(spec: UncertaintySpec, row: Row) -> None:
 
 def mean_of(values: Sequence[float]) -> str:
     """Return a mean and its interval over images."""
-    interval = t_interval(np.array(values))
+    if not values:
+        return "-"
+    interval = t_interval(np.array(values)) if len(values) > 1 else None
     limits = "" if interval is None else f" [{interval.low:.4f}, {interval.high:.4f}]"
     return f"{np.mean(values):.4f}{limits}"
 

@@ -67,17 +67,17 @@ def load_onnx(data: bytes, *, provider: ProviderName = "cpu", threads: int = 1) 
         return out
 
     def predict_drawn(tiles: TileBatch, masks: Masks) -> LogitBatch:
-        return _joined([_draws_of(session, {name: tile[None]}, masks)[None] for tile in tiles])
+        return _joined([_draws_of(session, {name: tile[None]}, masks, classes)[None] for tile in tiles])
 
     probe = predict(np.zeros((1, 3, 64, 64), np.float32))
-    if probe.ndim != 4 or probe.shape[2:] != (64, 64) or not np.isfinite(probe).all():
+    if probe.ndim != 4 or probe.shape[::2] != (1, 64) or probe.shape[3] != 64 or not np.isfinite(probe).all():
         raise Invalid(f"Got output of shape {probe.shape} for a 64 px tile; need finite (1, classes, 64, 64).")
-    if layers:
-        _require_effect(predict_drawn, layers)
+    classes = int(probe.shape[1])
+    _require_effect(predict_drawn, layers)
     return OnnxNet(
         predict=predict,
         provider=str(session.get_providers()[0]),
-        classes=int(probe.shape[1]),
+        classes=classes,
         dropout=layers,
         predict_drawn=predict_drawn,
     )
@@ -104,15 +104,30 @@ def _dropout_layers(session: Any) -> tuple[DropoutLayer, ...]:
     return tuple(DropoutLayer(name=name, channels=int(shape[1]), rate=rate) for name, shape in found)
 
 
-def _draws_of(session: Any, tile: dict[str, TileBatch], masks: Masks) -> LogitBatch:
-    """Return (draws * classes, h, w) logits of one tile; what comes before the first mask runs once for many draws."""
+def draws_at_once(*, height: int, width: int) -> int:
+    """Return how many draws of one tile a run of the network takes."""
+    return max(1, _MOST_DRAWN_PX // (height * width))
+
+
+def _draws_of(session: Any, tile: dict[str, TileBatch], masks: Masks, classes: int) -> LogitBatch:
+    """Return (draws * classes, h, w) logits of one tile; what comes before the first mask runs once for many draws.
+
+    Raises:
+        Invalid: the network cannot be run with so many masks, or does not answer each with logits of its own.
+    """
     height, width = next(iter(tile.values())).shape[2:]
-    at_once = max(1, _MOST_DRAWN_PX // (height * width))
-    draws = len(next(iter(masks.values())))
-    runs = [
-        session.run(None, {**tile, **{name: mask[start : start + at_once] for name, mask in masks.items()}})[0]
-        for start in range(0, draws, at_once)
-    ]
+    draws, step = len(next(iter(masks.values()))), draws_at_once(height=height, width=width)
+    runs = []
+    for start in range(0, draws, step):
+        some = {name: mask[start : start + step] for name, mask in masks.items()}
+        try:
+            found = session.run(None, {**tile, **some})[0]
+        except Exception as error:  # ONNX Runtime's exception types share no other base
+            raise Invalid(f"ONNX Runtime cannot run the masks of this network: {error}", code="bad_model") from error
+        wanted = (min(step, draws - start), classes, height, width)
+        if found.shape != wanted:
+            raise Invalid(f"Got output of shape {found.shape} for masks; need {wanted}.", code="bad_model")
+        runs.append(found)
     return _joined(runs).reshape(-1, height, width)
 
 
@@ -122,14 +137,22 @@ def _joined(parts: Sequence[LogitBatch]) -> LogitBatch:
 
 
 def _require_effect(predict_drawn: PredictDrawn, layers: tuple[DropoutLayer, ...]) -> None:
-    """Raise Invalid where dropping every channel gives what dropping none does: dropout is dead."""
-    tile = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
-    all_or_none = {
-        layer.name: np.stack([np.full((layer.channels, 1, 1), kept, np.float32) for kept in (0, 1)]) for layer in layers
-    }
-    first, second = np.split(predict_drawn(tile, all_or_none), 2, axis=1)
-    if np.array_equal(first, second) or not np.isfinite(first + second).all():
-        raise Invalid("The masks of this network change nothing: MC dropout would be the same map on every pass.")
+    """Raise Invalid where dropping every channel gives what dropping none does: dropout is dead.
+
+    One layer of several may be without effect, as before a readout that still is zero.
+    """
+    if not layers:
+        return
+    tile, kept = np.random.default_rng(0).random((1, 3, 64, 64), np.float32), np.array([0, 1, 1], np.float32)
+    masks = {layer.name: np.repeat(kept[:, None], layer.channels, axis=1)[:, :, None, None] for layer in layers}
+    none, every, again = np.split(predict_drawn(tile, masks), 3, axis=1)
+    if not (np.isfinite(none).all() and np.isfinite(every).all()):
+        raise Invalid("The logits are not finite where dropout drops every channel.", code="bad_model")
+    if np.array_equal(none, every) or not np.array_equal(every, again):
+        raise Invalid(
+            "The masks of dropout change nothing, or equal ones give unequal maps: there is no MC dropout.",
+            code="bad_model",
+        )
 
 
 def _open(data: bytes, *, provider: ProviderName, threads: int) -> Any:

@@ -271,9 +271,11 @@ def score_case(
 
     Raises:
         Invalid: shapes differ, a mask is empty or holds a value the schema does not know, or a length is
-            not positive and finite.
+            not positive and finite, or a metric does not exist.
     """
     _check(truth, predicted, schema=schema, mpp=mpp, tolerance=nsd_tolerance_um)
+    if isinstance(metrics, str) or not METRICS.keys() >= set(metrics):
+        raise Invalid(f"Got metrics {metrics!r}; there are {', '.join(METRICS)}.")
     scale = Scale.of(mpp, band_um=nsd_tolerance_um, band_px=nsd_tolerance_um)
     case = CaseEvidence(truth, predicted, scale)
     evidence = {c.name: case.of(c.index) for c in schema.foreground}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from intima.arrays import BinaryMask, FloatVector
+from intima.errors import Invalid
 
 DEFERRED = (0.12, 0.25)
 """Parts of the pixels a person looks at."""
@@ -32,7 +33,13 @@ class ErrorDetection:
 
 
 def detect_errors(uncertainty: NDArray[np.float32], wrong: BinaryMask) -> ErrorDetection:
-    """Return how well an uncertainty finds errors; both of one shape, with at least one pixel."""
+    """Return how well an uncertainty finds errors; both of one shape, with at least one pixel.
+
+    Raises:
+        Invalid: an uncertainty is not finite.
+    """
+    if not np.isfinite(uncertainty).all():
+        raise Invalid("Got an uncertainty that is not finite.")
     risks = _expected_errors(uncertainty, wrong)
     count, errors = len(risks), int(np.count_nonzero(wrong))
     kept = np.arange(1, count + 1)

@@ -56,9 +56,8 @@ SamplerName = Literal["ensemble", "tta", "mc_dropout", "none"]
 VIEWS = 8
 FEWEST_PASSES = 8
 """Where the request names no number: at least so many, or every member once."""
-_MOST_DRAWS = 64
-_COST_OF_DRAW = 0.1
-"""Of a whole pass: what comes before dropout runs once for all draws."""
+MOST_PASSES = 64
+"""Of one request."""
 
 
 def plan_passes(
@@ -91,19 +90,13 @@ def plan_passes(
     return "ensemble", _views(spec, members, fewest=1)
 
 
-def cost_in_passes(passes: Sequence[Pass]) -> float:
-    """Return how many whole passes of a network as many passes cost; draws of one member share most of it."""
-    drawn = sum(p.draw is not None for p in passes)
-    return len({(p.member, p.view) for p in passes}) + _COST_OF_DRAW * drawn
-
-
 def _draws(spec: UncertaintySpec, members: int, dropout_rate: float | None) -> tuple[Pass, ...]:
     if dropout_rate is None:
         raise _not_supported(
             "The files of this model take no masks of dropout, so MC dropout would be the same map on every pass.",
             'Use the sampler "ensemble" or "tta".',
         )
-    draws = _of_each(spec, members, fewest=2, most=_MOST_DRAWS, what="draws")
+    draws = _of_each(spec, members, fewest=2, most=MOST_PASSES, what="draws")
     return tuple(Pass(member, 0, draw) for member in range(members) for draw in range(1, draws + 1))
 
 
@@ -115,9 +108,16 @@ def _views(spec: UncertaintySpec, members: int, *, fewest: int) -> tuple[Pass, .
 
 
 def _of_each(spec: UncertaintySpec, members: int, *, fewest: int, most: int, what: str) -> int:
-    """Return how many passes each member makes."""
+    """Return how many passes each member makes; all members together make at most 64."""
+    most = min(most, MOST_PASSES // members)
     passes = spec.passes or members * max(fewest, math.ceil(FEWEST_PASSES / members))
     each, rest = divmod(passes, members)
+    if most < fewest:
+        raise _not_supported(
+            f"This model has {members} members, which would need {fewest} {what} each, and a request makes at most "
+            f"{MOST_PASSES} passes.",
+            'Use the sampler "none".',
+        )
     if rest or not fewest <= each <= most:
         raise Invalid(
             f"Got {passes} passes; this model has {members} member(s), each to be run in the same {fewest} to "

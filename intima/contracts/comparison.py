@@ -107,8 +107,9 @@ class Difference(Contract):
 class EffectSize(Contract):
     """A standardised effect; null where the spread is zero.
 
-    Its interval takes subjects as independent: it is not corrected for overlapping training sets. Those by noncentral t
-    take differences for normal, and cover less where a model fails on some subjects (docs/statistics.md).
+    Its interval takes subjects as independent: it is not corrected for overlapping training sets. No interval knows of
+    failures that these subjects do not show; by simulation that of the rank-biserial covers .91 to .93 where effects
+    are large, and those by noncentral t take differences for normal (docs/statistics.md).
     """
 
     name: str

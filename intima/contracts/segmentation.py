@@ -26,9 +26,9 @@ class UncertaintySpec(Contract):
     A pass is one member on one view, and time grows with passes. Each member weighs the same, so their number is a
     multiple of the members, at most 8 views of each; any other is refused with 422. Null takes the least from 8 up.
     "ensemble" needs two members; "tta" (test-time augmentation) has at least two views, on an ensemble those of every
-    member; "mc_dropout" runs every member under 2 to 64 draws of dropout before its head, which cost little more than
-    one pass, and needs a model published with masks (``dropout_rate`` of its card); "none" runs every member once and
-    reports no uncertainty.
+    member; "mc_dropout" runs every member under 2 to 64 draws of dropout before its head, which take the networks
+    little longer than one pass, and needs a model published with masks (``dropout_rate`` of its card); "none" runs
+    every member once and reports no uncertainty.
     """
 
     sampler: Literal["auto", "ensemble", "tta", "mc_dropout", "none"] = "auto"

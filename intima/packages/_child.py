@@ -11,8 +11,9 @@ import numpy as np
 from intima.arrays import Json
 from intima.confined import Limits, allow_cpu, apply_limits
 from intima.errors import IntimaError, Invalid
-from intima.inference import load_onnx
+from intima.inference import draws_at_once, load_onnx
 from intima.packages.gate import check_network
+from intima.uncertainty import MOST_PASSES, draw_masks
 
 
 def work(sender: Connection, arguments: Json, limits: Limits) -> None:
@@ -38,8 +39,11 @@ def _run(data: bytes, arguments: Json) -> None:
     classes, tile_px, rate = arguments["classes"], arguments["tile_px"], arguments["dropout_rate"]
     check_network(data, classes=classes)
     try:
-        net = load_onnx(data)
-        logits = net.predict(np.random.default_rng(0).random((1, 3, tile_px, tile_px), np.float32))
+        net, tile = load_onnx(data), np.random.default_rng(0).random((1, 3, tile_px, tile_px), np.float32)
+        logits = net.predict(tile)
+        if net.dropout:
+            draws = range(1, 1 + min(MOST_PASSES, draws_at_once(height=tile_px, width=tile_px)))
+            net.predict_drawn(tile, draw_masks(net.dropout, seed=0, member=0, draws=draws))
     except IntimaError:
         raise
     except Exception as error:  # ONNX Runtime's exception types share no other base

@@ -60,10 +60,10 @@ def _noncentrality(t: float, degrees: int, probability: float) -> float:
 def d_av_interval(a: FloatVector, b: FloatVector, *, confidence: float = 0.95) -> ConfidenceInterval | None:
     """Return the interval of d_av: that of d_z, times SD of the differences over the mean SD (Algina & Keselman 2003).
 
-    None where the differences have no spread.
+    None where the differences, or both sides, have no spread.
     """
     d, effect = _paired(a, b), d_z(a, b)
-    if effect is None:
+    if effect is None or d_av(a, b) is None:
         return None
     scale = float(np.std(d, ddof=1)) / math.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / 2)
     found = d_z_interval(effect, len(d), confidence=confidence)

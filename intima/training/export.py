@@ -79,6 +79,8 @@ def to_onnx(net: nn.Module) -> bytes:
     example = torch.zeros(1, 3, 64, min(96, getattr(net, "fixed_px", None) or 96))
     rate, masked = dropout_rate(net), Masked(net.eval())
     masks = masked.masks(example)
+    if rate is not None and not masks:
+        raise Invalid("The net has a layer of channel dropout that it never calls.")
     names = [mask_name(place) for place in range(len(masks))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -3,7 +3,7 @@
 Runtimes drop a Dropout node in silence, and random numbers of their own would answer no request twice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,9 +87,9 @@ def _fold(graph: GraphProto, mask: str) -> None:
     (product,) = [node for node in graph.node if mask in node.input]
     users = [node for node in graph.node if product.output[0] in node.input]
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    if [node.op_type for node in users] != ["Conv"] or users[0].input[1] not in weights:
-        return
     (source,) = [name for name in product.input if name != mask]
+    if len(users) != 1 or not _is_foldable(users[0], weights) or _is_drawn(graph, source):
+        return
     nodes: list[NodeProto] = []
     for node in graph.node:
         if node == users[0]:
@@ -100,8 +100,22 @@ def _fold(graph: GraphProto, mask: str) -> None:
     graph.node.extend(nodes)
 
 
+def _is_foldable(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
+    groups = [a.i for a in node.attribute if a.name == "group"]
+    return node.op_type == "Conv" and groups in ([], [1]) and all(name in weights for name in node.input[1:])
+
+
+def _is_drawn(graph: GraphProto, name: str) -> bool:
+    """Tell whether a tensor has a draw for each of its batch already, from a mask before it."""
+    drawn = {i.name for i in graph.input[1:]}
+    for node in graph.node:
+        if not drawn.isdisjoint(node.input):
+            drawn.update(node.output)
+    return name in drawn
+
+
 def _folded(
-    graph: GraphProto, conv: NodeProto, *, weights: dict[str, TensorProto], source: str, mask: str
+    graph: GraphProto, conv: NodeProto, *, weights: Mapping[str, TensorProto], source: str, mask: str
 ) -> list[NodeProto]:
     """Return the nodes that do a convolution of masked channels for all draws, in the place of the draws' batch."""
     outputs, *kernel = weights[conv.input[1]].dims

@@ -20,8 +20,8 @@ from intima.arrays import TileBatch
 from intima.errors import Invalid
 from intima.uncertainty import RATE_KEY
 
-_ERRORS = 3
-"""Level of the runtime's log. At the one below it warns of every input with a default, as masks of dropout are."""
+_WARNINGS, _ERRORS = 2, 3
+"""Levels of the runtime's log; the first is its own. There it warns of every input with a default, as masks are."""
 
 
 def quantize_net(data: bytes, *, tiles: Sequence[TileBatch]) -> bytes:
@@ -77,6 +77,13 @@ def _fuse(data: bytes, folder: Path) -> onnx.ModelProto:
 def _quantize(fused: onnx.ModelProto, target: Path, *, tiles: Sequence[TileBatch]) -> None:
     """Quantise all but what comes after dropout: ranges are measured without it, and it makes values larger."""
     onnxruntime.set_default_logger_severity(_ERRORS)
+    try:
+        _quantize_static(fused, target, tiles=tiles)
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
+
+
+def _quantize_static(fused: onnx.ModelProto, target: Path, *, tiles: Sequence[TileBatch]) -> None:
     quantize_static(
         fused,
         str(target),

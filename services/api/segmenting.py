@@ -18,7 +18,6 @@ from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
 from intima.store.work import Report
-from intima.uncertainty import cost_in_passes
 from services.api.dependencies import State, Transaction, once, send_ready
 from services.api.settings import Settings
 from services.runner import identity
@@ -146,13 +145,10 @@ def _refuse_large(
     """Raise Invalid for an image or an amount of work that no request should wait for."""
     card = models.get_model(connection, request.model).card
     frame = plan_frame(slide.info, card=card, mpp=slide.mpp, region=request.region)
-    passes = passes_of(card, request.uncertainty)[1]
-    if (
-        frame.native.pixels > settings.max_image_pixels
-        or frame.work_px * cost_in_passes(passes) > settings.max_request_work_px
-    ):
+    passes = len(passes_of(card, request.uncertainty)[1])
+    if frame.native.pixels > settings.max_image_pixels or frame.work_px * passes > settings.max_request_work_px:
         raise Invalid(
-            f"Got {frame.native.pixels} pixels, {frame.work_px} at the model's resolution in {len(passes)} passes: "
+            f"Got {frame.native.pixels} pixels, {frame.work_px} at the model's resolution in {passes} passes: "
             "too much to answer in the request.",
             code="image_too_large",
             hint=f"The slide is stored: POST /v1/slides/{slide.id}/segmentations runs it as a job.",

@@ -56,8 +56,24 @@ def test_masks_may_be_left_out():
 
 
 def test_masks_that_change_nothing_are_a_dead_dropout_and_refused():
-    with pytest.raises(Invalid, match="change nothing"):
+    with pytest.raises(Invalid, match="change nothing, or"):
         load_onnx(with_mask(used=False))
+
+
+@pytest.mark.parametrize("cut", ["Slice", "Add"])
+def test_a_net_that_does_not_answer_every_mask_is_refused(cut):
+    """Two maps for any number of masks would be taken for as many passes as were asked for."""
+    model = onnx.load_from_string(with_mask())
+    values = {"from": np.array([0]), "to": np.array([2]), "two": np.zeros((2, 3, 1, 1), np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in values.items())
+    if cut == "Slice":
+        model.graph.node[-1].output[0] = "all"
+        model.graph.node.append(helper.make_node("Slice", ["all", "from", "to"], ["logits"]))
+    else:
+        model.graph.node[0].input[1] = "sum"
+        model.graph.node.insert(0, helper.make_node("Add", ["dropout.0", "two"], ["sum"]))
+    with pytest.raises(Invalid):
+        load_onnx(bytes(model.SerializeToString()))
 
 
 @pytest.mark.parametrize("rate", [None, "", "1.0", "0", "nan", "often"])

@@ -196,6 +196,12 @@ def test_every_metric_is_reported_once_per_class():
     }
 
 
+@pytest.mark.parametrize("wish", ["dice", "tolerant_dice", ["dicee"], {"dice": 1, "": 2}])
+def test_a_metric_that_does_not_exist_is_refused(wish):
+    with pytest.raises(Invalid, match="there are dice"):
+        score_case(EMPTY, EMPTY, schema=TWO, mpp=None, metrics=wish)
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_alone_is_the_same_and_looks_at_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch):
     y, x = np.mgrid[:40, :40] - 20

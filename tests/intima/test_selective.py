@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intima.errors import Invalid
 from intima.selective import DEFERRED, detect_errors, detection_auroc
 
 images = st.integers(1, 60).flatmap(
@@ -72,3 +73,8 @@ def test_a_perfect_uncertainty_removes_all_that_a_person_can_look_at() -> None:
     found = detect_errors(np.arange(100, dtype=np.float32), wrong)
     assert found.removed == pytest.approx((12 / 20, 1.0))
     assert found.excess_aurc == pytest.approx(0, abs=1e-12)
+
+
+def test_no_number_is_no_uncertainty() -> None:
+    with pytest.raises(Invalid):
+        detect_errors(np.float32([0.1, np.nan]), np.array([True, False]))

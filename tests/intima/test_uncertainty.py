@@ -1,6 +1,7 @@
 """Pass statistics against closed forms."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from intima.errors import Invalid
 from intima.uncertainty import (
     DropoutLayer,
     Pass,
-    cost_in_passes,
     draw_masks,
     pairwise_dice,
     plan_passes,
@@ -133,11 +133,25 @@ def test_draws_of_dropout_are_as_many_of_each_member() -> None:
     assert name == "mc_dropout"
     assert passes == tuple(Pass(member, 0, draw) for member in range(2) for draw in (1, 2, 3))
     assert len(plan_passes(UncertaintySpec(sampler="mc_dropout"), members=3, dropout_rate=0.1)[1]) == 9
-    assert cost_in_passes(passes) == pytest.approx(2.6)
-    assert cost_in_passes(plan_passes(UncertaintySpec(sampler="tta", passes=8), members=1)[1]) == 8
     for passes_wanted in (5, 2):
         with pytest.raises(Invalid):
             plan_passes(UncertaintySpec(sampler="mc_dropout", passes=passes_wanted), members=2, dropout_rate=0.1)
+
+
+@pytest.mark.parametrize("sampler", ["auto", "tta", "ensemble", "mc_dropout"])
+@pytest.mark.parametrize("members", [2, 3, 20, 32])
+def test_a_plan_can_be_asked_for_again_and_a_hint_can_be_followed(sampler: str, members: int) -> None:
+    name, passes = plan_passes(UncertaintySpec(sampler=sampler), members=members, dropout_rate=0.1)
+    assert plan_passes(UncertaintySpec(sampler=name, passes=len(passes)), members=members, dropout_rate=0.1)[0] == name
+    with pytest.raises(Invalid) as wrong:
+        plan_passes(UncertaintySpec(sampler=sampler, passes=1), members=members, dropout_rate=0.1)
+    assert max(int(number) for number in re.findall(r"\d+", wrong.value.hint or "")) <= 64
+
+
+@pytest.mark.parametrize("sampler", ["tta", "mc_dropout"])
+def test_too_many_members_for_two_passes_each_are_refused(sampler: str) -> None:
+    with pytest.raises(Invalid, match="at most 64 passes"):
+        plan_passes(UncertaintySpec(sampler=sampler), members=33, dropout_rate=0.1)
 
 
 def test_masks_hang_on_seed_member_draw_and_place_alone() -> None:

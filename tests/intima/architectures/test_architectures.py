@@ -160,6 +160,44 @@ def test_masks_before_a_convolution_multiply_its_weights(net, exported, name):
     assert product.input[0] in weights
 
 
+class Drops(nn.Module):
+    """Convolutions with dropout before each of them."""
+
+    def __init__(self, *, groups: int = 1, bias: bool = True, twice: bool = True, used: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.first = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=groups, bias=bias)
+        self.last = nn.Conv2d(8, 4, 1)
+        self.dropout, self.twice, self.used = nn.Dropout2d(0.4), twice, used
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(images)
+        first = torch.relu(self.first(self.dropout(stem) if self.used else stem))
+        return self.last(self.dropout(first) if self.twice else first)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("twice", [True, False])
+def test_draws_are_right_with_masks_in_a_row_with_groups_and_without_bias(groups, bias, twice):
+    """A mask behind another meets maps that are of draws already."""
+    net = Drops(groups=groups, bias=bias, twice=twice).eval()
+    found, tiles = load_onnx(to_onnx(net)), np.random.default_rng(0).random((2, 3, 64, 64), np.float32)
+    assert len(found.dropout) == 1 + twice
+    masks = draw_masks(found.dropout, seed=0, member=0, draws=range(1, 6))
+    drawn = found.predict_drawn(tiles, masks).reshape(2, 5, 4, 64, 64)
+    with torch.inference_mode():
+        np.testing.assert_allclose(found.predict(tiles), net(torch.from_numpy(tiles)).numpy(), atol=1e-5)
+    for draw in range(5):
+        expected = run_under(net, tiles, [torch.from_numpy(mask[draw]) for mask in masks.values()])
+        np.testing.assert_allclose(drawn[:, draw], expected, atol=1e-5)
+
+
+def test_dropout_that_is_never_called_is_not_exported():
+    with pytest.raises(Invalid, match="never calls"):
+        to_onnx(Drops(twice=False, used=False))
+
+
 def test_a_net_without_dropout_takes_no_masks():
     net = build_net(ArchitectureSpec(name="unet_small"), classes=2, parameters={"dropout": 0.0}, seed=0)
     found = load_onnx(to_onnx(net))

@@ -164,6 +164,8 @@ SPOILED: dict[str, tuple[str, Callable[[Files], Files]]] = {
     "variant twice": ("bad_card", lambda f: with_card(f, lambda c: c["variants"].append(c["variants"][1]))),
     "other members": ("bad_card", lambda f: with_card(f, lambda c: c["members"][0].update(bytes=5))),
     "short variant": ("bad_card", lambda f: with_card(f, lambda c: c["members"].append(c["members"][0]))),
+    "dropout that no network takes": ("bad_model", lambda f: with_card(f, lambda c: c.update(dropout_rate=0.2))),
+    "no rate": ("bad_card", lambda f: with_card(f, lambda c: c.update(dropout_rate=1.0))),
     "class gap": ("invalid", lambda f: with_card(f, lambda c: c["classes"].pop(1))),
 }
 

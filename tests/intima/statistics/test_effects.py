@@ -98,6 +98,13 @@ def test_matched_rank_biserial_is_a_share_of_signed_ranks(drawn: tuple[np.ndarra
     assert found == pytest.approx(-effects.matched_rank_biserial(b, a))  # type: ignore[operator]
 
 
+def test_no_interval_stands_beside_an_effect_that_is_none() -> None:
+    a = 0.8 + np.array([4e-7, -4e-7, 4e-7])
+    b = 1.6 - a
+    assert effects.d_z(a, b) is not None
+    assert (effects.d_av(a, b), effects.d_av_interval(a, b)) == (None, None)
+
+
 BOUNDED = {
     "cliffs_delta": (-1, 1),
     "matched_rank_biserial": (-1, 1),
@@ -169,7 +176,7 @@ def test_a_side_that_always_wins_leaves_doubt_after_nine_subjects() -> None:
 def test_interval_of_d_av_is_that_of_d_z_in_other_units(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = drawn
     found, d_z = effects.d_av_interval(a, b), effects.d_z(a, b)
-    assert (found is None) == (d_z is None)
+    assert (found is None) == (d_z is None or effects.d_av(a, b) is None)
     assume(found is not None and d_z is not None and abs(d_z) > 1e-6)
     same_units = effects.d_z_interval(d_z, len(a))  # type: ignore[arg-type]
     assert found.low / effects.d_av(a, b) == pytest.approx(same_units.low / d_z)  # type: ignore[union-attr,operator]
