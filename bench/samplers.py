@@ -10,25 +10,25 @@ predictive entropy (H) or the disagreement (MI) of the passes.
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from intima.arrays import LabelMask, RgbImage
-from intima.benchmark.recipe import read_dataset, resolution_of
+from intima.benchmark.recipe import read_dataset, resolution_of, restore_trained
 from intima.calibration import measure_calibration
 from intima.contracts.benchmark import FoldPayload, FoldResult
-from intima.contracts.model import ModelCard
 from intima.contracts.segmentation import UncertaintySpec
-from intima.geometry import Size
-from intima.inference import OnnxNet, load_onnx, sample_passes
+from intima.geometry import MicronsPerPixel, Size
+from intima.inference import OnnxNet, load_model, load_onnx, sample_passes
 from intima.phantom import Shift, draw_specs, render
+from intima.registry import publish_default
+from intima.segmentation import working_scale
 from intima.selective import ErrorDetection, detect_errors
-from intima.spaces import apply_parameters
 from intima.statistics.intervals import t_interval
 from intima.store import ledger
 from intima.store.storage import Storage, open_storage
@@ -36,7 +36,6 @@ from intima.tiling import predict_image, resample_image
 from intima.training.data import read_truth, read_working_image, resample_mask
 from intima.training.export import to_onnx
 from intima.training.scoring import Tiling
-from intima.training.weights import restore_net
 from intima.uncertainty import plan_passes, summarise_passes
 
 SAMPLERS = (
@@ -47,6 +46,7 @@ SAMPLERS = (
     UncertaintySpec(sampler="mc_dropout", passes=40),
 )
 UNSEEN_SEED = 876_543
+SIZE_PX, MPP = 768, 1.0
 SHIFTS = {"clean": Shift(), "stain and blur": Shift(stain=0.8, blur_um=2.0)}
 
 
@@ -95,14 +95,16 @@ def main() -> int:
 
 def phantoms(count: int, shift: Shift) -> Iterator[Seen]:
     """Yield synthetic arteries with the shipped model."""
-    folder = files("intima").joinpath("assets/default_model")
-    card = ModelCard.model_validate_json(folder.joinpath("card.json").read_bytes())
-    nets = tuple(load_onnx(folder.joinpath(f"member-{i}.onnx").read_bytes()) for i in range(len(card.members)))
-    for named in draw_specs(seed=UNSEEN_SEED, subjects=count, size_px=768, mpp=1.0, shift=shift):
+    with tempfile.TemporaryDirectory() as folder:
+        storage = open_storage(Path(folder))
+        model = load_model(storage, publish_default(storage).ref)
+        storage.close()
+    card, mpp = model.card, MicronsPerPixel(MPP, MPP)
+    size = Size(SIZE_PX, SIZE_PX).scaled(working_scale(card, mpp))
+    for named in draw_specs(seed=UNSEEN_SEED, subjects=count, size_px=SIZE_PX, mpp=MPP, shift=shift):
         phantom = render(named.spec)
-        size = Size(768, 768).scaled(1.0 / (card.mpp or 1.0))
         truth = resample_mask(phantom.mask, size, classes=len(card.classes))
-        yield Seen(resample_image(phantom.image, size), truth, nets, Tiling(card.tile_px, card.halo_px))
+        yield Seen(resample_image(phantom.image, size), truth, model.nets, Tiling(card.tile_px, card.halo_px))
 
 
 def folds(storage: Storage, *, model: str, protocol: str) -> Iterator[Seen]:
@@ -120,16 +122,17 @@ def folds(storage: Storage, *, model: str, protocol: str) -> Iterator[Seen]:
 def fold(storage: Storage, payload: FoldPayload, result: FoldResult) -> Iterator[Seen]:
     """Yield the test cases of one fold."""
     dataset = read_dataset(storage, payload.dataset)
-    architecture = apply_parameters(payload.study.architecture, result.parameters)
-    resolution = resolution_of(dataset, payload.study, input_px=architecture.input_px)
-    net = restore_net(
-        storage.blobs.read(result.weights_sha256 or ""),
-        architecture,
+    if result.weights_sha256 is None:
+        message = "This benchmark was run by a version that kept no weights of its folds."
+        raise ValueError(message)
+    architecture, net = restore_trained(
+        storage,
+        payload.study,
         classes=len(dataset.classes),
         parameters=result.parameters,
-        weights_folder=storage.weights_folder,
-        start=payload.study.starts.get(architecture.encoder),
+        weights_sha256=result.weights_sha256,
     )
+    resolution = resolution_of(dataset, payload.study, input_px=architecture.input_px)
     served = load_onnx(to_onnx(net))
     for case in dataset.cases:
         if case.case in payload.split.test:

@@ -21,7 +21,6 @@ PredictDrawn: TypeAlias = Callable[[TileBatch, Masks], LogitBatch]
 ProviderName = Literal["cpu", "cuda"]
 _PROVIDERS: dict[ProviderName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
-
 _MOST_DRAWN_PX = 2**23
 """Draws times pixels of a tile that one run of the network takes."""
 
@@ -203,11 +202,6 @@ class LoadedModel:
         """The model's card."""
         return self.version.card
 
-    @property
-    def predicts(self) -> tuple[Predict, ...]:
-        """One per member, without dropout."""
-        return tuple(net.predict for net in self.nets)
-
 
 def load_model(
     storage: Storage, ref: str, *, precision: Precision = "fp32", provider: ProviderName = "cpu", threads: int = 1
@@ -247,6 +241,6 @@ def sample_passes(nets: Sequence[OnnxNet], passes: Sequence[Pass], *, seed: int)
     ]
 
     def predict(tiles: TileBatch) -> LogitBatch:
-        return np.concatenate([net.predict_drawn(tiles, masks) for net, masks in drawn if masks], axis=1)
+        return np.concatenate([net.predict_drawn(tiles, masks) for net, masks in drawn], axis=1)
 
     return predict

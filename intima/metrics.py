@@ -33,8 +33,6 @@ from intima.calibration import Calibration, measure_calibration
 from intima.errors import Invalid
 from intima.labels import LUMEN, MACRO, MEDIA, NEOINTIMA, LabelSchema
 
-"""Class name of a score that is the mean over foreground classes, or that belongs to the whole case."""
-
 
 @dataclass(frozen=True, slots=True)
 class CaseScore:

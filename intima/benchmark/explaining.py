@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from intima.architectures.net import SegmentationNet
 from intima.arrays import Json
-from intima.benchmark.recipe import read_dataset, resolution_of, to_json
+from intima.benchmark.recipe import read_dataset, resolution_of, restore_trained, to_json
 from intima.borders import Scale, boundary_distance
 from intima.contracts._base import Contract
 from intima.contracts.benchmark import ArchitectureSpec
@@ -38,7 +38,6 @@ from intima.explanation.paradox import (
 from intima.formats.png import mask_png
 from intima.geometry import Size
 from intima.slides import read_mask
-from intima.spaces import apply_parameters
 from intima.store.keys import canonical_json
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
@@ -46,7 +45,6 @@ from intima.tiling import predict_image
 from intima.training.data import Resolution, read_truth, read_working_image
 from intima.training.loop import as_predict
 from intima.training.scoring import Tiling, predict_mask
-from intima.training.weights import restore_net
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +112,12 @@ def run_paradox(unit: UnitInput, storage: Storage, report: Report) -> Json:
 
 def _restore(storage: Storage, payload: ExplainPayload) -> _Fold:
     dataset = read_dataset(storage, payload.dataset)
-    architecture = apply_parameters(payload.study.architecture, payload.parameters)
-    net = restore_net(
-        storage.blobs.read(payload.weights_sha256),
-        architecture,
+    architecture, net = restore_trained(
+        storage,
+        payload.study,
         classes=len(dataset.classes),
         parameters=payload.parameters,
-        weights_folder=storage.weights_folder,
-        start=payload.study.starts.get(architecture.encoder),
+        weights_sha256=payload.weights_sha256,
     )
     resolution = resolution_of(dataset, payload.study, input_px=architecture.input_px)
     return _Fold(payload, dataset, architecture, net, resolution, Tiling.of(architecture))

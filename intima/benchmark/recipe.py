@@ -8,7 +8,7 @@ from intima.architectures.net import SegmentationNet
 from intima.architectures.sources import EncoderWeights, find_weights
 from intima.arrays import Json
 from intima.contracts._base import Contract
-from intima.contracts.benchmark import EncoderStart, FitResult, ParameterValue, StudyRef, TrialResult
+from intima.contracts.benchmark import ArchitectureSpec, EncoderStart, FitResult, ParameterValue, StudyRef, TrialResult
 from intima.contracts.dataset import Dataset
 from intima.errors import Invalid
 from intima.metrics import METRICS
@@ -22,6 +22,7 @@ from intima.training.presets import LoopSettings
 from intima.training.scoring import ScoredCase, Tiling, score_cases
 from intima.training.search import best_parameters
 from intima.training.seeds import derive_seed
+from intima.training.weights import restore_net
 
 _TRAINING_SHARE = 0.85
 """Part of a unit's progress that is training; the rest is scoring."""
@@ -160,6 +161,31 @@ def shared_start(fits: Sequence[FitResult]) -> EncoderStart | None:
             hint="Submit the benchmark again.",
         )
     return starts[0]
+
+
+def restore_trained(
+    storage: Storage,
+    study: StudyRef,
+    *,
+    classes: int,
+    parameters: dict[str, ParameterValue],
+    weights_sha256: str,
+) -> tuple[ArchitectureSpec, SegmentationNet]:
+    """Return the architecture a search has chosen, and the net that a fold of it has kept.
+
+    Raises:
+        Invalid: the weights cannot be restored.
+    """
+    architecture = apply_parameters(study.architecture, parameters)
+    net = restore_net(
+        storage.blobs.read(weights_sha256),
+        architecture,
+        classes=classes,
+        parameters=parameters,
+        weights_folder=storage.weights_folder,
+        start=study.starts.get(architecture.encoder),
+    )
+    return architecture, net
 
 
 def train_net(

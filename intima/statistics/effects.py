@@ -22,10 +22,8 @@ def d_z(a: FloatVector, b: FloatVector) -> float | None:
 
 def d_av(a: FloatVector, b: FloatVector) -> float | None:
     """Return the mean difference over the root mean variance of the two sides."""
-    d = _paired(a, b)
-    if not (has_spread(a) or has_spread(b)):
-        return None
-    return float(np.mean(d) / math.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / 2))
+    d, sd = _paired(a, b), _mean_sd(a, b)
+    return None if sd is None else float(np.mean(d) / sd)
 
 
 def hedges_g_z(a: FloatVector, b: FloatVector) -> float | None:
@@ -62,12 +60,19 @@ def d_av_interval(a: FloatVector, b: FloatVector, *, confidence: float = 0.95) -
 
     None where the differences, or both sides, have no spread.
     """
-    d, effect = _paired(a, b), d_z(a, b)
-    if effect is None or d_av(a, b) is None:
+    effect, sd = d_z(a, b), _mean_sd(a, b)
+    if effect is None or sd is None:
         return None
-    scale = float(np.std(d, ddof=1)) / math.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / 2)
-    found = d_z_interval(effect, len(d), confidence=confidence)
+    scale = float(np.std(a - b, ddof=1)) / sd
+    found = d_z_interval(effect, len(a), confidence=confidence)
     return ConfidenceInterval(scale * found.low, scale * found.high)
+
+
+def _mean_sd(a: FloatVector, b: FloatVector) -> float | None:
+    """Return the root mean variance of the two sides; None where neither has spread."""
+    if not (has_spread(a) or has_spread(b)):
+        return None
+    return math.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / 2)
 
 
 def cliffs_delta(a: FloatVector, b: FloatVector) -> float:

@@ -110,7 +110,7 @@ def test_a_round_trip_gives_the_same_version_the_same_mask_and_the_same_package(
     assert bring(package, other, tmp_path) == brought
     image = COLORS[rings()].astype(np.float32).transpose(2, 0, 1)[None] / 255
     for precision in ("fp32", "fp16"):
-        here, there = (load_model(s, ref, precision=precision).predicts[0](image) for s in (origin, other))
+        here, there = (load_model(s, ref, precision=precision).nets[0].predict(image) for s in (origin, other))
         np.testing.assert_array_equal(here, there)
     assert packed(other, ref) == package == packed(origin, ref)
 
