@@ -7,11 +7,6 @@ circularised area is P²/(4 pi), the area that the same perimeter would enclose 
 keeps it. Thickness runs along 360 rays from the centre of the lumen, equally spaced in µm space. Ring
 thickness = ring area / mean of inner and outer perimeter. Eccentricity = (max - min) / max of a thickness.
 
-What is one vessel. Pixels of lumen, neointima and media that touch (8 neighbours) are one piece. A piece
-that falls into several of ``min_area_px`` or more when it is opened by 5 x 5 pixels is cut there, every pixel
-going to the nearest part: bridges narrower than 5 pixels do not join vessels. Smaller pieces are specks and
-are not measured.
-
 Layer order. Media must close around the rest. Where lumen or neointima touches the background or the image
 edge (by more than 1 % of the outline, and 3 pixels), the laminae are not known there, and everything that
 needs them has no value. Neointima may be absent over an arc, so lumen may touch media.
@@ -20,7 +15,6 @@ Paraffin shrinks tissue (ring areas by 19 to 25 %); nothing here corrects for it
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,18 +23,17 @@ from scipy import ndimage
 from skimage import measure
 
 from intima.arrays import BinaryMask, FloatVector, LabelMask
-from intima.contracts.segmentation import ClassArea, Measure, RegionSpec, VesselMeasures
-from intima.errors import Invalid
+from intima.contracts.segmentation import ClassArea, Measure, VesselMeasures
 from intima.geometry import MicronsPerPixel
 from intima.labels import LUMEN, MEDIA, NEOINTIMA, LabelSchema
+from intima.rasters import LabelRaster, read_blocks
+from intima.vessels import PAD_PX, Vessel, checked_mask, find_vessels, require_known
 
 MIN_AREA_PX = 256
 """Default size below which a piece is a speck and not a vessel."""
 
 _RAYS = 360
-_BRIDGE_PX = 5
 _STEP = 0.25
-_PAD = 4
 _OPEN_SHARE, _OPEN_PX = 0.01, 3
 _SPECK_SHARE = 0.01
 
@@ -49,28 +42,6 @@ _LAMINAR |= {"iel_area_circularised", "intima_ring_thickness", "media_ring_thick
 _LAMINAR |= {f"{layer}_thickness_{kind}" for layer in ("intima", "media") for kind in ("mean", "min", "max")}
 _LAMINAR |= {"intima_eccentricity", "media_eccentricity"}
 _OUTER = {n for n in _LAMINAR if n.startswith(("eel", "media"))} | {"medial_area", "intima_media_ratio"}
-
-
-@dataclass(frozen=True, slots=True)
-class Vessel:
-    """One cross-section, cut out with a margin. Masks are (height, width)."""
-
-    bounds: RegionSpec
-    lumen: BinaryMask
-    neointima: BinaryMask
-    media: BinaryMask
-    at_edge: BinaryMask
-    """Pixels of the image's outermost rows and columns."""
-
-    @property
-    def iel(self) -> BinaryMask:
-        """Everything within the internal elastic lamina."""
-        return self.lumen | self.neointima
-
-    @property
-    def eel(self) -> BinaryMask:
-        """Everything within the external elastic lamina."""
-        return self.lumen | self.neointima | self.media
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +66,13 @@ class _Scale:
     length: str
     area: str
 
+    def reduced(self, step: int) -> "_Scale":
+        """Return the same of pixels ``step`` times as large."""
+        return _Scale(self.x * step, self.y * step, self.length, self.area)
+
 
 def measure_vessels(
-    mask: LabelMask,
+    mask: LabelMask | LabelRaster,
     *,
     schema: LabelSchema,
     mpp: MicronsPerPixel | None,
@@ -111,14 +86,12 @@ def measure_vessels(
     Raises:
         Invalid: the mask is not (height, width) or holds a value the schema does not know.
     """
-    scale = _scale(mpp)
-    return tuple(
-        _measured(vessel, number, scale) for number, vessel in enumerate(_vessels(mask, schema, min_area_px), start=1)
-    )
+    found = find_vessels(mask, schema=schema, min_area_px=min_area_px)
+    return tuple(_measured(vessel, number, _scale(mpp)) for number, vessel in enumerate(found, start=1))
 
 
 def thickness_profiles(
-    mask: LabelMask,
+    mask: LabelMask | LabelRaster,
     *,
     schema: LabelSchema,
     mpp: MicronsPerPixel | None,
@@ -129,100 +102,41 @@ def thickness_profiles(
     Raises:
         Invalid: the mask is not (height, width) or holds a value the schema does not know.
     """
-    return tuple(_profile(vessel, _scale(mpp)) for vessel in _vessels(mask, schema, min_area_px))
+    found = find_vessels(mask, schema=schema, min_area_px=min_area_px)
+    return tuple(_profile(vessel, _scale(mpp).reduced(vessel.reduction)) for vessel in found)
 
 
-def class_areas(mask: LabelMask, *, schema: LabelSchema, mpp: MicronsPerPixel | None) -> tuple[ClassArea, ...]:
+def class_areas(
+    mask: LabelMask | LabelRaster, *, schema: LabelSchema, mpp: MicronsPerPixel | None
+) -> tuple[ClassArea, ...]:
     """Return the area of every class over the whole mask, in index order.
 
     Raises:
         Invalid: the mask is not (height, width) or holds a value the schema does not know.
     """
-    _check(mask, schema)
-    pixels = np.bincount(mask.ravel(), minlength=len(schema)).tolist()
+    counts = np.sum([np.bincount(rows.ravel(), minlength=256) for _, rows in read_blocks(checked_mask(mask))], axis=0)
+    require_known(int(np.flatnonzero(counts).max()), schema)
+    pixels, size = counts.tolist(), int(counts.sum())
     return tuple(
         ClassArea(
             name=c.name,
             pixels=pixels[c.index],
             area_um2=None if mpp is None else pixels[c.index] * mpp.area_um2,
-            fraction=pixels[c.index] / mask.size,
+            fraction=pixels[c.index] / size,
         )
         for c in schema.classes
     )
-
-
-def _check(mask: LabelMask, schema: LabelSchema) -> None:
-    if mask.ndim != 2 or mask.size == 0:
-        raise Invalid(f"Got a mask of shape {mask.shape}; need (height, width).")
-    if mask.dtype != np.uint8:
-        raise Invalid(f"Got a mask of type {mask.dtype}; need uint8.")
-    if int(mask.max()) >= len(schema):
-        raise Invalid(f"Got value {int(mask.max())} in the mask; the schema has 0 to {len(schema) - 1}.")
 
 
 def _scale(mpp: MicronsPerPixel | None) -> _Scale:
     return _Scale(1.0, 1.0, "px", "px^2") if mpp is None else _Scale(mpp.x, mpp.y, "µm", "µm²")
 
 
-def _vessels(mask: LabelMask, schema: LabelSchema, min_area_px: int) -> list[Vessel]:
-    _check(mask, schema)
-    if not schema.is_arterial:
-        return []
-    layers = [schema.index_of(name) for name in (LUMEN, NEOINTIMA, MEDIA)]
-    wall = np.isin(mask, layers)
-    found = [_cut_out(mask, piece, corner, layers) for corner, piece in _pieces(wall, max(1, min_area_px))]
-    return sorted(found, key=lambda v: (-int(v.eel.sum()), v.bounds.y, v.bounds.x))
-
-
-def _pieces(wall: BinaryMask, min_area_px: int) -> Iterator[tuple[tuple[int, int], BinaryMask]]:
-    """Yield the top left corner and the mask of every vessel."""
-    labels, _ = ndimage.label(wall, structure=np.ones((3, 3)))
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        piece = labels[box] == number
-        if np.count_nonzero(piece) < min_area_px:
-            continue
-        for part in _parts(piece, min_area_px):
-            rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-            inner = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            yield (box[0].start + int(rows[0]), box[1].start + int(columns[0])), inner
-
-
-def _parts(piece: BinaryMask, min_area_px: int) -> list[BinaryMask]:
-    """Cut a piece at bridges narrower than 5 pixels, if two vessels or more result."""
-    worn = ndimage.minimum_filter(piece, size=_BRIDGE_PX, mode="constant", cval=0)
-    opened = ndimage.maximum_filter(worn, size=_BRIDGE_PX, mode="constant", cval=0)
-    labels, count = ndimage.label(opened, structure=np.ones((3, 3)))
-    if count < 2:
-        return [piece]
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    kept = [n for n in range(1, count + 1) if sizes[n] >= min_area_px]
-    if len(kept) < 2:
-        return [piece]
-    seeds = np.where(np.isin(labels, kept), labels, 0)
-    nearest = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
-    owner = seeds[tuple(nearest)]
-    return [piece & (owner == n) for n in kept]
-
-
-def _cut_out(mask: LabelMask, piece: BinaryMask, corner: tuple[int, int], layers: list[int]) -> Vessel:
-    top, left = corner
-    height, width = piece.shape
-    cut = mask[top : top + height, left : left + width]
-    at_edge = np.zeros(piece.shape, dtype=bool)
-    at_edge[[0] * (top == 0) + [-1] * (top + height == mask.shape[0]), :] = True
-    at_edge[:, [0] * (left == 0) + [-1] * (left + width == mask.shape[1])] = True
-    lumen, neointima, media = (np.pad((cut == index) & piece, _PAD) for index in layers)
-    return Vessel(
-        bounds=RegionSpec(x=left, y=top, width=width, height=height),
-        lumen=lumen,
-        neointima=neointima,
-        media=media,
-        at_edge=np.pad(at_edge, _PAD),
-    )
-
-
 def _measured(vessel: Vessel, number: int, scale: _Scale) -> VesselMeasures:
+    scale = scale.reduced(vessel.reduction)
     void, warnings = _order(vessel)
+    if vessel.reduction > 1:
+        warnings.append(f"A large vessel: measured on every {vessel.reduction}th row and column of the mask.")
     values: dict[str, tuple[float | None, str]] = {
         **_areas(vessel, scale),
         **_perimeters(vessel, scale),
@@ -304,13 +218,17 @@ def _profile(vessel: Vessel, scale: _Scale) -> ThicknessProfile:
         angles_rad=angles,
         intima=intima.astype(np.float64),
         media=media.astype(np.float64),
-        center_px=(vessel.bounds.x + column - _PAD + 0.5, vessel.bounds.y + row - _PAD + 0.5),
+        center_px=(
+            vessel.bounds.x + (column - PAD_PX + 0.5) * vessel.reduction,
+            vessel.bounds.y + (row - PAD_PX + 0.5) * vessel.reduction,
+        ),
         unit=scale.length,
     )
 
 
 def _extent(vessel: Vessel, scale: _Scale) -> tuple[float, float]:
-    return vessel.bounds.height * scale.y, vessel.bounds.width * scale.x
+    height, width = vessel.lumen.shape
+    return (height - 2 * PAD_PX) * scale.y, (width - 2 * PAD_PX) * scale.x
 
 
 def _center(vessel: Vessel) -> tuple[float, float]:

@@ -7,14 +7,12 @@ to the measure of the native mask. The range always contains the measure. It is 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from intima.arrays import LabelMask
 from intima.contracts.segmentation import Interval, Measure, RegionSpec, VesselMeasures
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
 from intima.morphometry import measure_vessels
+from intima.rasters import LabelRaster
 
 INTERVAL_BASIS = (
     "range over passes: each pass measured at the model's resolution and compared with the mean mask there; "
@@ -30,10 +28,10 @@ _POWER_OF_PX = {"px": 1, "px^2": 2}
 class Passes:
     """Masks of several passes at working resolution."""
 
-    mean_mask: LabelMask
+    mean_mask: LabelRaster
     """Of the mean over passes."""
-    labels: NDArray[np.uint8]
-    """(passes, height, width)."""
+    labels: Sequence[LabelRaster]
+    """Of each pass."""
     schema: LabelSchema
     mpp: MicronsPerPixel | None
     """Pixel size at working resolution."""
@@ -46,8 +44,8 @@ class Passes:
 def with_ranges(vessel: VesselMeasures, passes: Passes) -> VesselMeasures:
     """Return a vessel of the native mask with the range of each measure, and with a warning where it is partial."""
     window = _window(vessel.bounds, passes)
-    reference = _same_vessel(passes.mean_mask[window], vessel.bounds, window=window, passes=passes)
-    each = [_same_vessel(m[window], vessel.bounds, window=window, passes=passes) for m in passes.labels]
+    reference = _same_vessel(passes.mean_mask.read(*window), vessel.bounds, window=window, passes=passes)
+    each = [_same_vessel(m.read(*window), vessel.bounds, window=window, passes=passes) for m in passes.labels]
     native_px = 1.0 if passes.mpp is not None else 1.0 / passes.scale_x
     measures = tuple(_ranged(m, reference=reference, each=each, native_px=native_px) for m in vessel.measures)
     return vessel.model_copy(update={"measures": measures, "warnings": (*vessel.warnings, *_partial(vessel, each))})
@@ -65,9 +63,10 @@ def _partial(vessel: VesselMeasures, each: Sequence[dict[str, float]]) -> Iterat
 def _window(bounds: RegionSpec, passes: Passes) -> tuple[slice, slice]:
     """Return the vessel's surroundings in working pixels."""
     left, top = int(bounds.x * passes.scale_x) - _MARGIN_PX, int(bounds.y * passes.scale_y) - _MARGIN_PX
+    height, width = passes.mean_mask.shape
     right = int((bounds.x + bounds.width) * passes.scale_x) + _MARGIN_PX
     bottom = int((bounds.y + bounds.height) * passes.scale_y) + _MARGIN_PX
-    return slice(max(0, top), max(0, bottom)), slice(max(0, left), max(0, right))
+    return slice(max(0, top), min(bottom, height)), slice(max(0, left), min(right, width))
 
 
 def _same_vessel(

@@ -1,15 +1,14 @@
 """Use case: slide + model -> mask, uncertainty, measures, artefacts."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from intima import __version__
-from intima.arrays import Json, LabelMask, RgbImage, UncertaintyMap
+from intima.arrays import Json, RgbImage
 from intima.contracts.dataset import label_schema
 from intima.contracts.model import ModelCard, ModelVersion, Precision
 from intima.contracts.segmentation import (
@@ -24,10 +23,11 @@ from intima.contracts.segmentation import (
     VesselMeasures,
 )
 from intima.errors import Invalid
-from intima.formats import FORMATS, ResultArrays
+from intima.formats import FORMATS, NotWritten, ResultArrays
 from intima.geometry import MicronsPerPixel, Region, Size
 from intima.inference import LoadedModel, load_model, sample_passes
 from intima.labels import LabelSchema
+from intima.maps import SlideMaps, map_slide, tiles_at_once
 from intima.morphometry import class_areas, measure_vessels
 from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
 from intima.registry import member_files
@@ -35,18 +35,17 @@ from intima.slides import Slide, open_slide, read_working
 from intima.slides.memory import crop_slide
 from intima.store.catalog import StoredSlide, segmentation_parameters
 from intima.store.keys import segmentation_id
+from intima.store.scratch import Scratch
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
-from intima.tiling import Read, Strip, label_strips, predict_tiled
+from intima.tiling import Read, Work, predict_blocks
 from intima.tissue import tissue_mask
-from intima.uncertainty import Pass, PassStatistics, SamplerName, pairwise_dice, plan_passes, summarise_passes
+from intima.uncertainty import Pass, SamplerName, plan_passes
 
 MAX_THUMBNAIL_PX = 1024
 MAX_ENLARGEMENT = 3.0
 """Slides coarser than the model's pixel size by more than this are refused."""
 FEW_WORKING_PX = 64
-_LEAST = np.finfo(np.float32).tiny
-"""A probability of 0 is taken for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +79,6 @@ class Frame:
         return MicronsPerPixel(
             self.mpp.x * self.native.width / self.working.width, self.mpp.y * self.native.height / self.working.height
         )
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentedSlide:
-    """Arrays of one segmentation."""
-
-    mask: LabelMask
-    """Native resolution, (height, width) of the region."""
-    working_mask: LabelMask
-    """Working resolution."""
-    entropy: UncertaintyMap
-    """Working resolution."""
-    disagreement: UncertaintyMap
-    """Working resolution."""
-    pass_labels: NDArray[np.uint8]
-    """(passes, height, width) at working resolution."""
 
 
 def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: SegmentationRequest) -> SegmentPayload:
@@ -149,31 +132,40 @@ def segment_slide(
 ) -> SegmentationResult:
     """Segment a slide, measure it and store its artefacts.
 
+    What is as large as the slide stays on the disk of the store until it is written into artefacts.
+
     Raises:
         Invalid: no pixel size where the model needs one, a region outside the slide, an unsupported sampler.
+        StorageFull: no room for intermediate images or artefacts.
     """
-    timings = _Timings()
     frame = plan_frame(slide.info, card=model.card, mpp=payload.mpp, region=payload.region)
     part = crop_slide(slide, frame.region)
+    with storage.scratch() as scratch:
+        return _segment(part, storage, payload=payload, model=model, frame=frame, scratch=scratch, report=report)
+
+
+def _segment(
+    part: Slide,
+    storage: Storage,
+    *,
+    payload: SegmentPayload,
+    model: LoadedModel,
+    frame: Frame,
+    scratch: Scratch,
+    report: Report,
+) -> SegmentationResult:
+    timings = _Timings()
     schema = label_schema(model.card.classes)
     sampler, passes = passes_of(model.card, payload.uncertainty)
-    predict = sample_passes(model.nets, passes, seed=payload.uncertainty.seed)
-    strips = predict_tiled(
-        _reader(part, frame),
-        size=frame.working,
-        predict=predict,
-        tile_px=model.card.tile_px,
-        halo_px=model.card.halo_px,
-    )
-    arrays = collect_strips(strips, frame=frame, classes=len(schema), report=report)
+    maps = _maps(part, frame=frame, model=model, passes=passes, payload=payload, scratch=scratch, report=report)
     timings.mark("inference")
     report(0.85, "measuring")
-    vessels = _vessels(arrays, frame=frame, schema=schema, sampled=len(passes) > 1 and sampler != "none")
-    areas = class_areas(arrays.mask, schema=schema, mpp=frame.mpp)
+    vessels = _vessels(maps, frame=frame, schema=schema, sampled=len(passes) > 1 and sampler != "none")
+    areas = class_areas(maps.mask, schema=schema, mpp=frame.mpp)
     timings.mark("measures")
     report(0.9, "writing artefacts")
-    summary = _summary(arrays, sampler=sampler, passes=len(passes), card=model.card, classes=len(schema))
-    provenance = _provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes))
+    summary = _summary(maps, sampler=sampler, passes=len(passes), card=model.card)
+    small = thumbnail(part, frame)
     bare = SegmentationResult(
         width=frame.native.width,
         height=frame.native.height,
@@ -186,12 +178,44 @@ def segment_slide(
         uncertainty=None if sampler == "none" else summary,
         artefacts=(),
         timings_s={},
-        provenance=provenance,
-        warnings=(*slide.info.warnings, *_warnings(part, frame=frame, card=model.card, sampler=sampler)),
+        provenance=_provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes)),
+        warnings=(*part.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
     )
-    artefacts = tuple(_artefacts(bare, arrays=arrays, slide=part, frame=frame, schema=schema, storage=storage))
+    images = _images(maps, thumbnail=small, frame=frame, schema=schema, scratch=scratch)
+    written = _written(bare, images=images, storage=storage, report=report)
     timings.mark("artefacts")
-    return bare.model_copy(update={"artefacts": artefacts, "timings_s": timings.seconds})
+    return written.model_copy(update={"timings_s": timings.seconds})
+
+
+def _maps(
+    part: Slide,
+    *,
+    frame: Frame,
+    model: LoadedModel,
+    passes: Sequence[Pass],
+    payload: SegmentPayload,
+    scratch: Scratch,
+    report: Report,
+) -> SlideMaps:
+    classes = len(model.card.classes)
+    channels = len(passes) * classes
+    blocks = predict_blocks(
+        _reader(part, frame),
+        size=frame.working,
+        predict=sample_passes(model.nets, passes, seed=payload.uncertainty.seed),
+        tile_px=model.card.tile_px,
+        halo_px=model.card.halo_px,
+        work=Work(batch=tiles_at_once(model.card.tile_px, channels=channels)),
+    )
+    return map_slide(
+        blocks,
+        working=frame.working,
+        native=frame.native,
+        passes=len(passes),
+        classes=classes,
+        scratch=scratch,
+        report=lambda share: report(0.05 + 0.8 * share, f"{share:.0%} of the slide"),
+    )
 
 
 class _Timings:
@@ -260,38 +284,13 @@ def _reader(slide: Slide, frame: Frame) -> Read:
     return lambda region: read_working(slide, region, scale=frame.scale)
 
 
-def collect_strips(strips: Iterator[Strip], *, frame: Frame, classes: int, report: Report) -> SegmentedSlide:
-    """Gather streamed strips of stacked passes into masks and maps.
-
-    The logarithm of the mean probability is brought to the native size, as scoring does with logits.
-    """
-    height = frame.working.height
-    statistics: list[PassStatistics] = []
-
-    def mean_strips() -> Iterator[Strip]:
-        for top, stacked in strips:
-            done = summarise_passes(stacked, classes=classes)
-            statistics.append(done)
-            report(0.05 + 0.8 * (top + stacked.shape[1]) / height, f"row {top + stacked.shape[1]} of {height}")
-            yield top, np.log(np.maximum(done.probabilities, _LEAST))
-
-    labels = [rows for _, rows in label_strips(mean_strips(), working=frame.working, native=frame.native)]
-    return SegmentedSlide(
-        mask=np.concatenate(labels),
-        working_mask=np.concatenate([s.probabilities.argmax(0).astype(np.uint8) for s in statistics]),
-        entropy=np.concatenate([s.entropy for s in statistics]),
-        disagreement=np.concatenate([s.disagreement for s in statistics]),
-        pass_labels=np.concatenate([s.labels for s in statistics], axis=1),
-    )
-
-
-def _vessels(arrays: SegmentedSlide, *, frame: Frame, schema: LabelSchema, sampled: bool) -> tuple[VesselMeasures, ...]:
-    native = measure_vessels(arrays.mask, schema=schema, mpp=frame.mpp)
+def _vessels(maps: SlideMaps, *, frame: Frame, schema: LabelSchema, sampled: bool) -> tuple[VesselMeasures, ...]:
+    native = measure_vessels(maps.mask, schema=schema, mpp=frame.mpp)
     if not sampled:
         return native
     passes = Passes(
-        mean_mask=arrays.working_mask,
-        labels=arrays.pass_labels,
+        mean_mask=maps.working_mask,
+        labels=maps.pass_labels,
         schema=schema,
         mpp=frame.working_mpp,
         scale_x=frame.working.width / frame.native.width,
@@ -300,13 +299,13 @@ def _vessels(arrays: SegmentedSlide, *, frame: Frame, schema: LabelSchema, sampl
     return tuple(with_ranges(vessel, passes) for vessel in native)
 
 
-def _summary(arrays: SegmentedSlide, *, sampler: str, passes: int, card: ModelCard, classes: int) -> UncertaintySummary:
+def _summary(maps: SlideMaps, *, sampler: str, passes: int, card: ModelCard) -> UncertaintySummary:
     return UncertaintySummary(
         sampler=sampler,
         passes=passes,
-        mean_entropy=float(arrays.entropy.mean()),
-        mean_disagreement=float(arrays.disagreement.mean()),
-        pairwise_dice=pairwise_dice(arrays.pass_labels, classes=classes),
+        mean_entropy=maps.mean_entropy,
+        mean_disagreement=maps.mean_disagreement,
+        pairwise_dice=maps.pairwise_dice,
         calibration=card.calibration,
     )
 
@@ -337,7 +336,7 @@ def _provenance(
     }
 
 
-def _warnings(slide: Slide, *, frame: Frame, card: ModelCard, sampler: SamplerName) -> Iterator[str]:
+def _warnings(small: RgbImage, *, frame: Frame, card: ModelCard, sampler: SamplerName) -> Iterator[str]:
     if sampler == "mc_dropout":
         yield "Draws of dropout differ in the head only: look for errors in the entropy, not the disagreement."
     if card.synthetic:
@@ -346,7 +345,7 @@ def _warnings(slide: Slide, *, frame: Frame, card: ModelCard, sampler: SamplerNa
         yield f"Only {frame.working.width} x {frame.working.height} pixels at the model's resolution: check mpp."
     if frame.mpp is None:
         yield "No pixel size: areas are in pixels, ratios have no unit."
-    if not tissue_mask(thumbnail(slide, frame)).any():
+    if not tissue_mask(small).any():
         yield "No tissue was found in the analysed region."
 
 
@@ -357,29 +356,39 @@ def thumbnail(slide: Slide, frame: Frame) -> RgbImage:
     return read_working(slide, Region(0, 0, size.width, size.height), scale=scale)
 
 
-def _artefacts(
-    result: SegmentationResult,
-    *,
-    arrays: SegmentedSlide,
-    slide: Slide,
-    frame: Frame,
-    schema: LabelSchema,
-    storage: Storage,
-) -> Iterator[Artefact]:
-    bundle = ResultArrays(
-        mask=arrays.mask,
-        entropy=arrays.entropy,
-        disagreement=arrays.disagreement,
-        thumbnail=thumbnail(slide, frame),
+def _images(
+    maps: SlideMaps, *, thumbnail: RgbImage, frame: Frame, schema: LabelSchema, scratch: Scratch
+) -> ResultArrays:
+    return ResultArrays(
+        mask=maps.mask,
+        entropy=maps.entropy,
+        disagreement=maps.disagreement,
+        thumbnail=thumbnail,
         schema=schema,
         mpp=frame.mpp,
         working_mpp=frame.working_mpp,
         origin=(frame.region.x, frame.region.y),
+        scratch=scratch,
     )
-    maps = {"entropy.ome.tiff", "disagreement.ome.tiff", "uncertainty.png"}
+
+
+_OF_UNCERTAINTY = {"entropy.ome.tiff", "disagreement.ome.tiff", "uncertainty.png"}
+
+
+def _written(
+    result: SegmentationResult, *, images: ResultArrays, storage: Storage, report: Report
+) -> SegmentationResult:
+    """Return the result with its artefacts; one that cannot be written is left out with a warning."""
     for name, form in FORMATS.items():
-        if result.uncertainty is None and name in maps:
+        if result.uncertainty is None and name in _OF_UNCERTAINTY:
             continue
-        data = form.write(bundle, result)
-        sha256 = storage.blobs.put(data)
-        yield Artefact(name=name, sha256=sha256, bytes=len(data), media_type=form.media_type)
+        report(0.95, f"writing {name}")
+        try:
+            sha256 = storage.blobs.put_written(partial(form.write, images, result))
+        except NotWritten as error:
+            warning = f"There is no {name}: {error}."
+            result = result.model_copy(update={"warnings": (*result.warnings, warning)})
+            continue
+        made = Artefact(name=name, sha256=sha256, bytes=storage.blobs.size(sha256), media_type=form.media_type)
+        result = result.model_copy(update={"artefacts": (*result.artefacts, made)})
+    return result

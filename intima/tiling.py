@@ -1,14 +1,17 @@
 """The only sliding window. Training scores and served masks both come through here.
 
 Frame: working pixels, i.e. the slide resampled to the model's own pixel size. Neighbouring tiles overlap by two
-halos and are blended by a linear ramp over the overlap, on logits. The result is streamed as horizontal strips, so
-memory grows with the width of the image and not with its area.
+halos and are blended by a linear ramp over the overlap, on logits. The result is streamed in blocks, row by row; what
+is kept between rows of tiles is their overlap, so memory grows with the width of the image and not with its area.
 """
 
+import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +23,14 @@ from intima.geometry import Region, Size
 Read: TypeAlias = Callable[[Region], RgbImage]
 """Returns the pixels of a region in working pixels; the region lies inside the image."""
 
+Block: TypeAlias = tuple[Region, Logits]
+"""A region in working pixels, and its (channels, height, width) blended logits."""
+
 Strip: TypeAlias = tuple[int, Logits]
-"""First row in working pixels, and (channels, rows, width) blended logits. Strips follow each other without gaps."""
+"""First row in working pixels, and (channels, rows, width) class scores. Strips follow each other without gaps."""
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 _MIN_WEIGHT = 1e-3
 
@@ -59,10 +68,22 @@ def _origins(length: int, tile: int, overlap: int) -> list[int]:
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
-def predict_tiled(
-    read: Read, *, size: Size, predict: Predict, tile_px: int, halo_px: int, batch: int = 4
-) -> Iterator[Strip]:
-    """Run a net over an image of any size and yield blended logits as strips from top to bottom.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How much runs at once; changes no result."""
+
+    batch: int = 4
+    """Tiles per call of the net."""
+    threads: int = 1
+    """Calls at a time. Tiles are read by one thread."""
+
+
+def predict_blocks(
+    read: Read, *, size: Size, predict: Predict, tile_px: int, halo_px: int, work: Work = Work()
+) -> Iterator[Block]:
+    """Run a net over an image of any size and yield blended logits.
+
+    Blocks tile the image without gaps: rows of them from top to bottom, each row from left to right and of one height.
 
     Args:
         read: reads a region in working pixels.
@@ -70,27 +91,67 @@ def predict_tiled(
         predict: (tiles, 3, h, w) in 0..1 to (tiles, channels, h, w); called with h, w multiples of 32.
         tile_px: side of a tile.
         halo_px: half of the smallest overlap between neighbours.
-        batch: tiles per call.
+        work: how much runs at once.
     """
     rows = TileGrid(size, tile_px, halo_px).rows()
-    pending: _Accumulator | None = None
+    overlap: _Overlap | None = None
+    tiles = _predict_tiles(read, [region for row in rows for region in row], predict=predict, work=work)
     for index, row in enumerate(rows):
-        logits = _predict_row(read, row, predict=predict, batch=batch)
-        weights = _row_weights(rows, index)
-        if pending is None:
-            pending = _Accumulator.empty(channels=logits[0].shape[0], width=size.width)
-        pending.add(row, logits, weights)
         final_below = rows[index + 1][0].y if index + 1 < len(rows) else size.height
-        yield pending.finish(final_below)
+        weights = _row_weights(rows, index)
+        pending: _Pending | None = None
+        for column, (region, weight) in enumerate(zip(row, weights, strict=True)):
+            logits = next(tiles)
+            if overlap is None:
+                overlap = _Overlap.empty(rows, channels=len(logits), width=size.width)
+            pending = _Pending.after(pending, region)
+            pending.add(region, logits, weight)
+            final_right = row[column + 1].x if column + 1 < len(row) else size.width
+            yield pending.finish(final_right, final_below, overlap)
 
 
-def _predict_row(read: Read, row: Sequence[Region], *, predict: Predict, batch: int) -> list[Logits]:
-    logits: list[Logits] = []
-    for start in range(0, len(row), batch):
-        group = row[start : start + batch]
-        out = predict(to_tile_batch([read(region) for region in group]))
-        logits += [tile[:, : r.height, : r.width] for tile, r in zip(out, group, strict=True)]
-    return logits
+def predict_tiled(
+    read: Read, *, size: Size, predict: Predict, tile_px: int, halo_px: int, work: Work = Work()
+) -> Iterator[Strip]:
+    """Run a net as ``predict_blocks`` does, and yield the rows of blocks as strips from top to bottom."""
+    strip: list[Logits] = []
+    for region, logits in predict_blocks(read, size=size, predict=predict, tile_px=tile_px, halo_px=halo_px, work=work):
+        strip.append(logits)
+        if region.x + region.width == size.width:
+            yield region.y, np.concatenate(strip, axis=2)
+            strip = []
+
+
+def _predict_tiles(read: Read, regions: Sequence[Region], *, predict: Predict, work: Work) -> Iterator[Logits]:
+    """Yield the logits of each region in order."""
+    groups = [regions[start : start + work.batch] for start in range(0, len(regions), work.batch)]
+    batches = ((group, to_tile_batch([read(region) for region in group])) for group in groups)
+
+    def run(batch: tuple[Sequence[Region], TileBatch]) -> list[Logits]:
+        group, tiles = batch
+        return [out[:, : r.height, : r.width] for out, r in zip(predict(tiles), group, strict=True)]
+
+    for found in _in_order(run, batches, threads=work.threads):
+        yield from found
+
+
+def _in_order(run: Callable[[In], Out], items: Iterator[In], *, threads: int) -> Iterator[Out]:
+    """Yield the results in the order of the items; ``threads`` run at a time, and as many wait or are read ahead."""
+    if threads == 1:
+        yield from map(run, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Out]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(run, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def to_tile_batch(images: Sequence[RgbImage]) -> TileBatch:
@@ -104,38 +165,61 @@ def to_tile_batch(images: Sequence[RgbImage]) -> TileBatch:
 
 
 @dataclass(slots=True)
-class _Accumulator:
-    """Weighted sums of the rows that later tiles may still touch."""
+class _Overlap:
+    """Weighted sums of the rows that the next row of tiles will touch too, over the whole width."""
 
+    sums: Logits
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, rows: Sequence[Sequence[Region]], *, channels: int, width: int) -> "_Overlap":
+        most = max((a[0].y + a[0].height - b[0].y for a, b in itertools.pairwise(rows)), default=0)
+        return cls(np.zeros((channels, most, width), np.float32), np.zeros((most, width), np.float32))
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Weighted sums of the columns that the tiles of this row may still touch."""
+
+    left: int
     top: int
     sums: Logits
     weights: NDArray[np.float32]
 
     @classmethod
-    def empty(cls, *, channels: int, width: int) -> "_Accumulator":
-        return cls(0, np.zeros((channels, 0, width), np.float32), np.zeros((0, width), np.float32))
+    def after(cls, previous: "_Pending | None", region: Region) -> "_Pending":
+        """Return the columns that are open once a tile has come; the columns before it are final."""
+        if previous is None:
+            return cls(region.x, region.y, np.zeros((0, 0, 0), np.float32), np.zeros((region.height, 0), np.float32))
+        return previous
 
-    def add(self, row: Sequence[Region], logits: Sequence[Logits], weights: Sequence[NDArray[np.float32]]) -> None:
-        self._grow(row[0].y + row[0].height)
-        for region, tile, weight in zip(row, logits, weights, strict=True):
-            ys = slice(region.y - self.top, region.y - self.top + region.height)
-            xs = slice(region.x, region.x + region.width)
-            self.sums[:, ys, xs] += tile * weight
-            self.weights[ys, xs] += weight
+    def add(self, region: Region, logits: Logits, weight: NDArray[np.float32]) -> None:
+        """Add a tile."""
+        open_columns = self.weights.shape[1]
+        missing = region.x + region.width - self.left - open_columns
+        sums = np.zeros((len(logits), region.height, open_columns + missing), np.float32)
+        sums[:, :, :open_columns] = self.sums if open_columns else 0
+        sums[:, :, region.x - self.left :] += logits * weight
+        self.weights = np.pad(self.weights, ((0, 0), (0, missing)))
+        self.weights[:, region.x - self.left :] += weight
+        self.sums = sums
 
-    def _grow(self, bottom: int) -> None:
-        missing = bottom - self.top - self.weights.shape[0]
-        if missing > 0:
-            self.sums = np.pad(self.sums, ((0, 0), (0, missing), (0, 0)))
-            self.weights = np.pad(self.weights, ((0, missing), (0, 0)))
-
-    def finish(self, bottom: int) -> Strip:
-        """Cut off the rows above ``bottom``: no later tile touches them."""
-        count = bottom - self.top
-        strip = (self.top, self.sums[:, :count] / self.weights[:count])
-        self.sums, self.weights = self.sums[:, count:].copy(), self.weights[count:].copy()
-        self.top = bottom
-        return strip
+    def finish(self, right: int, bottom: int, overlap: _Overlap) -> Block:
+        """Cut off the columns left of ``right``: return their rows above ``bottom`` and keep the others."""
+        count, rows = right - self.left, bottom - self.top
+        sums, weights = self.sums[:, :, :count], self.weights[:, :count]
+        across = slice(self.left, right)
+        carried = min(overlap.weights.shape[0], sums.shape[1])
+        sums[:, :carried] += overlap.sums[:, :carried, across]
+        weights[:carried] += overlap.weights[:carried, across]
+        region = Region(self.left, self.top, count, rows)
+        block = (region, sums[:, :rows] / weights[:rows])
+        kept = sums.shape[1] - rows
+        overlap.sums[:, :kept, across], overlap.sums[:, kept:, across] = sums[:, rows:], 0
+        overlap.weights[:kept, across], overlap.weights[kept:, across] = weights[rows:], 0
+        self.sums, self.weights = self.sums[:, :, count:].copy(), self.weights[:, count:].copy()
+        self.left = right
+        return block
 
 
 def _row_weights(rows: Sequence[Sequence[Region]], index: int) -> list[NDArray[np.float32]]:
@@ -174,7 +258,7 @@ def read_from(image: RgbImage) -> Read:
     return read
 
 
-def predict_image(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: int, batch: int = 4) -> Logits:
+def predict_image(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: int) -> Logits:
     """Run a net over a whole image in memory.
 
     Args:
@@ -184,7 +268,7 @@ def predict_image(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: i
         (channels, height, width) blended logits.
     """
     size = Size(image.shape[1], image.shape[0])
-    strips = predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px, batch=batch)
+    strips = predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px)
     return np.concatenate([logits for _, logits in strips], axis=1)
 
 
@@ -286,15 +370,17 @@ def _taps(length: int, source_length: int) -> tuple[NDArray[np.intp], NDArray[np
     return first, (np.maximum(covered, 0.0) * (length / source_length)).astype(np.float32)
 
 
-_ROWS_AT_ONCE = 256
+_MIXED_AT_ONCE = 2**22
+"""Class scores at native resolution held at once."""
 
 
 def _label_rows(
     block: NDArray[np.float32], first: NDArray[np.intp], weights: NDArray[np.float32], width: int
 ) -> NDArray[np.uint8]:
     out = np.empty((len(first), width), np.uint8)
-    for start in range(0, len(first), _ROWS_AT_ONCE):
-        at, weight = first[start : start + _ROWS_AT_ONCE], weights[start : start + _ROWS_AT_ONCE]
+    step = max(1, _MIXED_AT_ONCE // (len(block) * width))
+    for start in range(0, len(first), step):
+        at, weight = first[start : start + step], weights[start : start + step]
         mixed = np.zeros((len(block), len(at), block.shape[2]), np.float32)
         for tap in range(weights.shape[1]):
             mixed += block[:, np.minimum(at + tap, block.shape[1] - 1)] * weight[:, tap, None]

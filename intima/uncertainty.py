@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax, xlogy
 
-from intima.arrays import LabelMask, LogitBatch, Predict, TileBatch, UncertaintyMap
+from intima.arrays import LogitBatch, Predict, TileBatch, UncertaintyMap
 from intima.contracts.segmentation import UncertaintySpec
 from intima.errors import Invalid
 
@@ -58,6 +58,9 @@ FEWEST_PASSES = 8
 """Where the request names no number: at least so many, or every member once."""
 MOST_PASSES = 64
 """Of one request."""
+_LOGITS_AT_ONCE = 2**22
+_PIXELS_AT_ONCE = 2**20
+"""Below 2**24, up to which float32 counts exactly."""
 
 
 def plan_passes(
@@ -192,6 +195,18 @@ class PassStatistics:
 
 def summarise_passes(stacked: NDArray[np.float32], *, classes: int) -> PassStatistics:
     """Split stacked logits (passes * classes, rows, width) and compute mean, entropy and disagreement."""
+    step = max(1, _LOGITS_AT_ONCE // (stacked.shape[0] * stacked.shape[2]))
+    rows = range(0, stacked.shape[1], step)
+    parts = [_summarised(stacked[:, row : row + step], classes) for row in rows]
+    return PassStatistics(
+        probabilities=np.concatenate([p.probabilities for p in parts], axis=1),
+        entropy=np.concatenate([p.entropy for p in parts]),
+        disagreement=np.concatenate([p.disagreement for p in parts]),
+        labels=np.concatenate([p.labels for p in parts], axis=1),
+    )
+
+
+def _summarised(stacked: NDArray[np.float32], classes: int) -> PassStatistics:
     logits = stacked.reshape(-1, classes, *stacked.shape[1:])
     each = softmax(logits, axis=1)
     mean = each.mean(0)
@@ -206,27 +221,37 @@ def summarise_passes(stacked: NDArray[np.float32], *, classes: int) -> PassStati
     )
 
 
+class PassAgreement:
+    """Gathers over parts of an image how far passes agree."""
+
+    def __init__(self, *, passes: int, classes: int) -> None:
+        """Start without pixels."""
+        self._common = np.zeros((classes - 1, passes, passes))
+
+    def add(self, labels: NDArray[np.uint8]) -> None:
+        """Count a part of the image: (passes, height, width)."""
+        flat = labels.reshape(len(labels), -1)
+        for start in range(0, flat.shape[1], _PIXELS_AT_ONCE):
+            some = flat[:, start : start + _PIXELS_AT_ONCE]
+            for index in range(len(self._common)):
+                shown = (some == index + 1).astype(np.float32)
+                self._common[index] += shown @ shown.T
+
+    def dice(self) -> float | None:
+        """Return the mean Dice over foreground classes and pairs of passes.
+
+        None with fewer than two passes or where no pass shows any foreground. A class that neither pass of a pair shows
+        does not count.
+        """
+        each = np.diagonal(self._common, axis1=1, axis2=2)
+        totals = each[:, :, None] + each[:, None, :]
+        pairs = np.triu(np.ones(totals.shape[1:], bool), 1) & (totals > 0)
+        values = 2.0 * self._common[pairs] / totals[pairs]
+        return float(values.mean()) if len(values) else None
+
+
 def pairwise_dice(labels: NDArray[np.uint8], *, classes: int) -> float | None:
-    """Return the mean Dice over foreground classes and pairs of passes.
-
-    Args:
-        labels: (passes, height, width).
-
-    Returns:
-        0..1, or None with fewer than two passes or where no pass shows any foreground.
-    """
-    values = [
-        2.0 * joint / total
-        for a in range(len(labels))
-        for b in range(a + 1, len(labels))
-        for joint, total in _overlaps(labels[a], labels[b], classes)
-        if total
-    ]
-    return float(np.mean(values)) if values else None
-
-
-def _overlaps(a: LabelMask, b: LabelMask, classes: int) -> list[tuple[int, int]]:
-    counts = np.bincount(a.ravel().astype(np.intp) * classes + b.ravel(), minlength=classes**2).reshape(
-        classes, classes
-    )
-    return [(int(counts[c, c]), int(counts[c].sum() + counts[:, c].sum())) for c in range(1, classes)]
+    """Return ``PassAgreement.dice`` of labels (passes, height, width) of a whole image."""
+    agreement = PassAgreement(passes=len(labels), classes=classes)
+    agreement.add(labels)
+    return agreement.dice()

@@ -1,12 +1,12 @@
 """The files of a segmentation: one writer per name."""
 
-from intima.formats._result import Format, ResultArrays
+from intima.formats._result import Format, NotWritten, ResultArrays
 from intima.formats.geojson import write_annotations
 from intima.formats.ome_tiff import write_disagreement, write_entropy, write_mask_pyramid
 from intima.formats.png import write_mask, write_overlay, write_uncertainty
 from intima.formats.tables import scores_csv, write_dictionary, write_measures_csv, write_measures_json
 
-__all__ = ["FORMATS", "Format", "ResultArrays", "scores_csv"]
+__all__ = ["FORMATS", "Format", "NotWritten", "ResultArrays", "scores_csv"]
 
 FORMATS: dict[str, Format] = {
     "mask.png": Format("image/png", write_mask),

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
-from intima.arrays import LabelMask, RgbImage, UncertaintyMap
+from intima.arrays import RgbImage
 from intima.contracts.segmentation import SegmentationResult
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
+from intima.rasters import LabelRaster, MapRaster
+from intima.store.scratch import Scratch
 
 
 @dataclass(frozen=True, slots=True)
 class ResultArrays:
-    """The arrays of one segmentation."""
+    """The images of one segmentation."""
 
-    mask: LabelMask
+    mask: LabelRaster
     """At native resolution (level 0)."""
-    entropy: UncertaintyMap
+    entropy: MapRaster
     """Predictive entropy / ln C, at working resolution."""
-    disagreement: UncertaintyMap
+    disagreement: MapRaster
     """Mutual information / ln C, at working resolution."""
     thumbnail: RgbImage
     """The analysed part of the slide, small."""
@@ -28,6 +31,8 @@ class ResultArrays:
     """Pixel size of the uncertainty maps."""
     origin: tuple[int, int]
     """Level-0 pixel (x, y) of the mask's top left corner."""
+    scratch: Scratch
+    """Where a writer keeps images of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +40,9 @@ class Format:
     """One file that a segmentation gives. The bytes depend on the arguments only, so their hash repeats."""
 
     media_type: str
-    write: Callable[[ResultArrays, SegmentationResult], bytes]
+    write: Callable[[ResultArrays, SegmentationResult, BinaryIO], None]
+    """Writes into an empty file that can be read and sought. Raises NotWritten."""
+
+
+class NotWritten(Exception):
+    """A result has no such file, and why."""

@@ -5,14 +5,19 @@ by edges. Where two pixels of a component touch only at a corner, the ring turns
 touches itself; a hole may touch another ring in a point, which the simple-features standard (ISO 19125-1) allows.
 """
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from intima.arrays import LabelMask
+from intima.pieces import PieceFinder, Pieces
+from intima.rasters import LabelRaster, read_blocks
+
+MOST_EDGES = 2**23
+"""Pixel edges of all outlines together."""
 
 _DX = np.array([1, 0, -1, 0])
 _DY = np.array([0, 1, 0, -1])
@@ -31,31 +36,26 @@ class Component:
     """Rings of the same shape with negative area."""
 
 
-def components(mask: LabelMask) -> Iterator[Component]:
-    """Yield the connected components of all classes but 0, in the order of their first pixel per class."""
-    labels, class_of = _label(mask)
-    pixels = np.bincount(labels.ravel(), minlength=len(class_of))
-    rings = _rings(labels)
+class TooIntricate(Exception):
+    """The outlines of a mask have too many corners to be held."""
+
+
+def components(mask: LabelRaster) -> Iterator[Component]:
+    """Yield the connected components of all classes but 0, by class, then in the order of their first pixel.
+
+    Raises:
+        TooIntricate: before anything was yielded.
+    """
+    keys, owner, pieces = _edges(mask)
+    rings = _rings(keys, owner, width=mask.shape[1] + 1)
     if not len(rings.owner):
         return
     order = np.lexsort((-rings.twice_area, rings.owner))
     ends = np.flatnonzero(np.diff(rings.owner[order], append=-1)) + 1
     for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
         shell, *holes = (rings.points[rings.starts[r] : rings.starts[r + 1]] for r in order[first:last].tolist())
-        label = int(rings.owner[order[first]])
-        yield Component(class_of[label], int(pixels[label]), shell, tuple(holes))
-
-
-def _label(mask: LabelMask) -> tuple[NDArray[np.int32], list[int]]:
-    """Return component numbers from 1 (0 where the mask is 0) and the class of each number."""
-    labels = np.zeros(mask.shape, np.int32)
-    class_of = [0]
-    for index in np.unique(mask):
-        if index:
-            found, count = ndimage.label(mask == index)
-            labels += np.where(found, found + (len(class_of) - 1), 0).astype(np.int32)
-            class_of += [int(index)] * count
-    return labels, class_of
+        piece = pieces[int(rings.owner[order[first]]) - 1]
+        yield Component(piece.value, piece.pixels, shell, tuple(holes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +64,15 @@ class _Rings:
 
     points: NDArray[np.int64]
     starts: list[int]
-    owner: NDArray[np.int32]
+    owner: NDArray[np.int64]
     """Component number of each ring."""
     twice_area: NDArray[np.int64]
     """Positive for the one shell of a component, negative for its holes."""
 
 
-def _rings(labels: NDArray[np.int32]) -> _Rings:
+def _rings(keys: NDArray[np.int64], owner: NDArray[np.int64], *, width: int) -> _Rings:
     """Trace all rings and keep their corners."""
-    width = labels.shape[1] + 1
-    keys, owner = _edges(labels)
-    order, starts = _trace(_followers(keys, owner, width).tolist())
+    order, starts = _trace(_followers(keys, owner, width))
     bounds = np.append(starts, len(order))
     key = keys[order]
     before = np.roll(key, 1)
@@ -86,44 +84,71 @@ def _rings(labels: NDArray[np.int32]) -> _Rings:
     return _Rings(points, new_starts.tolist(), owner[order][starts], areas)
 
 
-def _trace(follow: list[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _trace(follow: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return all edges ring after ring, and where each ring starts."""
-    order: list[int] = []
-    starts: list[int] = []
-    seen = bytearray(len(follow))
-    for first in range(len(follow)):
+    after = array("q", follow.tobytes())
+    order, starts = array("q"), array("q")
+    seen = bytearray(len(after))
+    for first in range(len(after)):
         if not seen[first]:
             starts.append(len(order))
             at = first
             while not seen[at]:
                 seen[at] = 1
                 order.append(at)
-                at = follow[at]
-    return np.array(order, np.intp), np.array(starts, np.intp)
+                at = after[at]
+    return np.frombuffer(order, np.int64), np.frombuffer(starts, np.int64)
 
 
-def _edges(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return all boundary edges as sorted keys (start vertex * 4 + direction) and the component right of each."""
-    padded = np.pad(labels, 1)
-    inner = padded[1:-1, 1:-1]
-    width = labels.shape[1] + 1
+def _edges(mask: LabelRaster) -> tuple[NDArray[np.int64], NDArray[np.int64], Pieces]:
+    """Return all boundary edges as sorted keys (start vertex * 4 + direction), the component right of each, and all."""
+    width = mask.shape[1]
+    finder = PieceFinder(width=width)
+    nothing = np.zeros((1, width), np.uint8)
+    keys, owners, count = [], [], 0
+    for top, block, above, below in _with_neighbours(mask, nothing):
+        numbers = finder.add(block)
+        for key, owner in _edges_of(block, numbers, above=above, below=below, top=top):
+            keys.append(key)
+            owners.append(owner)
+            count += len(key)
+        if count > MOST_EDGES:
+            raise TooIntricate(f"more than {MOST_EDGES} pixel edges")
+    pieces, table = finder.finish()
+    key, owner = np.concatenate(keys), table[np.concatenate(owners)]
+    order = np.argsort(key)
+    return key[order], owner[order], pieces
+
+
+def _with_neighbours(mask: LabelRaster, nothing: LabelMask) -> Iterator[tuple[int, LabelMask, LabelMask, LabelMask]]:
+    """Yield first row and pixels of each block, with the row above and the row below it."""
+    above, held = nothing, None
+    for top, block in read_blocks(mask):
+        if held is not None:
+            yield (*held, above, block[:1])
+            above = held[1][-1:]
+        held = (top, block)
+    if held is not None:
+        yield (*held, above, nothing)
+
+
+def _edges_of(
+    block: LabelMask, numbers: NDArray[np.int64], *, above: LabelMask, below: LabelMask, top: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    padded = np.pad(np.concatenate([above, block, below]), ((0, 0), (1, 1)))
+    width = block.shape[1] + 1
     neighbours = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
     starts = ((0, 0), (1, 0), (1, 1), (0, 1))
-    keys, owners = [], []
     for direction, (other, (dx, dy)) in enumerate(zip(neighbours, starts, strict=True)):
-        rows, columns = np.nonzero((inner != other) & (inner > 0))
-        keys.append(((rows + dy) * width + columns + dx) * 4 + direction)
-        owners.append(inner[rows, columns])
-    key, owner = np.concatenate(keys), np.concatenate(owners)
-    order = np.argsort(key)
-    return key[order], owner[order]
+        rows, columns = np.nonzero((block != other) & (block > 0))
+        yield ((rows + top + dy) * width + columns + dx) * 4 + direction, numbers[rows, columns]
 
 
-def _followers(keys: NDArray[np.int64], owner: NDArray[np.int32], width: int) -> NDArray[np.intp]:
+def _followers(keys: NDArray[np.int64], owner: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     """Return for each edge the next one: left turn (round the background) before straight on before right turn."""
     direction = keys % 4
     end = keys // 4 + _DX[direction] + _DY[direction] * width
-    follow = np.full(len(keys), -1, np.intp)
+    follow = np.full(len(keys), -1, np.int64)
     for turn in (1, 0, -1):
         wanted = end * 4 + (direction + turn) % 4
         at = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))

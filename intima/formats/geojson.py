@@ -6,29 +6,34 @@ area is its pixel count.
 
 import json
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intima.arrays import Json, LabelMask
 from intima.contracts.segmentation import SegmentationResult
-from intima.formats._result import ResultArrays
-from intima.formats._rings import Component, components
+from intima.formats._result import NotWritten, ResultArrays
+from intima.formats._rings import Component, TooIntricate, components
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
+from intima.rasters import LabelRaster, as_raster
 
 
-def write_annotations(arrays: ResultArrays, result: SegmentationResult) -> bytes:
-    """Write all components as one FeatureCollection."""
+def write_annotations(arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
+    """Write all components as one FeatureCollection. Raises NotWritten where the outlines are too many to hold."""
     metadata = {"origin": result.origin, "source": "Intima"}
     parts = stream_annotations(
         arrays.mask, schema=arrays.schema, mpp=arrays.mpp, origin=arrays.origin, metadata=metadata
     )
-    return b"".join(parts)
+    try:
+        out.writelines(parts)
+    except TooIntricate as error:
+        raise NotWritten(f"the outlines in the mask are too intricate: {error}") from error
 
 
 def stream_annotations(
-    mask: LabelMask,
+    mask: LabelMask | LabelRaster,
     *,
     schema: LabelSchema,
     mpp: MicronsPerPixel | None,
@@ -38,7 +43,7 @@ def stream_annotations(
     """Yield the bytes of a FeatureCollection, one Feature at a time; class 0 is not written."""
     separator = b""
     yield b'{"type":"FeatureCollection","features":['
-    for component in components(mask):
+    for component in components(as_raster(mask)):
         feature = _feature(component, schema=schema, mpp=mpp, origin=origin, metadata=metadata)
         yield separator + json.dumps(feature, ensure_ascii=False, separators=(",", ":")).encode()
         separator = b",\n"

@@ -1,25 +1,27 @@
 """PNG pictures: the index mask, classes over the slide, and uncertainty as a heat map with a legend."""
 
 import io
-from typing import TypeVar
+from typing import BinaryIO
 
 import numpy as np
+import png
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from intima.arrays import BinaryMask, LabelMask, RgbImage, UncertaintyMap
 from intima.contracts.segmentation import SegmentationResult
 from intima.formats._result import ResultArrays
-from intima.formats.ome_tiff import halve_map
+from intima.formats.ome_tiff import halve_map, pyramid
 from intima.labels import LabelSchema
-
-Scalar = TypeVar("Scalar", bound=np.generic)
+from intima.rasters import LabelRaster, as_raster, read_blocks, read_whole
 
 MAX_SIDE_PX = 2048
 _OPACITY = 0.35
 _MIN_SIDE_PX = 512
 _LEGEND_PX = 64
 _BAR_PX = 16
+_LEVEL = 1
+"""Of deflate for masks, which have few values and long runs."""
 
 _CIVIDIS = np.array(
     [
@@ -38,28 +40,37 @@ _CIVIDIS = np.array(
 """Every 32nd colour of cividis (Nuñez, Anderton and Renslow 2018), made for colour-blind readers."""
 
 
-def write_mask(arrays: ResultArrays, _result: SegmentationResult) -> bytes:
+def write_mask(arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO) -> None:
     """Write the mask as an 8-bit palette PNG whose pixel values are the class indices."""
-    return mask_png(arrays.mask, schema=arrays.schema)
+    _write_indices(out, arrays.mask, schema=arrays.schema)
 
 
 def mask_png(mask: LabelMask, *, schema: LabelSchema) -> bytes:
     """Return a mask as an 8-bit palette PNG whose pixel values are the class indices."""
-    image = Image.fromarray(mask, mode="P")
-    image.putpalette(_palette(schema).ravel().tolist())
     out = io.BytesIO()
-    image.save(out, "PNG", bits=8)
+    _write_indices(out, as_raster(mask), schema=schema)
     return out.getvalue()
 
 
-def write_overlay(arrays: ResultArrays, _result: SegmentationResult) -> bytes:
+def _write_indices(out: BinaryIO, mask: LabelRaster, *, schema: LabelSchema) -> None:
+    height, width = mask.shape
+    writer = png.Writer(
+        width, height, palette=[tuple(color) for color in _palette(schema).tolist()], bitdepth=8, compression=_LEVEL
+    )
+    writer.write_packed(out, (row.tobytes() for _, rows in read_blocks(mask) for row in rows))
+
+
+def write_overlay(arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO) -> None:
     """Write the slide with each class tinted and outlined in its colour, at most 2048 pixels on the long side."""
-    return _png(overlay(arrays.thumbnail, arrays.mask, schema=arrays.schema))
+    height, width = _fitted(*arrays.thumbnail.shape[:2])
+    labels = _nearest(arrays.mask, height, width)
+    out.write(_png(overlay(arrays.thumbnail, labels, schema=arrays.schema)))
 
 
-def write_uncertainty(arrays: ResultArrays, _result: SegmentationResult) -> bytes:
+def write_uncertainty(arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO) -> None:
     """Write predictive entropy / ln C on the fixed scale 0 to 1 with a legend bar."""
-    return _png(heat_map(arrays.entropy, title="entropy"))
+    small = pyramid(arrays.entropy, halve=halve_map, scratch=arrays.scratch, smallest_px=MAX_SIDE_PX)[-1]
+    out.write(_png(heat_map(read_whole(small), title="entropy")))
 
 
 def overlay(image: RgbImage, mask: LabelMask, *, schema: LabelSchema) -> RgbImage:
@@ -71,7 +82,7 @@ def overlay(image: RgbImage, mask: LabelMask, *, schema: LabelSchema) -> RgbImag
     small = image
     if small.shape[:2] != (height, width):
         small = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-    labels = _nearest(mask, height, width)
+    labels = _nearest(as_raster(mask), height, width)
     colors = _palette(schema)[labels]
     opacity = np.where(labels == 0, 0.0, np.where(_outline(labels), 1.0, _OPACITY))[:, :, None]
     blended: RgbImage = np.rint(small * (1 - opacity) + colors * opacity).astype(np.uint8)
@@ -115,12 +126,12 @@ def _fitted(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _nearest(image: NDArray[Scalar], height: int, width: int) -> NDArray[Scalar]:
+def _nearest(mask: LabelRaster, height: int, width: int) -> LabelMask:
     """Pick the pixel under the centre of each target pixel."""
-    rows = ((np.arange(height) + 0.5) * image.shape[0] / height).astype(np.intp)
-    columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(np.intp)
-    out: NDArray[Scalar] = image[rows[:, None], columns]
-    return out
+    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(np.intp)
+    every = slice(0, mask.shape[1])
+    return np.stack([mask.read(slice(row, row + 1), every)[0, columns] for row in rows.tolist()])
 
 
 def _outline(labels: LabelMask) -> BinaryMask:

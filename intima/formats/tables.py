@@ -8,6 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
 
 from intima.contracts.benchmark import ScoreRow
 from intima.contracts.experiment import ExperimentRow
@@ -55,21 +56,21 @@ _NESTED = ("parameters", "curve", "losses", "artefacts")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_measures_csv(_arrays: ResultArrays, result: SegmentationResult) -> bytes:
+def write_measures_csv(_arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
     """Write one line per measure: class areas of the image, then each vessel's morphometry."""
-    return _csv(tuple(MEASURE_COLUMNS), _measure_rows(result))
+    out.write(_csv(tuple(MEASURE_COLUMNS), _measure_rows(result)))
 
 
-def write_dictionary(_arrays: ResultArrays, _result: SegmentationResult) -> bytes:
+def write_dictionary(_arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO) -> None:
     """Write what each column of measures.csv means."""
-    return _csv(("column", "meaning"), MEASURE_COLUMNS.items())
+    out.write(_csv(("column", "meaning"), MEASURE_COLUMNS.items()))
 
 
-def write_measures_json(_arrays: ResultArrays, result: SegmentationResult) -> bytes:
+def write_measures_json(_arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
     """Write areas, vessels, uncertainty, warnings and provenance as JSON."""
     parts = {"mpp", "origin", "region", "areas", "vessels", "interval_basis", "uncertainty", "provenance", "warnings"}
     content = result.model_dump(mode="json", by_alias=True, include=parts)
-    return (json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+    out.write((json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode())
 
 
 def scores_csv(rows: Sequence[ScoreRow]) -> bytes:

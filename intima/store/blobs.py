@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -42,6 +43,13 @@ class Blobs(Protocol):
 
     def put_file(self, path: Path) -> str:
         """Store a copy of a file durably and return its SHA-256 (hex). Raises StorageFull."""
+        ...
+
+    def put_written(self, write: Callable[[BinaryIO], None]) -> str:
+        """Store what is written into an empty file and return its SHA-256 (hex); nothing where writing raises.
+
+        ``write`` may read and seek, and is called again where a full volume was given room. Raises StorageFull.
+        """
         ...
 
     def read(self, sha256: str) -> bytes:
@@ -105,6 +113,20 @@ class LocalBlobs:
 
         return self._with_room(size, write)
 
+    def put_written(self, write: Callable[[BinaryIO], None]) -> str:
+        """Store what is written into an empty file and return its SHA-256. Raises StorageFull."""
+
+        def attempt() -> str:
+            with self._writing(0) as (temporary, file):
+                write(file)
+                file.flush()
+                name = _sha256_of(temporary)
+                if not self._holds(name):
+                    self._settle(temporary, file, name=name)
+            return name
+
+        return self._with_room(0, attempt)
+
     def read(self, sha256: str) -> bytes:
         """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""
         data = self.path(sha256).read_bytes()
@@ -162,11 +184,11 @@ class LocalBlobs:
         self._check_room(expected_bytes)
         temporary = self._aside / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}.part"
         try:
-            with temporary.open("xb") as file:
+            with temporary.open("x+b") as file:
                 yield temporary, file
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-                raise StorageFull(f"No room for {expected_bytes} bytes in the store.", hint=_MAKE_ROOM) from error
+                raise StorageFull(f"No room for {expected_bytes} bytes in the store.", hint=MAKE_ROOM) from error
             raise
         finally:
             temporary.unlink(missing_ok=True)
@@ -176,7 +198,7 @@ class LocalBlobs:
         if free - expected_bytes < self.floor_bytes:
             raise StorageFull(
                 f"Got {expected_bytes} bytes to store; {free} bytes are free and {self.floor_bytes} must stay free.",
-                hint=_MAKE_ROOM,
+                hint=MAKE_ROOM,
             )
 
     def _settle(self, temporary: Path, file: BinaryIO, *, name: str) -> None:
@@ -191,7 +213,7 @@ class LocalBlobs:
         _sync_folder(self.root)
 
 
-_MAKE_ROOM = "Free space on the volume of the data folder and try again; stored results are untouched."
+MAKE_ROOM = "Free space on the volume of the data folder and try again; stored results are untouched."
 
 
 def _sha256_of(path: Path) -> str:
@@ -236,6 +258,12 @@ class MemoryBlobs:
     def put_file(self, path: Path) -> str:
         """Store the content of a file and return its SHA-256."""
         return self.put(path.read_bytes())
+
+    def put_written(self, write: Callable[[BinaryIO], None]) -> str:
+        """Store what is written and return its SHA-256."""
+        out = io.BytesIO()
+        write(out)
+        return self.put(out.getvalue())
 
     def read(self, sha256: str) -> bytes:
         """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""

@@ -17,6 +17,7 @@ from intima.errors import Conflict, Unavailable
 from intima.store.blobs import FLOOR_BYTES, Blobs, LocalBlobs, StorageFull
 from intima.store.cache import Cache
 from intima.store.migrate import migrate
+from intima.store.scratch import Scratch, open_scratch
 
 BUSY_TIMEOUT_S = 30.0
 _READ_ONLY = "intima_read_only"
@@ -31,11 +32,19 @@ class Storage:
     engine: Engine
     cache: Cache
     """What can be made again: decoded training images, embeddings of frozen encoders."""
+    floor_bytes: int = FLOOR_BYTES
+    """Free space that is left on the volume."""
 
     @property
     def weights_folder(self) -> Path:
         """Where the owner of this deployment puts pretrained weights, each under its published file name."""
         return self.data_dir / "weights"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Scratch]:
+        """Open a place for images of one piece of work; it is gone at the end, and when the process is killed."""
+        with open_scratch(self.data_dir / "scratch", floor_bytes=self.floor_bytes) as opened:
+            yield opened
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -78,7 +87,7 @@ def attach_storage(data_dir: Path, database_url: str | None = None, *, floor_byt
     cache = Cache.beside_store(folder / "cache", store_floor_bytes=floor_bytes)
     blobs = LocalBlobs(blob_root, floor_bytes=floor_bytes, make_room=cache.give)
     engine = _open_engine(database_url or f"sqlite:///{folder / 'intima.db'}")
-    return Storage(folder, blobs, engine, cache)
+    return Storage(folder, blobs, engine, cache, floor_bytes)
 
 
 def _open_engine(url: str) -> Engine:

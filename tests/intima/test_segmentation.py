@@ -1,5 +1,6 @@
 """Served masks are the scored ones."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,21 +10,38 @@ import pytest
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SlideInfo, UncertaintySpec
 from intima.geometry import Region, Size
 from intima.inference import load_model
+from intima.maps import map_slide
 from intima.phantom import draw_specs, render
+from intima.rasters import read_whole
 from intima.registry import publish_default
-from intima.segmentation import Frame, collect_strips, plan_segmentation, segment_slide
+from intima.segmentation import plan_segmentation, segment_slide
 from intima.slides.memory import slide_from_image
 from intima.store.catalog import StoredSlide
+from intima.store.scratch import open_scratch
 from intima.store.storage import Storage, open_storage
 from intima.tiling import upsample_logits
 
 
-def collected(stacked: np.ndarray, *, native: Size, rows: int = 5) -> np.ndarray:
-    """The mask of stacked logits (passes * 4 classes, height, width) that come in strips."""
-    height, width = stacked.shape[1:]
-    frame = Frame(region=Region(0, 0, native.width, native.height), working=Size(width, height), scale=0.4, mpp=None)
-    strips = ((top, stacked[:, top : top + rows]) for top in range(0, height, rows))
-    return collect_strips(strips, frame=frame, classes=4, report=lambda _fraction, _message: None).mask
+def collected(stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int = 7) -> np.ndarray:
+    """The mask of stacked logits (passes * 4 classes, height, width) that come in blocks."""
+    channels, height, width = stacked.shape
+    regions = [
+        Region(left, top, min(columns, width - left), min(rows, height - top))
+        for top in range(0, height, rows)
+        for left in range(0, width, columns)
+    ]
+    blocks = ((r, stacked[:, r.y : r.y + r.height, r.x : r.x + r.width]) for r in regions)
+    with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder), floor_bytes=0) as scratch:
+        maps = map_slide(
+            blocks,
+            working=Size(width, height),
+            native=native,
+            passes=channels // 4,
+            classes=4,
+            scratch=scratch,
+            report=lambda _share: None,
+        )
+        return read_whole(maps.mask)
 
 
 @pytest.mark.parametrize("native", [Size(50, 30), Size(20, 12), Size(9, 7)])

@@ -15,6 +15,7 @@ from intima.formats._rings import components
 from intima.formats.geojson import stream_annotations
 from intima.geometry import MicronsPerPixel
 from intima.labels import ARTERY
+from intima.rasters import as_raster
 
 
 def collection(mask: np.ndarray, **options: object) -> dict[str, object]:
@@ -26,7 +27,7 @@ def collection(mask: np.ndarray, **options: object) -> dict[str, object]:
 @settings(max_examples=300)
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
 def test_any_mask_gives_valid_polygons_of_the_right_area(mask: np.ndarray) -> None:
-    found = list(components(mask))
+    found = list(components(as_raster(mask)))
     for component in found:
         polygon = Polygon(component.shell, component.holes)
         assert polygon.is_valid
@@ -42,7 +43,7 @@ def test_any_mask_gives_valid_polygons_of_the_right_area(mask: np.ndarray) -> No
 @given(arrays.arrays(np.uint8, (6, 7), elements=st.integers(0, 2)))
 def test_polygons_cover_exactly_their_pixels(mask: np.ndarray) -> None:
     again = np.zeros_like(mask)
-    for component in components(mask):
+    for component in components(as_raster(mask)):
         polygon = Polygon(component.shell, component.holes)
         for row, column in np.ndindex(mask.shape):
             if polygon.contains(Point(column + 0.5, row + 0.5)):
@@ -54,7 +55,7 @@ def test_a_square_has_four_corners_and_a_ring_keeps_its_hole() -> None:
     mask = np.zeros((10, 12), np.uint8)
     mask[2:7, 3:9] = 3
     mask[4, 5:7] = 1
-    lumen, media = components(mask)
+    lumen, media = components(as_raster(mask))
     assert lumen.shell.tolist() == [[5, 4], [7, 4], [7, 5], [5, 5]]
     assert len(media.shell) == 4
     assert [hole.tolist() for hole in media.holes] == [[[5, 5], [7, 5], [7, 4], [5, 4]]] or len(media.holes[0]) == 4
@@ -62,12 +63,12 @@ def test_a_square_has_four_corners_and_a_ring_keeps_its_hole() -> None:
 
 
 def test_pixels_that_touch_at_a_corner_are_two_components() -> None:
-    assert len(list(components(np.eye(3, dtype=np.uint8)))) == 3
+    assert len(list(components(as_raster(np.eye(3, dtype=np.uint8))))) == 3
 
 
 def test_a_component_round_a_corner_touch_stays_valid() -> None:
     mask = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]], np.uint8)
-    (component,) = components(mask)
+    (component,) = components(as_raster(mask))
     assert len(component.holes) == 2
     assert Polygon(component.shell, component.holes).is_valid
 

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +31,23 @@ from intima.formats.png import heat_map, overlay
 from intima.formats.tables import MEASURE_COLUMNS, SCORE_COLUMNS
 from intima.geometry import MicronsPerPixel
 from intima.labels import ARTERY
+from intima.rasters import as_raster
 from intima.slides import open_slide, read_mask
+from intima.store.scratch import Scratch
 
 RNG = np.random.default_rng(6)
 MASK = RNG.integers(0, 4, (88, 67), dtype=np.uint8).repeat(8, 0).repeat(8, 1)[:700, :531]
 ENTROPY = RNG.random((350, 266), dtype=np.float32)
 ARRAYS = ResultArrays(
-    mask=MASK,
-    entropy=ENTROPY,
-    disagreement=ENTROPY / 2,
+    mask=as_raster(MASK),
+    entropy=as_raster(ENTROPY),
+    disagreement=as_raster(ENTROPY / 2),
     thumbnail=RNG.integers(0, 256, (350, 266, 3), dtype=np.uint8),
     schema=ARTERY,
     mpp=MicronsPerPixel(0.5, 0.5),
     working_mpp=MicronsPerPixel(1.0, 1.0),
     origin=(0, 0),
+    scratch=Scratch(Path(tempfile.gettempdir()), 0, ExitStack()),
 )
 RESULT = SegmentationResult(
     width=531,
@@ -71,23 +76,30 @@ RESULT = SegmentationResult(
 )
 
 
+def written(name: str, arrays: ResultArrays = ARRAYS) -> bytes:
+    """The bytes of one artefact."""
+    out = io.BytesIO()
+    FORMATS[name].write(arrays, RESULT, out)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_bytes_repeat_and_are_not_empty(name: str) -> None:
-    first = FORMATS[name].write(ARRAYS, RESULT)
+    first = written(name)
     assert first
-    assert FORMATS[name].write(ARRAYS, RESULT) == first
+    assert written(name) == first
     assert "/" in FORMATS[name].media_type
 
 
 @pytest.mark.parametrize("name", ["mask.png", "mask.ome.tiff"])
 def test_masks_read_back_as_indices(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    path.write_bytes(FORMATS[name].write(ARRAYS, RESULT))
+    path.write_bytes(written(name))
     assert np.array_equal(read_mask(path), MASK)
 
 
 def test_mask_png_is_eight_bit_and_shows_the_class_colours() -> None:
-    data = FORMATS["mask.png"].write(ARRAYS, RESULT)
+    data = written("mask.png")
     assert data[24] == 8
     shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     colours = np.array([c.rgb for c in ARTERY.classes], np.uint8)
@@ -96,7 +108,7 @@ def test_mask_png_is_eight_bit_and_shows_the_class_colours() -> None:
 
 def test_ome_mask_is_a_pyramid_with_pixel_size(tmp_path: Path) -> None:
     path = tmp_path / "mask.ome.tiff"
-    path.write_bytes(FORMATS["mask.ome.tiff"].write(ARRAYS, RESULT))
+    path.write_bytes(written("mask.ome.tiff"))
     with tifffile.TiffFile(path) as file:
         assert file.is_ome
         assert [level.shape for level in file.series[0].levels] == [(700, 531), (350, 266), (175, 133)]
@@ -112,7 +124,7 @@ def test_ome_mask_is_a_pyramid_with_pixel_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "factor"), [("entropy.ome.tiff", 1), ("disagreement.ome.tiff", 0.5)])
 def test_maps_keep_their_floats(tmp_path: Path, name: str, factor: float) -> None:
     path = tmp_path / name
-    path.write_bytes(FORMATS[name].write(ARRAYS, RESULT))
+    path.write_bytes(written(name))
     with tifffile.TiffFile(path) as file:
         assert np.array_equal(file.series[0].asarray(), ENTROPY * np.float32(factor))
         assert 'PhysicalSizeX="1.0"' in file.ome_metadata
@@ -123,7 +135,7 @@ def test_without_pixel_size_none_is_stated(tmp_path: Path) -> None:
     from dataclasses import replace
 
     path = tmp_path / "mask.ome.tiff"
-    path.write_bytes(FORMATS["mask.ome.tiff"].write(replace(ARRAYS, mpp=None), RESULT))
+    path.write_bytes(written("mask.ome.tiff", replace(ARRAYS, mpp=None)))
     with open_slide(path) as slide:
         assert slide.info.mpp is None
 
@@ -131,8 +143,8 @@ def test_without_pixel_size_none_is_stated(tmp_path: Path) -> None:
 def test_identifiers_differ_where_the_pixels_differ() -> None:
     from dataclasses import replace
 
-    other = FORMATS["mask.ome.tiff"].write(replace(ARRAYS, mask=(MASK + 1) % 4), RESULT)
-    assert identifier(other) != identifier(FORMATS["mask.ome.tiff"].write(ARRAYS, RESULT))
+    other = written("mask.ome.tiff", replace(ARRAYS, mask=as_raster((MASK + 1) % 4)))
+    assert identifier(other) != identifier(written("mask.ome.tiff"))
 
 
 def identifier(data: bytes) -> bytes:
@@ -184,7 +196,7 @@ def table(data: bytes) -> list[dict[str, str]]:
 
 
 def test_measures_csv_has_units_and_keeps_undefined_values_empty() -> None:
-    rows = table(FORMATS["measures.csv"].write(ARRAYS, RESULT))
+    rows = table(written("measures.csv"))
     by_name = {row["name"]: row for row in rows}
     assert set(rows[0]) == set(MEASURE_COLUMNS)
     assert by_name["lumen_area"]["unit"] == "µm²"
@@ -194,13 +206,13 @@ def test_measures_csv_has_units_and_keeps_undefined_values_empty() -> None:
 
 
 def test_the_dictionary_explains_every_column() -> None:
-    rows = table(FORMATS["measures_dictionary.csv"].write(ARRAYS, RESULT))
+    rows = table(written("measures_dictionary.csv"))
     assert {row["column"] for row in rows} == set(MEASURE_COLUMNS)
     assert all(row["meaning"] for row in rows)
 
 
 def test_measures_json_is_the_contract_without_run_times() -> None:
-    parsed = json.loads(FORMATS["measures.json"].write(ARRAYS, RESULT))
+    parsed = json.loads(written("measures.json"))
     assert parsed["vessels"][0]["measures"][0]["value"] == 33.25
     assert "timings_s" not in parsed
 
