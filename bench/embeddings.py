@@ -18,8 +18,8 @@ from intima.architectures.build import build_net
 from intima.contracts.benchmark import ArchitectureSpec, ArchitectureWish
 from intima.geometry import Size
 from intima.phantom import draw_specs, render
+from intima.resampling import resample_image
 from intima.store.cache import Cache
-from intima.tiling import resample_image
 from intima.training.data import TrainingCase, resample_mask
 from intima.training.loop import fit
 from intima.training.presets import LoopSettings

@@ -30,9 +30,9 @@ from intima.contracts.benchmark import ArchitectureWish
 from intima.contracts.search import ParameterValue
 from intima.folds import kfold_splits
 from intima.geometry import Size
+from intima.resampling import resample_image
 from intima.statistics.intervals import t_interval
 from intima.store.cache import Cache
-from intima.tiling import resample_image
 from intima.training.data import TrainingCase, resample_mask
 from intima.training.loop import as_predict, fit
 from intima.training.presets import LoopSettings

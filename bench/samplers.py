@@ -23,16 +23,17 @@ from intima.benchmark.recipe import read_dataset, resolution_of, restore_trained
 from intima.calibration import measure_calibration
 from intima.contracts.benchmark import FoldPayload, FoldResult
 from intima.contracts.segmentation import UncertaintySpec
+from intima.framing import working_scale
 from intima.geometry import MicronsPerPixel, Size
 from intima.inference import OnnxNet, load_model, load_onnx, sample_passes
 from intima.phantom import Shift, draw_specs, render
 from intima.registry import publish_default
-from intima.segmentation import working_scale
+from intima.resampling import resample_image
 from intima.selective import ErrorDetection, detect_errors
 from intima.statistics.intervals import t_interval
 from intima.store import ledger
 from intima.store.storage import Storage, open_storage
-from intima.tiling import predict_image, resample_image
+from intima.tiling import predict_image
 from intima.training.data import read_truth, read_working_image, resample_mask
 from intima.training.export import to_onnx
 from intima.training.scoring import Tiling

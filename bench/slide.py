@@ -1,7 +1,8 @@
 """Whole slides: time, peak memory and artefacts of slides of growing size (goals P4 and P13).
 
 The slides are SYNTHETIC: one phantom section of 4,096 px, repeated over a JPEG-tiled TIFF at 0.5 µm per pixel with
-glass between sections. Each is segmented in a process of its own, with uncertainty by the default sampler and all artefacts.
+glass between sections. Each is segmented in a process of its own, with uncertainty by the default sampler and all
+artefacts.
 """
 
 import argparse
@@ -22,12 +23,12 @@ from intima.geometry import Size
 from intima.inference import load_model
 from intima.phantom import draw_specs, render
 from intima.registry import DEFAULT_MODEL, publish_default, resolve
+from intima.resampling import resample_image
 from intima.segmentation import plan_segmentation, segment_slide
 from intima.slides import open_slide
 from intima.slides.isolation import inspect_isolated
 from intima.store.catalog import StoredSlide
 from intima.store.storage import attach_storage, open_storage
-from intima.tiling import resample_image
 
 _SECTION_PX = 4096
 _TILE_PX = 512
@@ -58,10 +59,7 @@ def main() -> None:
         publish_default(store)
         store.close()
         section = _section()
-        print(
-            "| side px | pixels M | sampler | CPU s | wall s | CPU s per M | peak RSS MB | inference / measures / artefacts s | vessels | files MB |"
-        )
-        print("|---|---|---|---|---|---|---|---|---|---|")
+        print("| " + " | ".join(_HEADER) + " |\n" + "|---" * len(_HEADER) + "|", flush=True)
         for side in options.sides:
             path = Path(folder) / "slide.tiff"
             _write_slide(path, section, side)

@@ -51,6 +51,19 @@ class Region:
         """Tell whether the rectangle lies fully inside an image of the given size."""
         return self.x >= 0 and self.y >= 0 and self.x + self.width <= size.width and self.y + self.height <= size.height
 
+    def overlaps(self, other: "Region") -> bool:
+        """Tell whether both have a pixel in common."""
+        return self.shared(other) is not None
+
+    def shared(self, other: "Region") -> "Region | None":
+        """Return the rectangle that both have in common; None where there is none."""
+        left, top = max(self.x, other.x), max(self.y, other.y)
+        right, bottom = (
+            min(self.x + self.width, other.x + other.width),
+            min(self.y + self.height, other.y + other.height),
+        )
+        return Region(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
 
 @dataclass(frozen=True, slots=True)
 class MicronsPerPixel:

@@ -1,15 +1,19 @@
 """Run all passes over a slide and write what they say into rasters, from top to bottom."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from intima.arrays import UncertaintyMap
-from intima.geometry import Size
+from intima.arrays import Logits, UncertaintyMap
+from intima.framing import Frame
+from intima.geometry import Region, Size
 from intima.rasters import LabelRaster, MapRaster
+from intima.resampling import Strip, label_strips
 from intima.store.scratch import Scratch, ScratchRaster
-from intima.tiling import Block, Strip, label_strips
+from intima.tiling import Block
+from intima.tissue import NearTissue
 from intima.uncertainty import PassAgreement, PassStatistics, summarise_passes
 
 _LEAST = np.finfo(np.float32).tiny
@@ -18,15 +22,8 @@ _SLAB_ROWS = 64
 """Working rows brought to the native size at once."""
 
 
-_LOGITS_AT_ONCE = 2**23
-_MOST_TILES = 4
 _STEPS = 4096
 """Values of a map are rounded to one in so many: finer digits mean nothing and hardly compress."""
-
-
-def tiles_at_once(tile_px: int, *, channels: int) -> int:
-    """Return how many tiles of (channels, tile_px, tile_px) logits are held at a time; more gain nothing on a CPU."""
-    return max(1, min(_MOST_TILES, _LOGITS_AT_ONCE // (channels * tile_px**2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +46,10 @@ class SlideMaps:
 
 
 class _Writer:
-    """Writes the statistics of blocks into rasters and yields the rows of mean probabilities."""
+    """Writes the statistics of parts of the window into rasters."""
 
-    def __init__(self, scratch: Scratch, *, working: Size, passes: int, classes: int) -> None:
-        shape = (working.height, working.width)
+    def __init__(self, scratch: Scratch, *, window: Size, passes: int, classes: int) -> None:
+        shape = (window.height, window.width)
         self.working_mask: ScratchRaster[np.uint8] = scratch.raster(shape, np.uint8)
         self.entropy: ScratchRaster[np.float32] = scratch.raster(shape, np.float32)
         self.disagreement: ScratchRaster[np.float32] = scratch.raster(shape, np.float32)
@@ -78,8 +75,8 @@ def _rounded(values: UncertaintyMap) -> UncertaintyMap:
 def map_slide(
     blocks: Iterator[Block],
     *,
-    working: Size,
-    native: Size,
+    frame: Frame,
+    near: NearTissue | None,
     passes: int,
     classes: int,
     scratch: Scratch,
@@ -87,12 +84,13 @@ def map_slide(
 ) -> SlideMaps:
     """Gather blocks of stacked passes (``tiling.predict_blocks``) into masks and maps.
 
-    The logarithm of the mean probability is brought to the native size, as scoring does with logits.
+    The logarithm of the mean probability is brought to the native size, as scoring does with logits. What is not near
+    tissue, and what was not run, is background without uncertainty.
 
     Args:
-        blocks: logits of (passes * classes) channels.
-        working: size of the image in working pixels.
-        native: its size in level-0 pixels.
+        blocks: logits of (passes * classes) channels over the slide's working image.
+        frame: the part of the slide that is wanted.
+        near: where the slide was looked at; None: everywhere.
         passes: how many passes there are.
         classes: classes of each.
         scratch: where the rasters are kept.
@@ -101,13 +99,13 @@ def map_slide(
     Raises:
         StorageFull: no room for the rasters.
     """
-    writer = _Writer(scratch, working=working, passes=passes, classes=classes)
+    window, native = frame.window, frame.native
+    writer = _Writer(scratch, window=window.size, passes=passes, classes=classes)
     mask: ScratchRaster[np.uint8] = scratch.raster((native.height, native.width), np.uint8)
-    for top, rows in label_strips(
-        _mean_slabs(blocks, writer, working, classes, report), working=working, native=native
-    ):
+    slabs = _mean_slabs(blocks, writer, window=window, near=near, classes=classes, report=report)
+    for top, rows in label_strips(slabs, down=frame.down.moved(window.y), across=frame.across.moved(window.x)):
         mask.write(top, 0, rows)
-    entropy, disagreement = (writer.sums / working.pixels).tolist()
+    entropy, disagreement = (writer.sums / window.size.pixels).tolist()
     return SlideMaps(
         mask=mask,
         working_mask=writer.working_mask,
@@ -121,18 +119,35 @@ def map_slide(
 
 
 def _mean_slabs(
-    blocks: Iterator[Block], writer: _Writer, working: Size, classes: int, report: Callable[[float], None]
+    blocks: Iterator[Block],
+    writer: _Writer,
+    *,
+    window: Region,
+    near: NearTissue | None,
+    classes: int,
+    report: Callable[[float], None],
 ) -> Iterator[Strip]:
-    """Write blocks as they come, and yield the logarithm of the mean probability in full rows."""
-    row: list[np.ndarray] = []
-    for region, stacked in blocks:
-        found = summarise_passes(stacked, classes=classes)
-        writer.write(region.y, region.x, found)
-        row.append(np.log(np.maximum(found.probabilities, _LEAST)))
-        done = region.y * working.width + (region.x + region.width) * region.height
-        report(done / working.pixels)
-        if region.x + region.width == working.width:
-            for first in range(0, region.height, _SLAB_ROWS):
-                slab = np.concatenate([part[:, first : first + _SLAB_ROWS] for part in row], axis=2)
-                yield region.y + first, slab
-            row = []
+    """Write blocks as they come, and yield the logarithm of the mean probability in full rows of the window."""
+    for rows, row in itertools.groupby(blocks, key=lambda block: (block[0].y, block[0].height)):
+        inside = Region(window.x, rows[0], window.width, rows[1]).shared(window)
+        if inside is None:
+            continue
+        scores = np.full((classes, inside.height, inside.width), np.log(_LEAST), np.float32)
+        scores[0] = 0
+        for region, stacked in row:
+            part = region.shared(window)
+            if part is None or stacked is None or (near is not None and not near.touches(part)):
+                continue
+            found = summarise_passes(_cropped(stacked, region, part), classes=classes)
+            found = found if near is None else found.where(near.of(part))
+            writer.write(part.y - window.y, part.x - window.x, found)
+            across = slice(part.x - window.x, part.x - window.x + part.width)
+            scores[:, :, across] = np.log(np.maximum(found.probabilities, _LEAST))
+            report((part.y - window.y + part.height * across.stop / window.width) / window.height)
+        for first in range(0, inside.height, _SLAB_ROWS):
+            yield inside.y - window.y + first, scores[:, first : first + _SLAB_ROWS]
+
+
+def _cropped(stacked: Logits, region: Region, part: Region) -> Logits:
+    top, left = part.y - region.y, part.x - region.x
+    return stacked[:, top : top + part.height, left : left + part.width]

@@ -53,11 +53,11 @@ class PieceFinder:
     def add(self, block: LabelMask) -> NDArray[np.int64]:
         """Return (rows, width) provisional numbers of a block, 0 for none; ``finish`` says what they became."""
         numbers = np.zeros(block.shape, np.int64)
-        for value in np.unique(block):
+        for value in np.flatnonzero(np.bincount(block.ravel(), minlength=2)).tolist():
             if value:
                 labels, count = ndimage.label(block == value, structure=self._structure)
                 numbers += np.where(labels, labels + np.int64(self._count), 0)
-                self._parts.append(_parts(labels, count, value=int(value), top=self._rows))
+                self._parts.append(_parts(labels, count, value=value, top=self._rows))
                 self._count += count
         if self._above is not None:
             self._join(*self._above, block[0], numbers[0])
@@ -122,7 +122,10 @@ def _parts(labels: NDArray[np.signedinteger[Any]], count: int, *, value: int, to
     table = np.empty((count, _COLUMNS), np.int64)
     table[:, _VALUE] = value
     table[:, _PIXELS] = np.bincount(flat, minlength=count + 1)[1:]
-    table[:, _FIRST] = np.unique(flat, return_index=True)[1][-count:] + top * width if count else 0
+    first = np.zeros(count + 1, np.int64)
+    inside = np.flatnonzero(flat)[::-1]
+    first[flat[inside]] = inside
+    table[:, _FIRST] = first[1:] + top * width
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels)):
         table[number, _TOP : _RIGHT + 1] = rows.start + top, columns.start, rows.stop + top, columns.stop
     return table

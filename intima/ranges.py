@@ -39,6 +39,10 @@ class Passes:
     """Working pixels per native pixel along x."""
     scale_y: float
     """Working pixels per native pixel along y."""
+    corner_x: float = 0.0
+    """Where the native mask begins in working pixels along x."""
+    corner_y: float = 0.0
+    """Where it begins along y."""
 
 
 def with_ranges(vessel: VesselMeasures, passes: Passes) -> VesselMeasures:
@@ -60,13 +64,18 @@ def _partial(vessel: VesselMeasures, each: Sequence[dict[str, float]]) -> Iterat
         yield f"Undefined in {len(each) - count} of {len(each)} passes, so {basis}: {names}."
 
 
+def _box(bounds: RegionSpec, passes: Passes) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a vessel in working pixels."""
+    left, top = bounds.x * passes.scale_x + passes.corner_x, bounds.y * passes.scale_y + passes.corner_y
+    return left, top, left + bounds.width * passes.scale_x, top + bounds.height * passes.scale_y
+
+
 def _window(bounds: RegionSpec, passes: Passes) -> tuple[slice, slice]:
     """Return the vessel's surroundings in working pixels."""
-    left, top = int(bounds.x * passes.scale_x) - _MARGIN_PX, int(bounds.y * passes.scale_y) - _MARGIN_PX
+    left, top, right, bottom = _box(bounds, passes)
     height, width = passes.mean_mask.shape
-    right = int((bounds.x + bounds.width) * passes.scale_x) + _MARGIN_PX
-    bottom = int((bounds.y + bounds.height) * passes.scale_y) + _MARGIN_PX
-    return slice(max(0, top), min(bottom, height)), slice(max(0, left), min(right, width))
+    rows = slice(max(0, int(top) - _MARGIN_PX), min(int(bottom) + _MARGIN_PX, height))
+    return rows, slice(max(0, int(left) - _MARGIN_PX), min(int(right) + _MARGIN_PX, width))
 
 
 def _same_vessel(
@@ -74,8 +83,8 @@ def _same_vessel(
 ) -> dict[str, float]:
     """Measure the vessel of a window whose bounds overlap those of the native vessel most; nothing where none does."""
     rows, columns = window
-    left, top = bounds.x * passes.scale_x - columns.start, bounds.y * passes.scale_y - rows.start
-    box = (left, top, left + bounds.width * passes.scale_x, top + bounds.height * passes.scale_y)
+    left, top, right, bottom = _box(bounds, passes)
+    box = (left - columns.start, top - rows.start, right - columns.start, bottom - rows.start)
     found = measure_vessels(mask, schema=passes.schema, mpp=passes.mpp)
     best = max(found, key=lambda vessel: _overlap(vessel.bounds, box), default=None)
     if best is None or _overlap(best.bounds, box) < _SAME_VESSEL:

@@ -1,8 +1,8 @@
 """Use case: slide + model -> mask, uncertainty, measures, artefacts."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import onnxruntime
@@ -13,72 +13,37 @@ from intima.contracts.dataset import label_schema
 from intima.contracts.model import ModelCard, ModelVersion, Precision
 from intima.contracts.segmentation import (
     Artefact,
-    RegionSpec,
     SegmentationRequest,
     SegmentationResult,
     SegmentPayload,
-    SlideInfo,
     UncertaintySpec,
     UncertaintySummary,
     VesselMeasures,
 )
-from intima.errors import Invalid
 from intima.formats import FORMATS, NotWritten, ResultArrays
-from intima.geometry import MicronsPerPixel, Region, Size
+from intima.framing import Frame, plan_frame
+from intima.geometry import Region
 from intima.inference import LoadedModel, load_model, sample_passes
 from intima.labels import LabelSchema
-from intima.maps import SlideMaps, map_slide, tiles_at_once
+from intima.maps import SlideMaps, map_slide
 from intima.morphometry import class_areas, measure_vessels
 from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
 from intima.registry import member_files
-from intima.slides import Slide, open_slide, read_working
-from intima.slides.memory import crop_slide
+from intima.slides import Slide, open_slide, read_resampled, read_working
 from intima.store.catalog import StoredSlide, segmentation_parameters
 from intima.store.keys import segmentation_id
 from intima.store.scratch import Scratch
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
-from intima.tiling import Read, Work, predict_blocks
-from intima.tissue import tissue_mask
+from intima.tiling import Work, predict_blocks
+from intima.tissue import NearTissue, near_tissue, tissue_mask
 from intima.uncertainty import Pass, SamplerName, plan_passes
 
 MAX_THUMBNAIL_PX = 1024
-MAX_ENLARGEMENT = 3.0
-"""Slides coarser than the model's pixel size by more than this are refused."""
+TISSUE_MARGIN_PX = 64
+"""Working pixels round tissue that are analysed too."""
+_MOST_THREADS = 2
 FEW_WORKING_PX = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """How native pixels of the analysed region map to the model's working pixels."""
-
-    region: Region
-    """Analysed part of the slide in level-0 pixels."""
-    working: Size
-    """The same part in working pixels."""
-    scale: float
-    """Working pixels per level-0 pixel."""
-    mpp: MicronsPerPixel | None
-    """Pixel size at level 0."""
-
-    @property
-    def work_px(self) -> int:
-        """Working pixels of one pass."""
-        return self.working.pixels
-
-    @property
-    def native(self) -> Size:
-        """Size of the analysed part in level-0 pixels."""
-        return self.region.size
-
-    @property
-    def working_mpp(self) -> MicronsPerPixel | None:
-        """Pixel size of the working image."""
-        if self.mpp is None:
-            return None
-        return MicronsPerPixel(
-            self.mpp.x * self.native.width / self.working.width, self.mpp.y * self.native.height / self.working.height
-        )
 
 
 def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: SegmentationRequest) -> SegmentPayload:
@@ -103,6 +68,7 @@ def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: Segmenta
         region=request.region,
         uncertainty=request.uncertainty.model_copy(update={"sampler": sampler, "passes": len(passes)}),
         precision=precision,
+        background=request.background,
     )
     parameters = segmentation_parameters(bare)
     identity = segmentation_id(slide_sha256=slide.sha256, model=model.ref, parameters=parameters)
@@ -139,13 +105,12 @@ def segment_slide(
         StorageFull: no room for intermediate images or artefacts.
     """
     frame = plan_frame(slide.info, card=model.card, mpp=payload.mpp, region=payload.region)
-    part = crop_slide(slide, frame.region)
     with storage.scratch() as scratch:
-        return _segment(part, storage, payload=payload, model=model, frame=frame, scratch=scratch, report=report)
+        return _segment(slide, storage, payload=payload, model=model, frame=frame, scratch=scratch, report=report)
 
 
 def _segment(
-    part: Slide,
+    slide: Slide,
     storage: Storage,
     *,
     payload: SegmentPayload,
@@ -157,7 +122,10 @@ def _segment(
     timings = _Timings()
     schema = label_schema(model.card.classes)
     sampler, passes = passes_of(model.card, payload.uncertainty)
-    maps = _maps(part, frame=frame, model=model, passes=passes, payload=payload, scratch=scratch, report=report)
+    near = _near_tissue(slide, frame, payload)
+    maps = _maps(
+        slide, frame=frame, near=near, model=model, passes=passes, payload=payload, scratch=scratch, report=report
+    )
     timings.mark("inference")
     report(0.85, "measuring")
     vessels = _vessels(maps, frame=frame, schema=schema, sampled=len(passes) > 1 and sampler != "none")
@@ -165,7 +133,7 @@ def _segment(
     timings.mark("measures")
     report(0.9, "writing artefacts")
     summary = _summary(maps, sampler=sampler, passes=len(passes), card=model.card)
-    small = thumbnail(part, frame)
+    small = thumbnail(slide, frame)
     bare = SegmentationResult(
         width=frame.native.width,
         height=frame.native.height,
@@ -179,7 +147,7 @@ def _segment(
         artefacts=(),
         timings_s={},
         provenance=_provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes)),
-        warnings=(*part.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
+        warnings=(*slide.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
     )
     images = _images(maps, thumbnail=small, frame=frame, schema=schema, scratch=scratch)
     written = _written(bare, images=images, storage=storage, report=report)
@@ -187,32 +155,41 @@ def _segment(
     return written.model_copy(update={"timings_s": timings.seconds})
 
 
+def _near_tissue(slide: Slide, frame: Frame, payload: SegmentPayload) -> NearTissue | None:
+    """Return where the slide is analysed; None: everywhere."""
+    if payload.background == "segment":
+        return None
+    small = read_small(slide, Region(0, 0, slide.size.width, slide.size.height))
+    return near_tissue(small, size=frame.working_slide, margin_px=TISSUE_MARGIN_PX)
+
+
 def _maps(
-    part: Slide,
+    slide: Slide,
     *,
     frame: Frame,
+    near: NearTissue | None,
     model: LoadedModel,
     passes: Sequence[Pass],
     payload: SegmentPayload,
     scratch: Scratch,
     report: Report,
 ) -> SlideMaps:
-    classes = len(model.card.classes)
-    channels = len(passes) * classes
+    window = frame.window
     blocks = predict_blocks(
-        _reader(part, frame),
-        size=frame.working,
+        lambda region: read_working(slide, region, scale=frame.scale),
+        size=frame.working_slide,
         predict=sample_passes(model.nets, passes, seed=payload.uncertainty.seed),
         tile_px=model.card.tile_px,
         halo_px=model.card.halo_px,
-        work=Work(batch=tiles_at_once(model.card.tile_px, channels=channels)),
+        wanted=lambda tile: tile.overlaps(window) and (near is None or near.touches(tile)),
+        work=Work(batch=1, threads=threads_for_slides()),
     )
     return map_slide(
         blocks,
-        working=frame.working,
-        native=frame.native,
+        frame=frame,
+        near=near,
         passes=len(passes),
-        classes=classes,
+        classes=len(model.card.classes),
         scratch=scratch,
         report=lambda share: report(0.05 + 0.8 * share, f"{share:.0%} of the slide"),
     )
@@ -231,59 +208,6 @@ class _Timings:
         self._last = now
 
 
-def plan_frame(info: SlideInfo, *, card: ModelCard, mpp: float | None, region: RegionSpec | None) -> Frame:
-    """Decide region and working size.
-
-    Raises:
-        Invalid: the model works in µm and the slide has no pixel size or one far too coarse, or the region leaves
-            the slide.
-    """
-    full = Size(info.width, info.height)
-    area = Region(0, 0, full.width, full.height)
-    if region is not None:
-        area = Region(region.x, region.y, region.width, region.height)
-    if not area.inside(full):
-        raise Invalid(
-            f"Got a region up to ({area.x + area.width}, {area.y + area.height}); "
-            f"the slide is {full.width} x {full.height} px.",
-            code="region_outside",
-            hint="Give a region inside the slide, in level-0 pixels.",
-            pointer="/region",
-        )
-    known = mpp if mpp is not None else info.mpp
-    pixel = None if known is None else MicronsPerPixel(known, known)
-    scale = working_scale(card, pixel)
-    return Frame(region=area, working=area.size.scaled(scale), scale=scale, mpp=pixel)
-
-
-def working_scale(card: ModelCard, mpp: MicronsPerPixel | None) -> float:
-    """Return working pixels per level-0 pixel. Raises Invalid where the pixel size is missing or too coarse."""
-    if card.mpp is None:
-        return card.pixel_scale
-    if mpp is None:
-        raise Invalid(
-            f"The slide states no pixel size, and model {card.name} works at {card.mpp:g} µm per pixel.",
-            code="missing_pixel_size",
-            hint="Give mpp, the side of one pixel in µm, when uploading the slide (form field mpp).",
-            pointer="/mpp",
-        )
-    scale = mpp.mean / card.mpp
-    if scale > MAX_ENLARGEMENT:
-        raise Invalid(
-            f"The slide has {mpp.mean:g} µm per pixel and model {card.name} works at {card.mpp:g}: it would have to be "
-            f"enlarged {scale:.1f} times, and detail that was never scanned cannot be segmented.",
-            code="too_coarse",
-            hint=f"Check mpp, or scan finer than {MAX_ENLARGEMENT * card.mpp:g} µm per pixel.",
-            pointer="/mpp",
-        )
-    return scale
-
-
-def _reader(slide: Slide, frame: Frame) -> Read:
-    """Read tiles of the analysed region in working pixels."""
-    return lambda region: read_working(slide, region, scale=frame.scale)
-
-
 def _vessels(maps: SlideMaps, *, frame: Frame, schema: LabelSchema, sampled: bool) -> tuple[VesselMeasures, ...]:
     native = measure_vessels(maps.mask, schema=schema, mpp=frame.mpp)
     if not sampled:
@@ -293,8 +217,10 @@ def _vessels(maps: SlideMaps, *, frame: Frame, schema: LabelSchema, sampled: boo
         labels=maps.pass_labels,
         schema=schema,
         mpp=frame.working_mpp,
-        scale_x=frame.working.width / frame.native.width,
-        scale_y=frame.working.height / frame.native.height,
+        scale_x=frame.scale_x,
+        scale_y=frame.scale_y,
+        corner_x=frame.region.x * frame.scale_x - frame.window.x,
+        corner_y=frame.region.y * frame.scale_y - frame.window.y,
     )
     return tuple(with_ranges(vessel, passes) for vessel in native)
 
@@ -323,8 +249,11 @@ def _provenance(
         "synthetic_training_data": model.card.synthetic,
         "mpp_source": "given" if payload.mpp is not None else ("file" if frame.mpp is not None else "none"),
         "working_scale": frame.scale,
-        "working_width": frame.working.width,
-        "working_height": frame.working.height,
+        "working_width": frame.window.width,
+        "working_height": frame.window.height,
+        "working_x": frame.window.x,
+        "working_y": frame.window.y,
+        "background": payload.background,
         "tile_px": model.card.tile_px,
         "halo_px": model.card.halo_px,
         "sampler": sampler,
@@ -341,8 +270,9 @@ def _warnings(small: RgbImage, *, frame: Frame, card: ModelCard, sampler: Sample
         yield "Draws of dropout differ in the head only: look for errors in the entropy, not the disagreement."
     if card.synthetic:
         yield "The model was trained on synthetic phantoms only: do not report its numbers on real tissue."
-    if min(frame.working.width, frame.working.height) < FEW_WORKING_PX:
-        yield f"Only {frame.working.width} x {frame.working.height} pixels at the model's resolution: check mpp."
+    window = frame.window
+    if min(window.width, window.height) < FEW_WORKING_PX:
+        yield f"Only {window.width} x {window.height} pixels at the model's resolution: check mpp."
     if frame.mpp is None:
         yield "No pixel size: areas are in pixels, ratios have no unit."
     if not tissue_mask(small).any():
@@ -351,9 +281,18 @@ def _warnings(small: RgbImage, *, frame: Frame, card: ModelCard, sampler: Sample
 
 def thumbnail(slide: Slide, frame: Frame) -> RgbImage:
     """Return the analysed region with at most 1024 pixels on its long side."""
-    scale = min(1.0, MAX_THUMBNAIL_PX / max(frame.native.width, frame.native.height))
-    size = frame.native.scaled(scale)
-    return read_working(slide, Region(0, 0, size.width, size.height), scale=scale)
+    return read_small(slide, frame.region)
+
+
+def read_small(slide: Slide, region: Region) -> RgbImage:
+    """Return a region with at most 1024 pixels on its long side."""
+    size = region.size.scaled(min(1.0, MAX_THUMBNAIL_PX / max(region.width, region.height)))
+    return read_resampled(slide, Region(0, 0, size.width, size.height), frame=region, working=size)
+
+
+def threads_for_slides() -> int:
+    """Return how many calls of a net run at a time on a slide; more would take memory that others need."""
+    return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
 
 
 def _images(

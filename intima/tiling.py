@@ -6,7 +6,6 @@ is kept between rows of tiles is their overlap, so memory grows with the width o
 """
 
 import itertools
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,15 +18,13 @@ from numpy.typing import NDArray
 from intima.arrays import Logits, Predict, RgbImage, TileBatch
 from intima.errors import Invalid
 from intima.geometry import Region, Size
+from intima.resampling import Strip
 
 Read: TypeAlias = Callable[[Region], RgbImage]
 """Returns the pixels of a region in working pixels; the region lies inside the image."""
 
-Block: TypeAlias = tuple[Region, Logits]
-"""A region in working pixels, and its (channels, height, width) blended logits."""
-
-Strip: TypeAlias = tuple[int, Logits]
-"""First row in working pixels, and (channels, rows, width) class scores. Strips follow each other without gaps."""
+Block: TypeAlias = tuple[Region, Logits | None]
+"""A region in working pixels, and its (channels, height, width) blended logits; None where no tile was wanted."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -73,13 +70,20 @@ class Work:
     """How much runs at once; changes no result."""
 
     batch: int = 4
-    """Tiles per call of the net."""
+    """Tiles per call of the net. On a CPU more than one gains nothing and takes memory."""
     threads: int = 1
     """Calls at a time. Tiles are read by one thread."""
 
 
 def predict_blocks(
-    read: Read, *, size: Size, predict: Predict, tile_px: int, halo_px: int, work: Work = Work()
+    read: Read,
+    *,
+    size: Size,
+    predict: Predict,
+    tile_px: int,
+    halo_px: int,
+    wanted: Callable[[Region], bool] = lambda _tile: True,
+    work: Work = Work(),
 ) -> Iterator[Block]:
     """Run a net over an image of any size and yield blended logits.
 
@@ -91,23 +95,25 @@ def predict_blocks(
         predict: (tiles, 3, h, w) in 0..1 to (tiles, channels, h, w); called with h, w multiples of 32.
         tile_px: side of a tile.
         halo_px: half of the smallest overlap between neighbours.
+        wanted: tells whether a tile is run. Pixels that no other tile covers have the logits they have when all are
+            run; the others mean nothing.
         work: how much runs at once.
     """
     rows = TileGrid(size, tile_px, halo_px).rows()
-    overlap: _Overlap | None = None
-    tiles = _predict_tiles(read, [region for row in rows for region in row], predict=predict, work=work)
+    run = [[wanted(region) for region in row] for row in rows]
+    chosen = [r for row, marks in zip(rows, run, strict=True) for r, mark in zip(row, marks, strict=True) if mark]
+    tiles = _predict_tiles(read, chosen, predict=predict, work=work)
+    overlap = _Overlap(max((a[0].y + a[0].height - b[0].y for a, b in itertools.pairwise(rows)), default=0), size.width)
     for index, row in enumerate(rows):
-        final_below = rows[index + 1][0].y if index + 1 < len(rows) else size.height
+        bottom = rows[index + 1][0].y if index + 1 < len(rows) else size.height
         weights = _row_weights(rows, index)
-        pending: _Pending | None = None
-        for column, (region, weight) in enumerate(zip(row, weights, strict=True)):
-            logits = next(tiles)
-            if overlap is None:
-                overlap = _Overlap.empty(rows, channels=len(logits), width=size.width)
-            pending = _Pending.after(pending, region)
-            pending.add(region, logits, weight)
-            final_right = row[column + 1].x if column + 1 < len(row) else size.width
-            yield pending.finish(final_right, final_below, overlap)
+        pending = _Pending(row[0])
+        for column, region in enumerate(row):
+            pending.reach(region.x + region.width)
+            if run[index][column]:
+                pending.add(region, next(tiles), weights[column])
+            right = row[column + 1].x if column + 1 < len(row) else size.width
+            yield pending.finish(right, bottom, overlap)
 
 
 def predict_tiled(
@@ -116,6 +122,7 @@ def predict_tiled(
     """Run a net as ``predict_blocks`` does, and yield the rows of blocks as strips from top to bottom."""
     strip: list[Logits] = []
     for region, logits in predict_blocks(read, size=size, predict=predict, tile_px=tile_px, halo_px=halo_px, work=work):
+        assert logits is not None
         strip.append(logits)
         if region.x + region.width == size.width:
             yield region.y, np.concatenate(strip, axis=2)
@@ -164,62 +171,75 @@ def to_tile_batch(images: Sequence[RgbImage]) -> TileBatch:
     return np.ascontiguousarray(stack.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
 
 
-@dataclass(slots=True)
 class _Overlap:
     """Weighted sums of the rows that the next row of tiles will touch too, over the whole width."""
 
-    sums: Logits
-    weights: NDArray[np.float32]
+    def __init__(self, rows: int, width: int) -> None:
+        self.weights = np.zeros((rows, width), np.float32)
+        self.sums: Logits | None = None
 
-    @classmethod
-    def empty(cls, rows: Sequence[Sequence[Region]], *, channels: int, width: int) -> "_Overlap":
-        most = max((a[0].y + a[0].height - b[0].y for a, b in itertools.pairwise(rows)), default=0)
-        return cls(np.zeros((channels, most, width), np.float32), np.zeros((most, width), np.float32))
+    def take(self, columns: slice, *, rows: int, sums: Logits | None, weights: NDArray[np.float32]) -> Logits | None:
+        """Add what lies here to sums and weights of as many rows from the same top; return the sums."""
+        count = min(len(self.weights), rows)
+        if self.sums is None or not self.weights[:count, columns].any():
+            return sums
+        if sums is None:
+            sums = np.zeros((len(self.sums), *weights.shape), np.float32)
+        sums[:, :count] += self.sums[:, :count, columns]
+        weights[:count] += self.weights[:count, columns]
+        return sums
+
+    def put(self, columns: slice, *, sums: Logits | None, weights: NDArray[np.float32]) -> None:
+        """Replace what lies here."""
+        kept = len(weights)
+        self.weights[:kept, columns], self.weights[kept:, columns] = weights, 0
+        if self.sums is None and sums is not None:
+            self.sums = np.zeros((len(sums), *self.weights.shape), np.float32)
+        if self.sums is not None:
+            self.sums[:, :, columns] = 0
+        if self.sums is not None and sums is not None:
+            self.sums[:, :kept, columns] = sums
 
 
-@dataclass(slots=True)
 class _Pending:
     """Weighted sums of the columns that the tiles of this row may still touch."""
 
-    left: int
-    top: int
-    sums: Logits
-    weights: NDArray[np.float32]
+    def __init__(self, first: Region) -> None:
+        self.left, self.top = first.x, first.y
+        self.sums: Logits | None = None
+        self.weights = np.zeros((first.height, 0), np.float32)
 
-    @classmethod
-    def after(cls, previous: "_Pending | None", region: Region) -> "_Pending":
-        """Return the columns that are open once a tile has come; the columns before it are final."""
-        if previous is None:
-            return cls(region.x, region.y, np.zeros((0, 0, 0), np.float32), np.zeros((region.height, 0), np.float32))
-        return previous
+    def reach(self, right: int) -> None:
+        """Open the columns up to ``right``."""
+        missing = right - self.left - self.weights.shape[1]
+        self.weights = np.pad(self.weights, ((0, 0), (0, missing)))
+        if self.sums is not None:
+            self.sums = np.pad(self.sums, ((0, 0), (0, 0), (0, missing)))
 
     def add(self, region: Region, logits: Logits, weight: NDArray[np.float32]) -> None:
-        """Add a tile."""
-        open_columns = self.weights.shape[1]
-        missing = region.x + region.width - self.left - open_columns
-        sums = np.zeros((len(logits), region.height, open_columns + missing), np.float32)
-        sums[:, :, :open_columns] = self.sums if open_columns else 0
-        sums[:, :, region.x - self.left :] += logits * weight
-        self.weights = np.pad(self.weights, ((0, 0), (0, missing)))
+        """Add a tile that ends where the open columns do."""
+        if self.sums is None:
+            self.sums = np.zeros((len(logits), *self.weights.shape), np.float32)
+        self.sums[:, :, region.x - self.left :] += logits * weight
         self.weights[:, region.x - self.left :] += weight
-        self.sums = sums
 
     def finish(self, right: int, bottom: int, overlap: _Overlap) -> Block:
         """Cut off the columns left of ``right``: return their rows above ``bottom`` and keep the others."""
         count, rows = right - self.left, bottom - self.top
-        sums, weights = self.sums[:, :, :count], self.weights[:, :count]
-        across = slice(self.left, right)
-        carried = min(overlap.weights.shape[0], sums.shape[1])
-        sums[:, :carried] += overlap.sums[:, :carried, across]
-        weights[:carried] += overlap.weights[:carried, across]
-        region = Region(self.left, self.top, count, rows)
-        block = (region, sums[:, :rows] / weights[:rows])
-        kept = sums.shape[1] - rows
-        overlap.sums[:, :kept, across], overlap.sums[:, kept:, across] = sums[:, rows:], 0
-        overlap.weights[:kept, across], overlap.weights[kept:, across] = weights[rows:], 0
-        self.sums, self.weights = self.sums[:, :, count:].copy(), self.weights[:, count:].copy()
+        region, across = Region(self.left, self.top, count, rows), slice(self.left, right)
+        weights, sums = self.weights[:, :count], None if self.sums is None else self.sums[:, :, :count]
+        if not weights.any():
+            sums = None
+        sums = overlap.take(across, rows=len(weights), sums=sums, weights=weights)
+        overlap.put(across, sums=None if sums is None else sums[:, rows:], weights=weights[rows:])
         self.left = right
-        return block
+        self.weights = self.weights[:, count:].copy()
+        self.sums = None if self.sums is None else self.sums[:, :, count:].copy()
+        if sums is None:
+            return region, None
+        total = weights[:rows]
+        total[total == 0] = 1
+        return region, sums[:, :rows] / total
 
 
 def _row_weights(rows: Sequence[Sequence[Region]], index: int) -> list[NDArray[np.float32]]:
@@ -270,119 +290,3 @@ def predict_image(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: i
     size = Size(image.shape[1], image.shape[0])
     strips = predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px)
     return np.concatenate([logits for _, logits in strips], axis=1)
-
-
-def resample_image(image: RgbImage, size: Size) -> RgbImage:
-    """Resample an image to a size; a box filter as wide as the reduction comes first, so nothing aliases."""
-    out = resample_planes(np.moveaxis(image.astype(np.float32), 2, 0), size)
-    return np.moveaxis(np.clip(np.rint(out), 0, 255).astype(np.uint8), 0, 2)
-
-
-def resample_planes(planes: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
-    """Resample (planes, height, width) by area averaging when shrinking and bilinearly when growing."""
-    return _along(_along(planes, size.height, axis=1), size.width, axis=2)
-
-
-def upsample_logits(logits: Logits, size: Size) -> Logits:
-    """Resample (channels, height, width) logits to the native size: bilinear, half-pixel centres; means if smaller."""
-    return resample_planes(logits, size)
-
-
-def _along(planes: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.float32]:
-    if planes.shape[axis] == length:
-        return planes
-    if length > planes.shape[axis]:
-        return _linear(planes, length, axis=axis)
-    return _area(planes, length, axis=axis)
-
-
-def _linear(planes: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.float32]:
-    source = linear_positions(length, planes.shape[axis])
-    low = np.floor(source).astype(np.intp)
-    high = np.minimum(low + 1, planes.shape[axis] - 1)
-    shape = [1] * planes.ndim
-    shape[axis] = length
-    fraction = (source - low).astype(np.float32).reshape(shape)
-    out: NDArray[np.float32] = np.take(planes, low, axis) * (1 - fraction) + np.take(planes, high, axis) * fraction
-    return out
-
-
-def linear_positions(length: int, source_length: int) -> NDArray[np.float64]:
-    """Return where target pixel centres lie in source pixels, clamped to the first and last centre."""
-    positions = (np.arange(length) + 0.5) * (source_length / length) - 0.5
-    return np.clip(positions, 0.0, source_length - 1.0)
-
-
-def _area(planes: NDArray[np.float32], length: int, *, axis: int) -> NDArray[np.float32]:
-    """Mean over each target pixel's footprint, from the running integral (exact for fractional footprints)."""
-    integral = np.concatenate(
-        [np.zeros_like(np.take(planes, [0], axis), np.float64), np.cumsum(planes, axis, dtype=np.float64)], axis
-    )
-    edges = np.linspace(0.0, planes.shape[axis], length + 1)
-    low = np.minimum(np.floor(edges).astype(np.intp), planes.shape[axis])
-    high = np.minimum(low + 1, planes.shape[axis])
-    shape = [1] * planes.ndim
-    shape[axis] = length + 1
-    fraction = (edges - low).reshape(shape)
-    at_edges = np.take(integral, low, axis) * (1 - fraction) + np.take(integral, high, axis) * fraction
-    out: NDArray[np.float32] = (np.diff(at_edges, axis=axis) * (length / planes.shape[axis])).astype(np.float32)
-    return out
-
-
-def label_strips(strips: Iterator[Strip], *, working: Size, native: Size) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Turn strips of class scores into strips of native-resolution labels, resampled as ``upsample_logits`` does.
-
-    Args:
-        strips: (first row, (classes, rows, width)) from top to bottom, in working pixels.
-        working: size of the image in working pixels.
-        native: size of the mask in level-0 pixels.
-
-    Yields:
-        First native row and (rows, native width) class indices, from top to bottom without gaps.
-    """
-    first, weights = _taps(native.height, working.height)
-    needed = first + np.where(weights > 0, np.arange(weights.shape[1]), 0).max(axis=1)
-    carried: NDArray[np.float32] | None = None
-    carried_top, next_row = 0, 0
-    for top, scores in strips:
-        carried_top = top if carried is None else carried_top
-        block = scores if carried is None else np.concatenate([carried, scores], axis=1)
-        bottom = top + scores.shape[1]
-        last = native.height if bottom >= working.height else int(np.searchsorted(needed, bottom))
-        if last > next_row:
-            rows = slice(next_row, last)
-            yield next_row, _label_rows(block, first[rows] - carried_top, weights[rows], native.width)
-        keep = max(0, int(first[min(last, native.height - 1)]) - carried_top)
-        carried, carried_top, next_row = block[:, keep:], carried_top + keep, max(last, next_row)
-
-
-def _taps(length: int, source_length: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return what ``resample_planes`` takes for each target row: its first source row, and (length, taps) weights."""
-    if length >= source_length:
-        positions = linear_positions(length, source_length)
-        first = np.floor(positions).astype(np.intp)
-        fraction = (positions - first).astype(np.float32)
-        return first, np.stack([1 - fraction, fraction], axis=1)
-    edges = np.linspace(0.0, source_length, length + 1)
-    first = np.floor(edges[:-1]).astype(np.intp)
-    rows = first[:, None] + np.arange(math.ceil(source_length / length) + 1)
-    covered = np.minimum(rows + 1, edges[1:, None]) - np.maximum(rows, edges[:-1, None])
-    return first, (np.maximum(covered, 0.0) * (length / source_length)).astype(np.float32)
-
-
-_MIXED_AT_ONCE = 2**22
-"""Class scores at native resolution held at once."""
-
-
-def _label_rows(
-    block: NDArray[np.float32], first: NDArray[np.intp], weights: NDArray[np.float32], width: int
-) -> NDArray[np.uint8]:
-    out = np.empty((len(first), width), np.uint8)
-    step = max(1, _MIXED_AT_ONCE // (len(block) * width))
-    for start in range(0, len(first), step):
-        at, weight = first[start : start + step], weights[start : start + step]
-        mixed = np.zeros((len(block), len(at), block.shape[2]), np.float32)
-        for tap in range(weights.shape[1]):
-            mixed += block[:, np.minimum(at + tap, block.shape[1] - 1)] * weight[:, tap, None]
-        out[start : start + len(at)] = _along(mixed, width, axis=2).argmax(0)
-    return out

@@ -1,10 +1,15 @@
 """Tell tissue from glass on a thumbnail."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage import measure
 
 from intima.arrays import BinaryMask, RgbImage
+from intima.geometry import Region, Size
 
 _GLASS_OD = 0.04
 """Signal (density plus its spread over the channels) below which a pixel is glass on any scanner ..."""
@@ -34,6 +39,53 @@ def tissue_mask(thumbnail: RgbImage) -> BinaryMask:
     cleaned: BinaryMask = ndimage.binary_closing(np.pad(raw, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
     opened: BinaryMask = ndimage.binary_opening(np.pad(cleaned, 1, mode="edge"))[1:-1, 1:-1]
     return opened
+
+
+@dataclass(frozen=True, slots=True)
+class NearTissue:
+    """Which pixels of an image are near tissue."""
+
+    mask: BinaryMask
+    """On a thumbnail of the image."""
+    size: Size
+    """Of the image."""
+
+    def of(self, region: Region) -> BinaryMask:
+        """Return (height, width) of a region of the image."""
+        rows, columns = self._places(region)
+        return self.mask[rows[:, None], columns]
+
+    def touches(self, region: Region) -> bool:
+        """Tell whether a region may have a pixel near tissue."""
+        rows, columns = self._places(region)
+        return bool(self.mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].any())
+
+    def _places(self, region: Region) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the thumbnail's pixel under the centre of each row and column."""
+        rows = (np.arange(region.y, region.y + region.height) + 0.5) * (self.mask.shape[0] / self.size.height)
+        columns = (np.arange(region.x, region.x + region.width) + 0.5) * (self.mask.shape[1] / self.size.width)
+        return rows.astype(np.intp), columns.astype(np.intp)
+
+
+def near_tissue(thumbnail: RgbImage, *, size: Size, margin_px: int) -> NearTissue:
+    """Return where an image is worth looking at: in the convex hull of each piece of tissue, and near it.
+
+    The hull holds what a torn or open vessel encloses. Where no tissue is found, everything is near.
+
+    Args:
+        thumbnail: the whole image, small.
+        size: of the image.
+        margin_px: what is near, in pixels of the image.
+    """
+    tissue = tissue_mask(thumbnail)
+    if not tissue.any():
+        return NearTissue(np.ones_like(tissue), size)
+    reach = 1 + math.ceil(margin_px * max(tissue.shape[0] / size.height, tissue.shape[1] / size.width))
+    wide = ndimage.maximum_filter(np.pad(tissue, reach), size=2 * reach + 1)
+    labels, _ = ndimage.label(wide, structure=np.ones((3, 3)))
+    for piece in measure.regionprops(labels):  # type: ignore[no-untyped-call]
+        wide[piece.slice] |= piece.image_convex
+    return NearTissue(wide[reach:-reach, reach:-reach], size)
 
 
 def _signal(thumbnail: RgbImage) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax, xlogy
 
-from intima.arrays import LogitBatch, Predict, TileBatch, UncertaintyMap
+from intima.arrays import BinaryMask, LogitBatch, Predict, TileBatch, UncertaintyMap
 from intima.contracts.segmentation import UncertaintySpec
 from intima.errors import Invalid
 
@@ -191,6 +191,19 @@ class PassStatistics:
     """Mutual information / ln C."""
     labels: NDArray[np.uint8]
     """(passes, rows, width) class of each pass."""
+
+    def where(self, kept: BinaryMask) -> "PassStatistics":
+        """Return the same where (rows, width) is true, and certain background elsewhere."""
+        if kept.all():
+            return self
+        background = np.zeros((len(self.probabilities), 1, 1), np.float32)
+        background[0] = 1
+        return PassStatistics(
+            probabilities=np.where(kept, self.probabilities, background),
+            entropy=np.where(kept, self.entropy, np.float32(0)),
+            disagreement=np.where(kept, self.disagreement, np.float32(0)),
+            labels=np.where(kept, self.labels, np.uint8(0)),
+        )
 
 
 def summarise_passes(stacked: NDArray[np.float32], *, classes: int) -> PassStatistics:

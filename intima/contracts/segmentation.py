@@ -47,6 +47,10 @@ class SegmentationRequest(Contract):
     uncertainty: UncertaintySpec = UncertaintySpec()
     precision: PrecisionWish = "auto"
     """Which variant of the model runs; auto is fp32. One the model was not published in is refused."""
+    background: Literal["skip", "segment"] = "skip"
+    """skip: glass far from tissue is background without being looked at. Tissue is found on a thumbnail of the slide,
+    and all within the convex hull of each of its pieces, and 64 working pixels round it, is looked at. segment: every
+    pixel is."""
     force: bool = False
 
 
@@ -65,6 +69,7 @@ class SegmentPayload(Contract):
     region: RegionSpec | None
     uncertainty: UncertaintySpec
     precision: Precision = "fp32"
+    background: Literal["skip", "segment"] = "skip"
 
 
 class Artefact(Contract):

@@ -12,7 +12,7 @@ from intima.arrays import BinaryMask, RgbImage
 from intima.contracts.explanation import MapShare
 from intima.contracts.segmentation import RegionSpec
 from intima.geometry import Size
-from intima.tiling import resample_planes
+from intima.resampling import resample_planes
 
 
 @dataclass(frozen=True, slots=True)

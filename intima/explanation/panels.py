@@ -19,7 +19,7 @@ from intima.borders import Scale, displaced_borders
 from intima.contracts.explanation import ErrorLayer, MorphologyLayer, SampledUncertainty
 from intima.geometry import Size
 from intima.labels import LabelSchema
-from intima.tiling import resample_image
+from intima.resampling import resample_image
 
 DISPLACED, SUBSTANCE = "#0072b2", "#d55e00"
 """Errors of displaced borders and of substance: blue and vermilion of Okabe and Ito."""

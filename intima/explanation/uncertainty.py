@@ -18,8 +18,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from intima.arrays import BinaryMask, LogitBatch, Logits, Predict, TileBatch, UncertaintyMap
 from intima.contracts.explanation import SampledUncertainty
 from intima.geometry import Size
+from intima.resampling import resample_planes
 from intima.selective import detection_auroc
-from intima.tiling import resample_planes
 from intima.uncertainty import Pass, stack_passes, summarise_passes
 
 VIEWS = 8

@@ -232,4 +232,6 @@ def segmentation_parameters(payload: SegmentPayload) -> Json:
     decisive = {"mpp", "region", "uncertainty", "subject", "slide_name"}
     if payload.precision != "fp32":
         decisive.add("precision")
+    if payload.background != "skip":
+        decisive.add("background")
     return payload.model_dump(mode="json", include=decisive)

@@ -12,10 +12,10 @@ from intima.arrays import LabelMask, RgbImage
 from intima.contracts.dataset import Dataset, StoredCase
 from intima.errors import Invalid
 from intima.geometry import Region, Size
+from intima.resampling import resample_planes
 from intima.slides import open_slide, read_mask, read_working
 from intima.store.keys import json_sha256
 from intima.store.storage import Storage
-from intima.tiling import resample_planes
 
 _DECODING = 1
 """Grows when reading or resampling changes, so that the cache holds nothing of the old kind."""

@@ -13,9 +13,10 @@ from intima.contracts.dataset import Dataset, StoredCase, label_schema
 from intima.geometry import Size
 from intima.labels import MACRO
 from intima.metrics import METRICS, OF_PROBABILITIES, CaseScore, score_case
+from intima.resampling import upsample_logits
 from intima.store.storage import Storage
 from intima.subjects import mean_over_subjects
-from intima.tiling import predict_image, upsample_logits
+from intima.tiling import predict_image
 from intima.training.data import Resolution, read_truth, read_working_image
 
 OBJECTIVE = "dice"

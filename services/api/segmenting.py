@@ -9,7 +9,8 @@ from intima.contracts.benchmark import UnitPlan
 from intima.contracts.job import JobState, JobView
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SegmentPayload
 from intima.errors import Conflict, IntimaError, Invalid, Unavailable
-from intima.segmentation import passes_of, plan_frame, plan_segmentation, segment_slide
+from intima.framing import plan_frame
+from intima.segmentation import passes_of, plan_segmentation, segment_slide
 from intima.slides.isolation import decode_image_isolated
 from intima.slides.memory import slide_from_image
 from intima.store import catalog, ledger, models
@@ -146,10 +147,13 @@ def _refuse_large(
     card = models.get_model(connection, request.model).card
     frame = plan_frame(slide.info, card=card, mpp=slide.mpp, region=request.region)
     passes = len(passes_of(card, request.uncertainty)[1])
-    if frame.native.pixels > settings.max_image_pixels or frame.work_px * passes > settings.max_request_work_px:
+    if (
+        frame.native.pixels > settings.max_image_pixels
+        or frame.window.size.pixels * passes > settings.max_request_work_px
+    ):
         raise Invalid(
-            f"Got {frame.native.pixels} pixels, {frame.work_px} at the model's resolution in {passes} passes: "
-            "too much to answer in the request.",
+            f"Got {frame.native.pixels} pixels, {frame.window.size.pixels} at the model's resolution in {passes} "
+            "passes: too much to answer in the request.",
             code="image_too_large",
             hint=f"The slide is stored: POST /v1/slides/{slide.id}/segmentations runs it as a job.",
             pointer="/file",

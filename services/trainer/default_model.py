@@ -28,8 +28,9 @@ from intima.labels import ARTERY, MACRO
 from intima.metrics import score_case
 from intima.phantom import NamedSpec, Phantom, Shift, draw_specs, phantom_cases
 from intima.registry import SHIPPED_NAME
+from intima.resampling import resample_image
 from intima.store.keys import json_sha256
-from intima.tiling import resample_image, to_tile_batch
+from intima.tiling import to_tile_batch
 from intima.training.card import write_card
 from intima.training.data import Resolution, TrainingCase, resample_mask
 from intima.training.export import Exported, export_half

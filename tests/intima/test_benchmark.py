@@ -36,11 +36,11 @@ from intima.geometry import Size
 from intima.inference import load_onnx
 from intima.labels import ARTERY
 from intima.leakage import External
+from intima.resampling import resample_image
 from intima.schedule import plan_benchmark
 from intima.store import catalog
 from intima.store.storage import Storage, open_storage
 from intima.store.work import UnitInput
-from intima.tiling import resample_image
 from intima.training import presets
 from intima.training.presets import LoopSettings
 from intima.training.scoring import Tiling, predict_mask

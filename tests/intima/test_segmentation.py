@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SlideInfo, UncertaintySpec
+from intima.framing import Frame
 from intima.geometry import Region, Size
 from intima.inference import load_model
 from intima.maps import map_slide
 from intima.phantom import draw_specs, render
 from intima.rasters import read_whole
 from intima.registry import publish_default
+from intima.resampling import upsample_logits
 from intima.segmentation import plan_segmentation, segment_slide
 from intima.slides.memory import slide_from_image
 from intima.store.catalog import StoredSlide
 from intima.store.scratch import open_scratch
 from intima.store.storage import Storage, open_storage
-from intima.tiling import upsample_logits
 
 
 def collected(stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int = 7) -> np.ndarray:
@@ -34,8 +35,14 @@ def collected(stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int 
     with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder), floor_bytes=0) as scratch:
         maps = map_slide(
             blocks,
-            working=Size(width, height),
-            native=native,
+            frame=Frame(
+                slide=native,
+                region=Region(0, 0, native.width, native.height),
+                working_slide=Size(width, height),
+                scale=0.4,
+                mpp=None,
+            ),
+            near=None,
             passes=channels // 4,
             classes=4,
             scratch=scratch,

@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from intima.arrays import LogitBatch, TileBatch
 from intima.errors import Invalid
 from intima.geometry import Size
-from intima.tiling import (
-    TileGrid,
-    label_strips,
-    predict_image,
-    resample_image,
-    to_tile_batch,
-    upsample_logits,
-)
+from intima.resampling import Resampling, label_strips, resample_image, upsample_logits
+from intima.tiling import TileGrid, predict_image, to_tile_batch
 
 
 def pointwise(tiles: TileBatch) -> LogitBatch:
@@ -93,7 +87,8 @@ def test_label_strips_equal_the_whole_upsampled_at_once(
     edges = [0, *sorted(cuts), 40]
     strips = ((a, scores[:, a:b]) for a, b in itertools.pairwise(edges))
     native = Size(native_w, native_h)
-    parts = list(label_strips(strips, working=Size(30, 40), native=native))
+    down, across = Resampling.between(40, native_h), Resampling.between(30, native_w)
+    parts = list(label_strips(strips, down=down, across=across))
     assert [top for top, _ in parts] == list(np.cumsum([0, *(len(m) for _, m in parts)])[:-1])
     mask = np.concatenate([m for _, m in parts])
     assert mask.shape == (native_h, native_w)

@@ -20,7 +20,7 @@ from intima.explanation.gradcam import grad_cam
 from intima.explanation.saliency import integrated_gradients
 from intima.geometry import Size
 from intima.labels import ARTERY
-from intima.tiling import resample_planes
+from intima.resampling import resample_planes
 from tests.builders import COLORS, rings
 
 # isort: split

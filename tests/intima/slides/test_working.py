@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from intima.errors import Invalid
 from intima.geometry import Region, Size
+from intima.resampling import resample_image
 from intima.slides import Slide, open_slide, read_image, read_resampled, read_working, working
-from intima.tiling import resample_image
 
 IMAGE = np.random.default_rng(2).integers(0, 256, (211, 307, 3), dtype=np.uint8)
 

@@ -14,7 +14,7 @@ from intima.metrics import MACRO, score_case
 from intima.morphometry import measure_vessels
 from intima.phantom import draw_specs, render
 from intima.registry import SHIPPED_NAME
-from intima.tiling import resample_image
+from intima.resampling import resample_image
 from intima.training.scoring import Tiling, predict_mask
 from services.trainer import default_model
 
