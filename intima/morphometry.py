@@ -136,7 +136,7 @@ def _measured(vessel: Vessel, number: int, scale: _Scale) -> VesselMeasures:
     scale = scale.reduced(vessel.reduction)
     void, warnings = _order(vessel)
     if vessel.reduction > 1:
-        warnings.append(f"A large vessel: measured on every {vessel.reduction}th row and column of the mask.")
+        warnings.append(f"A large vessel: measured on one in {vessel.reduction} rows and columns of the mask.")
     values: dict[str, tuple[float | None, str]] = {
         **_areas(vessel, scale),
         **_perimeters(vessel, scale),

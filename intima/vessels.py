@@ -104,8 +104,16 @@ def _cut_out(mask: LabelRaster, piece: Piece, layers: NDArray[np.uint8], min_are
     for part in _parts(labels == own, max(1, min_area_px // step**2)):
         rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
         inner = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        corner = piece.bounds.x + int(columns[0]) * step, piece.bounds.y + int(rows[0]) * step
-        yield _vessel(window[inner], part[inner], corner=corner, step=step, shape=mask.shape)
+        left, width = _stretch(columns, step, start=piece.bounds.x, length=piece.bounds.width)
+        top, height = _stretch(rows, step, start=piece.bounds.y, length=piece.bounds.height)
+        bounds = RegionSpec(x=left, y=top, width=width, height=height)
+        yield _vessel(window[inner], part[inner], bounds=bounds, step=step, shape=mask.shape)
+
+
+def _stretch(used: NDArray[np.intp], step: int, *, start: int, length: int) -> tuple[int, int]:
+    """Return where used rows or columns of a reduced piece begin in the mask, and how far they go."""
+    first, last = int(used[0]) * step, int(used[-1] + 1) * step
+    return start + first, (length if last > length - step else last) - first
 
 
 def _read_reduced(mask: LabelRaster, bounds: Region, step: int) -> LabelMask:
@@ -118,17 +126,13 @@ def _read_reduced(mask: LabelRaster, bounds: Region, step: int) -> LabelMask:
     return np.concatenate([mask.read(slice(row, row + 1), across)[:, at] for row in middles])
 
 
-def _vessel(
-    layers: LabelMask, piece: BinaryMask, *, corner: tuple[int, int], step: int, shape: tuple[int, int]
-) -> Vessel:
-    left, top = corner
-    height, width = min(piece.shape[0] * step, shape[0] - top), min(piece.shape[1] * step, shape[1] - left)
+def _vessel(layers: LabelMask, piece: BinaryMask, *, bounds: RegionSpec, step: int, shape: tuple[int, int]) -> Vessel:
     at_edge = np.zeros(piece.shape, dtype=bool)
-    at_edge[[0] * (top == 0) + [-1] * (top + height == shape[0]), :] = True
-    at_edge[:, [0] * (left == 0) + [-1] * (left + width == shape[1])] = True
+    at_edge[[0] * (bounds.y == 0) + [-1] * (bounds.y + bounds.height == shape[0]), :] = True
+    at_edge[:, [0] * (bounds.x == 0) + [-1] * (bounds.x + bounds.width == shape[1])] = True
     lumen, neointima, media = (np.pad((layers == number) & piece, PAD_PX) for number in (1, 2, 3))
     return Vessel(
-        bounds=RegionSpec(x=left, y=top, width=width, height=height),
+        bounds=bounds,
         lumen=lumen,
         neointima=neointima,
         media=media,

@@ -18,6 +18,8 @@ from intima.errors import NotFound, Unavailable
 from intima.store.keys import check_sha256
 
 CHUNK_BYTES = 1 << 20
+_UNKNOWN_BYTES = 1 << 28
+"""Asked for where a full volume stopped a write whose size nobody knows."""
 FLOOR_BYTES = 64 << 20
 """Free space a write must leave on the volume, so that the database can still commit."""
 
@@ -125,7 +127,7 @@ class LocalBlobs:
                     self._settle(temporary, file, name=name)
             return name
 
-        return self._with_room(0, attempt)
+        return self._with_room(_UNKNOWN_BYTES, attempt)
 
     def read(self, sha256: str) -> bytes:
         """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""

@@ -354,3 +354,33 @@ def test_unusable_masks_are_refused(mask):
         measure_vessels(mask, schema=ARTERY, mpp=None)
     with pytest.raises(Invalid):
         class_areas(mask, schema=ARTERY, mpp=None)
+
+
+def test_a_vessel_too_large_to_hold_is_measured_at_a_part_of_the_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, columns = np.mgrid[:1200, :1300]
+    radius = np.hypot(rows - 610, columns - 640)
+    mask = np.select([radius < 210, radius < 330, radius < 500], [1, 2, 3], 0).astype(np.uint8)
+    mask[20:40, 20:40] = 3
+    (full, speck) = measure_vessels(mask, schema=ARTERY, mpp=MicronsPerPixel(0.5, 0.5))
+    monkeypatch.setattr("intima.vessels.MOST_VESSEL_PX", 300 * 300)
+    (found, small) = measure_vessels(mask, schema=ARTERY, mpp=MicronsPerPixel(0.5, 0.5))
+    assert small == speck
+    assert any("one in 4 rows" in warning for warning in found.warnings)
+    assert found.bounds.x == pytest.approx(full.bounds.x, abs=4)
+    assert found.bounds.width == pytest.approx(full.bounds.width, abs=8)
+    for known, measured in zip(full.measures, found.measures, strict=True):
+        assert (known.name, known.unit) == (measured.name, measured.unit)
+        if known.value and "eccentricity" not in known.name:
+            extreme = known.name.endswith(("_min", "_max"))
+            assert measured.value == pytest.approx(known.value, rel=0.04 if extreme else 0.01), known.name
+
+
+def test_a_large_vessel_at_the_image_edge_is_still_known_to_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intima.vessels.MOST_VESSEL_PX", 100 * 100)
+    rows, columns = np.mgrid[:401, :403]
+    radius = np.hypot(rows - 200, columns - 380)
+    mask = np.select([radius < 60, radius < 90, radius < 150], [1, 2, 3], 0).astype(np.uint8)
+    (found,) = measure_vessels(mask, schema=ARTERY, mpp=None)
+    assert {m.name: m.value for m in found.measures}["stenosis"] is None
+    assert any("runs over the image edge" in warning for warning in found.warnings)
+    assert found.bounds.x + found.bounds.width == 403

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from intima import tiling
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SlideInfo, UncertaintySpec
 from intima.framing import Frame
 from intima.geometry import Region, Size
@@ -17,6 +18,7 @@ from intima.rasters import read_whole
 from intima.registry import publish_default
 from intima.resampling import upsample_logits
 from intima.segmentation import plan_segmentation, segment_slide
+from intima.slides import read_mask
 from intima.slides.memory import slide_from_image
 from intima.store.catalog import StoredSlide
 from intima.store.scratch import open_scratch
@@ -83,22 +85,84 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     opened.close()
 
 
-def sampled(storage: Storage, uncertainty: UncertaintySpec) -> SegmentationResult:
-    """Segment a synthetic artery with the shipped model."""
+def segmented(storage: Storage, image: np.ndarray, *, mpp: float, **request: object) -> SegmentationResult:
+    """Segment an image with the shipped model."""
     version = publish_default(storage)
-    image = render(draw_specs(seed=5, subjects=1, size_px=320, mpp=2.0)[0].spec).image
-    info = SlideInfo(format="test", width=320, height=320, levels=1, mpp=2.0, vendor=None)
+    height, width = image.shape[:2]
+    info = SlideInfo(format="test", width=width, height=height, levels=1, mpp=mpp, vendor=None)
     stored = StoredSlide(
         id="s", sha256="0" * 64, name="artery", info=info, mpp=None, subject=None, created_at="2026-01-01T00:00:00Z"
     )
-    request = SegmentationRequest(model=version.ref, uncertainty=uncertainty)
+    wish = SegmentationRequest.model_validate({"model": version.ref} | request)
     return segment_slide(
         slide_from_image(image, info),
         storage,
-        payload=plan_segmentation(stored, version, request),
+        payload=plan_segmentation(stored, version, wish),
         model=load_model(storage, version.ref),
         report=lambda _fraction, _message: None,
     )
+
+
+def artery(size_px: int) -> np.ndarray:
+    """A SYNTHETIC artery of 640 µm."""
+    return render(draw_specs(seed=5, subjects=1, size_px=size_px, mpp=640 / size_px)[0].spec).image
+
+
+def sampled(storage: Storage, uncertainty: UncertaintySpec) -> SegmentationResult:
+    """Segment a synthetic artery with the shipped model."""
+    return segmented(storage, artery(320), mpp=2.0, uncertainty=uncertainty)
+
+
+def mask_of(storage: Storage, result: SegmentationResult) -> np.ndarray:
+    return read_mask(storage.blobs.path(files_of(result)["mask.png"]))
+
+
+@pytest.mark.parametrize("mpp", [1.0, 0.7])
+def test_a_region_has_the_mask_that_the_whole_has_there(storage: Storage, mpp: float) -> None:
+    """Tiles and working pixels are the slide's, not the region's; glass is told on the whole slide."""
+    image = np.full((900, 1300, 3), (244, 242, 238), np.uint8)
+    image[100:740, 500:1140] = artery(640)
+    whole = segmented(storage, image, mpp=mpp, uncertainty={"sampler": "none"})
+    expected = mask_of(storage, whole)
+    assert len(np.unique(expected)) == 4
+    for x, y, width, height in ((700, 300, 333, 271), (1299, 899, 1, 1), (513, 77, 640, 3)):
+        region = {"x": x, "y": y, "width": width, "height": height}
+        part = segmented(storage, image, mpp=mpp, uncertainty={"sampler": "none"}, region=region)
+        assert np.array_equal(mask_of(storage, part), expected[y : y + height, x : x + width])
+        assert (part.width, part.height) == (width, height)
+        assert part.provenance["tile_px"] == whole.provenance["tile_px"]
+
+
+def test_measures_and_ranges_of_a_region_are_those_of_the_vessel_in_it(storage: Storage) -> None:
+    image = np.full((450, 750, 3), (244, 242, 238), np.uint8)
+    image[50:370, 300:620] = artery(320)
+    few = {"sampler": "ensemble", "passes": 2}
+    whole = segmented(storage, image, mpp=2.0, uncertainty=few)
+    part = segmented(storage, image, mpp=2.0, uncertainty=few, region={"x": 275, "y": 25, "width": 375, "height": 375})
+    assert whole.vessels[0].bounds.x == part.vessels[0].bounds.x + 275
+    for known, found in zip(whole.vessels[0].measures, part.vessels[0].measures, strict=True):
+        assert found.value == known.value, known.name
+        if known.interval is not None:
+            assert found.interval is not None
+            assert found.interval.low == pytest.approx(known.interval.low, rel=1e-6)
+            assert found.interval.high == pytest.approx(known.interval.high, rel=1e-6)
+
+
+def test_glass_is_not_looked_at_unless_asked_for(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.full((350, 1900, 3), (244, 242, 238), np.uint8)
+    image[15:335, 15:335] = artery(320)
+    run: list[int] = []
+    real = tiling.to_tile_batch
+    monkeypatch.setattr(tiling, "to_tile_batch", lambda images: (run.append(len(images)), real(images))[1])
+    skipped = segmented(storage, image, mpp=2.0, uncertainty={"sampler": "none"})
+    few = sum(run)
+    run.clear()
+    everywhere = segmented(storage, image, mpp=2.0, uncertainty={"sampler": "none"}, background="segment")
+    assert few < sum(run) / 2
+    first, second = mask_of(storage, skipped), mask_of(storage, everywhere)
+    assert np.array_equal(first[:, :335], second[:, :335])
+    assert not first[:, 500:].any()
+    assert skipped.provenance["background"] == "skip"
 
 
 def files_of(result: SegmentationResult) -> dict[str, str]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intima.geometry import Region
+from intima.geometry import Region, Size
 from intima.slides import open_slide, read_working
-from intima.tissue import tissue_mask
+from intima.tissue import near_tissue, tissue_mask
 
 STAINS = {
     "H&E pink": (230, 170, 200),
@@ -64,3 +64,41 @@ def test_a_real_slide_is_part_tissue(shared_data: Path) -> None:
         found = tissue_mask(read_working(slide, Region(0, 0, size.width, size.height), scale=0.2))
     assert 0.3 < found.mean() < 0.45
     assert found[100:400, :30].mean() < 0.02
+
+
+def ring(*, gap: bool) -> np.ndarray:
+    """An artery on glass, 400 px; with a gap its lumen is open to the glass outside."""
+    rows, columns = np.mgrid[:400, :400]
+    radius = np.hypot(rows - 200, columns - 200)
+    wall = (radius > 100) & (radius < 120)
+    if gap:
+        wall &= ~((columns > 200) & (abs(rows - 200) < 25))
+    return np.where(wall[:, :, None], (150, 90, 120), (244, 242, 238)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_what_a_vessel_encloses_is_near_even_where_it_is_torn(gap: bool) -> None:
+    near = near_tissue(ring(gap=gap), size=Size(4000, 4000), margin_px=100)
+    assert near.of(Region(1900, 1900, 200, 200)).all()
+    assert near.touches(Region(1990, 1990, 10, 10))
+    assert not near.touches(Region(0, 0, 300, 300))
+    assert not near.of(Region(0, 0, 300, 300)).any()
+    rows, columns = np.mgrid[:4000, :4000]
+    radius = np.hypot(rows - 2000, columns - 2000)
+    whole = near.of(Region(0, 0, 4000, 4000))
+    assert whole[radius < 1250 if not gap else (radius < 1250) & (columns < 2000)].all()
+    assert not whole[radius > 1600].any()
+
+
+def test_a_region_of_the_map_is_the_crop_of_the_whole() -> None:
+    near = near_tissue(ring(gap=True), size=Size(1234, 987), margin_px=3)
+    whole = near.of(Region(0, 0, 1234, 987))
+    assert np.array_equal(near.of(Region(700, 333, 71, 44)), whole[333:377, 700:771])
+    for x, y in np.random.default_rng(0).integers(0, 900, (50, 2)).tolist():
+        region = Region(x, y, 60, 50)
+        assert near.touches(region) >= bool(near.of(region).any())
+
+
+def test_an_image_without_tissue_is_looked_at_everywhere() -> None:
+    near = near_tissue(np.full((50, 60, 3), 244, np.uint8), size=Size(600, 500), margin_px=64)
+    assert near.of(Region(0, 0, 600, 500)).all()

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from shapely.geometry import Point, Polygon, shape
 
-from intima.formats._rings import components
+from intima.formats._rings import TooIntricate, components
 from intima.formats.geojson import stream_annotations
 from intima.geometry import MicronsPerPixel
 from intima.labels import ARTERY
@@ -109,3 +110,43 @@ def test_a_quarter_of_a_slide_takes_seconds() -> None:
     size = sum(len(part) for part in stream_annotations(mask, schema=ARTERY, mpp=None, metadata={}))
     assert size > 1000
     assert time.perf_counter() - start < 8
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """A mask that is read two rows at a time, since it says that its rows are long."""
+
+    pixels: np.ndarray
+    width: int = 2**21
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.width
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        return self.pixels.dtype
+
+    def read(self, rows: slice, columns: slice, /) -> np.ndarray:
+        out = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+        out[:, : self.pixels.shape[1]] = self.pixels[rows]
+        return out
+
+
+@settings(max_examples=5, deadline=None)
+@given(arrays.arrays(np.uint8, (7, 9), elements=st.integers(0, 3)))
+def test_components_do_not_depend_on_how_the_mask_is_read(mask: np.ndarray) -> None:
+    found = [
+        (c.class_index, c.pixels, c.shell.tolist(), [h.tolist() for h in c.holes]) for c in components(Narrow(mask))
+    ]
+    at_once = [
+        (c.class_index, c.pixels, c.shell.tolist(), [h.tolist() for h in c.holes]) for c in components(as_raster(mask))
+    ]
+    assert found == at_once
+
+
+def test_outlines_beyond_the_limit_are_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intima.formats._rings.MOST_EDGES", 100)
+    board = np.indices((20, 20)).sum(0).astype(np.uint8) % 2
+    with pytest.raises(TooIntricate, match="more than 100"):
+        next(components(as_raster(board)))

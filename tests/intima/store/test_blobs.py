@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,46 @@ def test_a_blob_comes_back_under_its_hash(blobs: Blobs, tmp_path: Path, data: by
     assert blobs.read(name) == data == blobs.path(name).read_bytes()
     assert blobs.exists(name)
     assert blobs.size(name) == len(data)
+
+
+def test_what_a_writer_writes_is_a_blob(blobs: Blobs) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(b"0123456789")
+        file.seek(2)
+        assert file.read(1) == b"2"
+        file.seek(4)
+        file.write(b"xy")
+
+    name = blobs.put_written(write)
+    assert blobs.read(name) == b"0123xy6789"
+    assert name == hashlib.sha256(b"0123xy6789").hexdigest() == blobs.put_written(write)
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path, floor_bytes=0)
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        blobs.put_written(write)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_writer_is_asked_again_where_room_was_made(tmp_path: Path) -> None:
+    asked: list[int] = []
+    blobs = LocalBlobs(tmp_path, floor_bytes=0, make_room=lambda wanted: asked.append(wanted) or 1)
+    tries: list[int] = []
+
+    def write(file: BinaryIO) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        file.write(b"whole")
+
+    assert blobs.read(blobs.put_written(write)) == b"whole"
+    assert (len(tries), len(asked)) == (2, 1)
 
 
 def test_a_missing_blob_is_not_found(blobs: Blobs) -> None:
