@@ -29,6 +29,7 @@ from intima.maps import SlideMaps, map_slide
 from intima.morphometry import class_areas, measure_vessels
 from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
 from intima.registry import member_files
+from intima.serving_tiles import serving_tiles
 from intima.slides import Slide, open_slide, read_resampled, read_working
 from intima.store.catalog import StoredSlide, segmentation_parameters
 from intima.store.keys import segmentation_id
@@ -174,15 +175,17 @@ def _maps(
     scratch: Scratch,
     report: Report,
 ) -> SlideMaps:
-    window = frame.window
+    window, threads = frame.window, threads_for_slides()
+    tiles = serving_tiles(model.card)
     blocks = predict_blocks(
         lambda region: read_working(slide, region, scale=frame.scale),
         size=frame.working_slide,
         predict=sample_passes(model.nets, passes, seed=payload.uncertainty.seed),
-        tile_px=model.card.tile_px,
-        halo_px=model.card.halo_px,
+        tile_px=tiles.tile_px,
+        halo_px=tiles.halo_px,
+        even=tiles.even,
         wanted=lambda tile: tile.overlaps(window) and (near is None or near.touches(tile)),
-        work=Work(batch=1, threads=threads_for_slides()),
+        work=Work(batch=1, threads=threads),
     )
     return map_slide(
         blocks,
@@ -239,6 +242,7 @@ def _summary(maps: SlideMaps, *, sampler: str, passes: int, card: ModelCard) -> 
 def _provenance(
     payload: SegmentPayload, *, model: LoadedModel, frame: Frame, sampler: str, passes: int
 ) -> dict[str, object]:
+    tiles = serving_tiles(model.card)
     return {
         "slide_sha256": payload.slide_sha256,
         "slide_name": payload.slide_name,
@@ -254,8 +258,8 @@ def _provenance(
         "working_x": frame.window.x,
         "working_y": frame.window.y,
         "background": payload.background,
-        "tile_px": model.card.tile_px,
-        "halo_px": model.card.halo_px,
+        "tile_px": tiles.tile_px,
+        "halo_px": tiles.halo_px,
         "sampler": sampler,
         "passes": passes,
         "seed": payload.uncertainty.seed,

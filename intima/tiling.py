@@ -6,6 +6,7 @@ is kept between rows of tiles is their overlap, so memory grows with the width o
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,8 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 _MIN_WEIGHT = 1e-3
+_STEP_PX = 32
+"""Nets take sides that are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class TileGrid:
     size: Size
     tile_px: int
     halo_px: int
+    even: bool = False
+    """Whether tiles are cut to the multiple of 32 px that the image is covered with by as many, but less overlap."""
 
     def __post_init__(self) -> None:
         if self.tile_px < 32 or not 0 <= 2 * self.halo_px < self.tile_px:
@@ -47,7 +52,15 @@ class TileGrid:
     @property
     def tile(self) -> Size:
         """Size of each tile: at most the tile size, at most the image."""
-        return Size(min(self.tile_px, self.size.width), min(self.tile_px, self.size.height))
+        return Size(self._side(self.size.width), self._side(self.size.height))
+
+    def _side(self, length: int) -> int:
+        if not self.even or self.tile_px >= length:
+            return min(self.tile_px, length)
+        overlap = 2 * self.halo_px
+        count = math.ceil((length - overlap) / (self.tile_px - overlap))
+        least = math.ceil((length - overlap) / count) + overlap
+        return min(self.tile_px, math.ceil(least / _STEP_PX) * _STEP_PX)
 
     def rows(self) -> list[list[Region]]:
         """Return the tiles, row by row, left to right."""
@@ -82,6 +95,7 @@ def predict_blocks(
     predict: Predict,
     tile_px: int,
     halo_px: int,
+    even: bool = False,
     wanted: Callable[[Region], bool] = lambda _tile: True,
     work: Work = Work(),
 ) -> Iterator[Block]:
@@ -95,11 +109,12 @@ def predict_blocks(
         predict: (tiles, 3, h, w) in 0..1 to (tiles, channels, h, w); called with h, w multiples of 32.
         tile_px: side of a tile.
         halo_px: half of the smallest overlap between neighbours.
+        even: tiles may be smaller where that saves pixels, see ``TileGrid``.
         wanted: tells whether a tile is run. Pixels that no other tile covers have the logits they have when all are
             run; the others mean nothing.
         work: how much runs at once.
     """
-    rows = TileGrid(size, tile_px, halo_px).rows()
+    rows = TileGrid(size, tile_px, halo_px, even).rows()
     run = [[wanted(region) for region in row] for row in rows]
     chosen = [r for row, marks in zip(rows, run, strict=True) for r, mark in zip(row, marks, strict=True) if mark]
     tiles = _predict_tiles(read, chosen, predict=predict, work=work)
@@ -164,7 +179,7 @@ def _in_order(run: Callable[[In], Out], items: Iterator[In], *, threads: int) ->
 def to_tile_batch(images: Sequence[RgbImage]) -> TileBatch:
     """Stack images of one size as (tiles, 3, h, w) in 0..1, padded by reflection to multiples of 32."""
     stack = np.stack(images)
-    bottom, right = -stack.shape[1] % 32, -stack.shape[2] % 32
+    bottom, right = -stack.shape[1] % _STEP_PX, -stack.shape[2] % _STEP_PX
     if bottom or right:
         mode = "reflect" if stack.shape[1] > bottom and stack.shape[2] > right else "symmetric"
         stack = np.pad(stack, ((0, 0), (0, bottom), (0, right), (0, 0)), mode=mode)  # type: ignore[call-overload]

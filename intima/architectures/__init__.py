@@ -18,6 +18,9 @@ ENCODERS: tuple[str, ...] = (
 )
 """Convolutional encoders by name; any other of timm is "tu-" and its timm name, e.g. "tu-convnext_tiny"."""
 
+_LOCAL_ENCODERS = frozenset({LITE0, "resnet18", "resnet34", "resnet50", "mobilenet_v2"})
+"""Encoders of convolutions only; efficientnet-b0 averages over the whole tile (squeeze and excitation)."""
+
 MIT_ENCODERS: tuple[str, ...] = ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5")
 """Hierarchical transformers of SegFormer."""
 
@@ -52,6 +55,9 @@ class Architecture:
     """Least batch in training: 2 where batch normalisation sees one pixel a crop; of one value it has no statistics."""
     weights: WeightsKind | None = None
     """Weights where the spec names none; null takes those known of the encoder, and random where none are known."""
+    local: bool = False
+    """Whether its decoder is made of convolutions only: no pooling of the whole tile, no attention, no normalisation
+    by statistics of the tile (FPN's groups)."""
 
 
 def _foundation(builder: str, encoders: tuple[str, ...], *, input_px: int, has_prompts: bool) -> Architecture:
@@ -68,12 +74,12 @@ def _foundation(builder: str, encoders: tuple[str, ...], *, input_px: int, has_p
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "unet": Architecture("intima.architectures.unet:build_unet"),
-    "unet_small": Architecture("intima.architectures.unet:build_unet_small"),
+    "unet": Architecture("intima.architectures.unet:build_unet", local=True),
+    "unet_small": Architecture("intima.architectures.unet:build_unet_small", local=True),
     "deeplabv3plus": Architecture("intima.architectures.deeplabv3plus:build_deeplabv3plus", fewest_crops=2),
-    "unetplusplus": Architecture("intima.architectures.unetplusplus:build_unetplusplus"),
+    "unetplusplus": Architecture("intima.architectures.unetplusplus:build_unetplusplus", local=True),
     "manet": Architecture("intima.architectures.manet:build_manet"),
-    "linknet": Architecture("intima.architectures.linknet:build_linknet"),
+    "linknet": Architecture("intima.architectures.linknet:build_linknet", local=True),
     "fpn": Architecture("intima.architectures.fpn:build_fpn"),
     "pspnet": Architecture("intima.architectures.pspnet:build_pspnet"),
     "pan": Architecture("intima.architectures.pan:build_pan", fewest_crops=2),
@@ -127,6 +133,12 @@ def check_architecture(spec: ArchitectureSpec) -> None:
             code="unknown_encoder_training",
             pointer="/architectures",
         )
+
+
+def is_local(spec: ArchitectureSpec) -> bool:
+    """Tell whether what a net says of a pixel depends on a bounded surrounding only, whatever the size of the tile."""
+    known = ARCHITECTURES.get(spec.name)
+    return known is not None and known.local and spec.encoder in _LOCAL_ENCODERS
 
 
 def _known(name: str) -> Architecture:

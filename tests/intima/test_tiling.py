@@ -53,6 +53,27 @@ def test_grid_covers_every_pixel_with_the_overlap_asked_for(
         assert all(a + side - b >= min(2 * halo, side) - 1 and b > a for a, b in itertools.pairwise(origins))
 
 
+@settings(max_examples=80)
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), tile=st.integers(2, 32).map(lambda n: 32 * n))
+def test_even_tiles_cover_as_much_with_fewer_pixels(width: int, height: int, tile: int) -> None:
+    halo = min(32, tile // 4)
+    even = TileGrid(Size(width, height), tile, halo, even=True).rows()
+    usual = TileGrid(Size(width, height), tile, halo).rows()
+    for axis, length, mine, theirs in (
+        ("x", width, [(r.x, r.width) for r in even[0]], [(r.x, r.width) for r in usual[0]]),
+        ("y", height, [(row[0].y, row[0].height) for row in even], [(row[0].y, row[0].height) for row in usual]),
+    ):
+        assert len(mine) == len(theirs), axis
+        assert mine[0][0] == 0, axis
+        assert sum(mine[-1]) == length, axis
+        assert all(a + side - b >= 2 * halo - 1 for (a, side), (b, _) in itertools.pairwise(mine)), axis
+        assert mine[0][1] <= theirs[0][1], axis
+        if len(mine) > 1:
+            assert mine[0][1] % 32 == 0, axis
+            needed = length + 2 * halo * (len(mine) - 1)
+            assert mine[0][1] * len(mine) < needed + 32 * len(mine), axis
+
+
 def test_a_net_with_context_is_close_to_the_whole_image_where_the_halo_covers_it() -> None:
     def blur(tiles: TileBatch) -> LogitBatch:
         padded = np.pad(tiles, ((0, 0), (0, 0), (4, 4), (4, 4)), mode="edge")

@@ -1,0 +1,41 @@
+"""In which tiles a model runs on slides.
+
+A net whose view of a pixel is bounded says the same in tiles of any size, up to what lies beyond the halo, so its tiles
+are as large as memory allows and overlap little: a halo of 32 px agrees better with heavy overlap than small tiles do
+(performance.md, section 1). Any other net keeps the tiles it was scored in.
+"""
+
+from dataclasses import dataclass
+
+from intima.architectures import is_local
+from intima.contracts.model import ModelCard
+
+_HALO_PX = 32
+_SIDES_PX = (1024, 768)
+_MOST_BYTES = 200 * 2**20
+"""Of activations of one tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingTiles:
+    """How a slide is cut."""
+
+    tile_px: int
+    halo_px: int
+    even: bool
+    """Whether tiles may be smaller where that saves pixels."""
+
+
+def serving_tiles(card: ModelCard) -> ServingTiles:
+    """Return the tiles of a model, the same on every machine. One that was not trained here keeps those of its card."""
+    if card.imported or not is_local(card.architecture):
+        return ServingTiles(card.tile_px, card.halo_px, even=False)
+    larger = [side for side in _SIDES_PX if side > card.tile_px and _fits(card, side)]
+    return ServingTiles(max(larger, default=card.tile_px), min(card.halo_px, _HALO_PX), even=True)
+
+
+def _fits(card: ModelCard, side: int) -> bool:
+    """Tell whether tiles of a side fit into memory; no if nobody counted what a tile takes."""
+    if card.cost is None:
+        return False
+    return card.cost.peak_memory_bytes * (side / card.tile_px) ** 2 <= _MOST_BYTES
