@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
 
 from intima.arrays import LogitBatch, Predict, TileBatch
-from intima.contracts.model import ModelCard, ModelVersion, Precision
+from intima.contracts.model import ModelCard, ModelVersion, Precision, ProviderName
 from intima.errors import Invalid, Unavailable
 from intima.registry import read_members, resolve
 from intima.store.storage import Storage
@@ -18,8 +19,32 @@ from intima.uncertainty import RATE_KEY, DropoutLayer, Masks, Pass, draw_masks, 
 PredictDrawn: TypeAlias = Callable[[TileBatch, Masks], LogitBatch]
 """(tiles, 3, h, w) under (draws, channels, 1, 1) masks by name to (tiles, draws * classes, h, w)."""
 
-ProviderName = Literal["cpu", "cuda"]
-_PROVIDERS: dict[ProviderName, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS: dict[ProviderName, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+_HINTS: dict[ProviderName, str] = {
+    "cuda": "Install onnxruntime-gpu on a CUDA machine, or ask for the provider cpu.",
+    "tensorrt": "Install onnxruntime-gpu and TensorRT on a CUDA machine, or ask for the provider cuda or cpu.",
+    "openvino": "Install onnxruntime-openvino in place of onnxruntime, or ask for the provider cpu.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where networks run."""
+
+    provider: ProviderName = "cpu"
+    fallback: bool = False
+    """Whether the CPU may stand in for a provider that is not there; what is in use is said in either case."""
+    engines: Path | None = None
+    """Where TensorRT keeps the engines it has built; null: it builds them each time."""
+
+
+CPU = Device()
+_CPU = _PROVIDERS["cpu"]
 
 _MOST_DRAWN_PX = 2**23
 """Draws times pixels of a tile that one run of the network takes."""
@@ -44,20 +69,20 @@ class OnnxNet:
         return self.dropout[0].rate if self.dropout else None
 
 
-def load_onnx(data: bytes, *, provider: ProviderName = "cpu", threads: int = 1) -> OnnxNet:
+def load_onnx(data: bytes, *, device: Device = CPU, threads: int = 1) -> OnnxNet:
     """Load a network from its bytes.
 
     Args:
         data: a self-contained ONNX file: input (tiles, 3, h, w) float32 in 0..1, output (tiles, classes, h, w); masks
             of channel dropout may be further inputs, see ``training.export.to_onnx``.
-        provider: where to run; never replaced by another in silence.
+        device: where to run; never replaced by another in silence.
         threads: threads inside one operator; 1 with several workers scales best on a shared machine.
 
     Raises:
         Invalid: not a usable network, or one whose masks change nothing.
         Unavailable: the provider asked for does not run here.
     """
-    session = _open(data, provider=provider, threads=threads)
+    session = _open(data, device=device, threads=threads)
     name = session.get_inputs()[0].name
     layers = _dropout_layers(session)
 
@@ -154,28 +179,42 @@ def _require_effect(predict_drawn: PredictDrawn, layers: tuple[DropoutLayer, ...
         )
 
 
-def _open(data: bytes, *, provider: ProviderName, threads: int) -> Any:
-    wanted = _PROVIDERS[provider]
-    if wanted not in onnxruntime.get_available_providers():
+def _open(data: bytes, *, device: Device, threads: int) -> Any:
+    wanted = _PROVIDERS[device.provider]
+    there = wanted in onnxruntime.get_available_providers()
+    if not there and not device.fallback:
         raise Unavailable(
             f"{wanted} is not part of this ONNX Runtime.",
             code="provider_unavailable",
-            hint="Install onnxruntime-gpu on a CUDA machine, or ask for the provider cpu.",
+            hint=_HINTS.get(device.provider, ""),
         )
     options = session_options()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=[wanted])
+        session = onnxruntime.InferenceSession(data, options, providers=_providers(device) if there else [_CPU])
     except Exception as error:  # ONNX Runtime's exception types share no other base
         raise Invalid(f"ONNX Runtime cannot load this network: {error}", code="bad_model") from error
-    if session.get_providers()[0] != wanted:
+    used = session.get_providers()[0]
+    if used != wanted and not device.fallback:
         raise Unavailable(
-            f"Asked for {wanted}, but ONNX Runtime runs on {session.get_providers()[0]}.",
+            f"Asked for {wanted}, but ONNX Runtime runs on {used}.",
             code="provider_unavailable",
-            hint="Check the CUDA driver and libraries, or ask for the provider cpu.",
+            hint="Check the driver and the libraries, or ask for the provider cpu.",
         )
     return session
+
+
+def _providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:
+    """Return the provider and, for TensorRT, the one that runs what it cannot."""
+    if device.provider != "tensorrt":
+        return [_PROVIDERS[device.provider]]
+    kept = (
+        {}
+        if device.engines is None
+        else {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(device.engines)}
+    )
+    return [(_PROVIDERS["tensorrt"], kept), _PROVIDERS["cuda"]]
 
 
 def session_options() -> Any:
@@ -204,7 +243,13 @@ class LoadedModel:
 
 
 def load_model(
-    storage: Storage, ref: str, *, precision: Precision = "fp32", provider: ProviderName = "cpu", threads: int = 1
+    storage: Storage,
+    ref: str,
+    *,
+    precision: Precision = "fp32",
+    provider: ProviderName = "cpu",
+    fallback: bool = False,
+    threads: int = 1,
 ) -> LoadedModel:
     """Load all members of a published model in one number format.
 
@@ -215,7 +260,8 @@ def load_model(
     """
     version = resolve(storage, ref)
     files = read_members(storage, version.card, precision=precision)
-    nets = tuple(load_onnx(data, provider=provider, threads=threads) for data in files)
+    device = Device(provider, fallback, engines=storage.data_dir / "cache" / "tensorrt")
+    nets = tuple(load_onnx(data, device=device, threads=threads) for data in files)
     for net in nets:
         if net.classes != len(version.card.classes):
             raise Invalid(f"{version.ref} gives {net.classes} classes; its card has {len(version.card.classes)}.")

@@ -10,7 +10,7 @@ import onnxruntime
 from intima import __version__
 from intima.arrays import Json, RgbImage
 from intima.contracts.dataset import label_schema
-from intima.contracts.model import ModelCard, ModelVersion, Precision
+from intima.contracts.model import ModelCard, ModelVersion, Precision, ProviderName
 from intima.contracts.segmentation import (
     Artefact,
     SegmentationRequest,
@@ -47,8 +47,17 @@ _MOST_THREADS = 2
 FEW_WORKING_PX = 64
 
 
-def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: SegmentationRequest) -> SegmentPayload:
+def plan_segmentation(
+    slide: StoredSlide,
+    model: ModelVersion,
+    request: SegmentationRequest,
+    *,
+    provider: ProviderName = "cpu",
+    fallback: bool = False,
+) -> SegmentPayload:
     """Check a request against slide and model, and name its result.
+
+    ``provider`` is where the deployment runs models; ``fallback`` lets the CPU stand in for it.
 
     Raises:
         Invalid: no pixel size where the model needs one or one far too coarse, an impossible sampler, a region outside
@@ -70,6 +79,8 @@ def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: Segmenta
         uncertainty=request.uncertainty.model_copy(update={"sampler": sampler, "passes": len(passes)}),
         precision=precision,
         background=request.background,
+        provider=provider,
+        provider_fallback=fallback,
     )
     parameters = segmentation_parameters(bare)
     identity = segmentation_id(slide_sha256=slide.sha256, model=model.ref, parameters=parameters)
@@ -87,7 +98,13 @@ def run_segment(unit: UnitInput, storage: Storage, report: Report) -> Json:
     report(0.0, "opening the slide")
     slide = open_slide(storage.blobs.path(payload.slide_sha256), name=payload.slide_name)
     try:
-        model = load_model(storage, payload.model, precision=payload.precision)
+        model = load_model(
+            storage,
+            payload.model,
+            precision=payload.precision,
+            provider=payload.provider,
+            fallback=payload.provider_fallback,
+        )
         result = segment_slide(slide, storage, payload=payload, model=model, report=report)
     finally:
         slide.close()
@@ -264,6 +281,7 @@ def _provenance(
         "passes": passes,
         "seed": payload.uncertainty.seed,
         "provider": model.provider,
+        "provider_asked": payload.provider,
         "onnxruntime": onnxruntime.__version__,
         "intima": __version__,
     }

@@ -21,6 +21,10 @@ Precision = Literal["fp32", "fp16", "int8"]
 """fp32: as trained. fp16: weights stored in half the space, arithmetic in float32. int8: weights and activations."""
 
 
+ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
+"""What runs a network in ONNX Runtime."""
+
+
 class MemberFile(Contract):
     """One network of a variant."""
 

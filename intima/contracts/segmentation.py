@@ -6,7 +6,7 @@ from pydantic import Field
 
 from intima.contracts._base import Contract
 from intima.contracts.dataset import Name, PixelSize, Sha256
-from intima.contracts.model import Precision
+from intima.contracts.model import Precision, ProviderName
 
 PrecisionWish = Literal["auto"] | Precision
 
@@ -70,6 +70,10 @@ class SegmentPayload(Contract):
     uncertainty: UncertaintySpec
     precision: Precision = "fp32"
     background: Literal["skip", "segment"] = "skip"
+    provider: ProviderName = "cpu"
+    """Where ONNX Runtime is to run the model."""
+    provider_fallback: bool = False
+    """Whether the CPU may stand in for it."""
 
 
 class Artefact(Contract):

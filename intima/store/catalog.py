@@ -234,4 +234,6 @@ def segmentation_parameters(payload: SegmentPayload) -> Json:
         decisive.add("precision")
     if payload.background != "skip":
         decisive.add("background")
+    if payload.provider != "cpu":
+        decisive.add("provider")
     return payload.model_dump(mode="json", include=decisive)

@@ -15,9 +15,9 @@ from fastapi import Depends, Request, UploadFile
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from intima.contracts.model import Precision
+from intima.contracts.model import Precision, ProviderName
 from intima.errors import Invalid
-from intima.inference import LoadedModel, ProviderName, load_model
+from intima.inference import LoadedModel, load_model
 from intima.registry import publish_default
 from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
@@ -35,9 +35,10 @@ Transaction: TypeAlias = Connection
 class ModelCache:
     """Loaded models by ref, the least recently used dropped first; safe for threads."""
 
-    def __init__(self, storage: Storage, *, provider: ProviderName, capacity: int = 3) -> None:
+    def __init__(self, storage: Storage, *, provider: ProviderName, fallback: bool = False, capacity: int = 3) -> None:
         self._storage = storage
         self._provider = provider
+        self._fallback = fallback
         self._capacity = capacity
         self._lock = threading.Lock()
         self._models: OrderedDict[tuple[str, Precision], LoadedModel] = OrderedDict()
@@ -47,7 +48,9 @@ class ModelCache:
         key = (ref, precision)
         with self._lock:
             if key not in self._models:
-                self._models[key] = load_model(self._storage, ref, precision=precision, provider=self._provider)
+                self._models[key] = load_model(
+                    self._storage, ref, precision=precision, provider=self._provider, fallback=self._fallback
+                )
             self._models.move_to_end(key)
             while len(self._models) > self._capacity:
                 self._models.popitem(last=False)
@@ -81,7 +84,7 @@ def open_state(settings: Settings) -> State:
     """Open storage, publish the default model, connect the queue."""
     storage = open_storage(settings.data, settings.database_url)
     publish_default(storage)
-    models = ModelCache(storage, provider=settings.provider)
+    models = ModelCache(storage, provider=settings.provider, fallback=settings.provider_fallback)
     return State(
         settings=settings, storage=storage, models=models, send=open_send(settings.queue, redis_url=settings.redis_url)
     )

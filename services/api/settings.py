@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from intima.contracts.model import ProviderName
+
 _MIB = 2**20
 
 
@@ -27,7 +29,10 @@ class Settings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     slots: int | None = Field(default=None, ge=1)
     """Slides that the api's Celery worker segments at a time; null: one per core."""
-    provider: Literal["cpu", "cuda"] = "cpu"
+    provider: ProviderName = "cpu"
+    """Where ONNX Runtime runs models, in requests and in jobs; one that is not there is an error."""
+    provider_fallback: bool = False
+    """Whether the CPU may stand in for it. /readyz and every result say what was used."""
     behind_proxy: bool = False
     """True only where a trusted proxy on a private network is the one client, as in docker-compose.yml."""
     max_upload_bytes: int = Field(default=100 * _MIB, ge=1)

@@ -7,9 +7,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import get_available_providers
 
-from intima.errors import Invalid
-from intima.inference import load_onnx
+from intima.contracts.model import ProviderName
+from intima.errors import Invalid, Unavailable
+from intima.inference import Device, load_onnx
 from intima.uncertainty import DropoutLayer, draw_masks
 from tests.builders import color_net
 
@@ -95,3 +97,16 @@ def test_draws_of_a_seed_are_the_same_bits_in_many_threads_and_in_any_portions(m
         assert list(pool.map(drawn, [0, 1, 2] * 4)) == alone * 4
     monkeypatch.setattr("intima.inference._MOST_DRAWN_PX", 2 * 128 * 96)
     assert drawn(1) == alone[1]
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "openvino"])
+def test_a_provider_that_is_not_there_is_an_error_unless_the_cpu_may_stand_in(provider: ProviderName) -> None:
+    name = {"cuda": "CUDA", "tensorrt": "Tensorrt", "openvino": "OpenVINO"}[provider] + "ExecutionProvider"
+    if name in get_available_providers():
+        pytest.skip(f"{name} is installed here")
+    with pytest.raises(Unavailable, match=name) as caught:
+        load_onnx(color_net(), device=Device(provider))
+    assert caught.value.code == "provider_unavailable"
+    assert "cpu" in caught.value.hint
+    net = load_onnx(color_net(), device=Device(provider, fallback=True))
+    assert net.provider == "CPUExecutionProvider"

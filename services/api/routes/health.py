@@ -23,6 +23,7 @@ def get_readiness(state: StateDep) -> dict[str, object]:
     return {
         "status": "ok",
         "provider": model.provider,
+        "provider_asked": state.settings.provider,
         "onnxruntime": onnxruntime.__version__,
         "default_model": ref,
         "queue": state.queue_depth(),
