@@ -6,7 +6,7 @@ from fastapi import APIRouter, File, Form, Header, Response, UploadFile, status
 from pydantic import BaseModel
 
 from intima.contracts.dataset import PixelSize
-from intima.contracts.segmentation import SegmentationRequest
+from intima.contracts.segmentation import RegionSpec, SegmentationRequest
 from intima.slides.isolation import inspect_isolated
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
@@ -30,6 +30,12 @@ class SlideView(BaseModel):
     mpp: float | None
     """µm per pixel: given at upload, else from the file, else null."""
     vendor: str | None
+    bounds: RegionSpec | None
+    """What was scanned of the slide's frame, in level-0 pixels, where the scanner says so."""
+    associated: list[str]
+    """Further images in the file: label, macro or overview, thumbnail."""
+    scanner: dict[str, str]
+    """make, model and objective_power, where the file states them."""
     subject: str | None
     warnings: list[str]
     created_at: str
@@ -55,6 +61,9 @@ def slide_view(slide: StoredSlide) -> SlideView:
         levels=info.levels,
         mpp=slide.mpp if slide.mpp is not None else info.mpp,
         vendor=info.vendor,
+        bounds=info.bounds,
+        associated=list(info.associated),
+        scanner=info.scanner,
         subject=slide.subject,
         warnings=list(info.warnings) if slide.mpp is None else [],
         created_at=slide.created_at,
@@ -76,7 +85,10 @@ def create_slide(
     mpp: Annotated[PixelSize | None, Form()] = None,
     subject: Annotated[str | None, Form(max_length=200)] = None,
 ) -> SlideView:
-    """Store a slide or image. ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you."""
+    """Store a slide or image; a slide of several files (MRXS, DICOM) comes as one zip.
+
+    ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you.
+    """
     with spool_upload(file) as spooled:
         return slide_view(store_slide(state, spooled, mpp=mpp, subject=subject))
 
