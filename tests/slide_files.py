@@ -41,9 +41,19 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def mirax_files(
-    pixels: np.ndarray, *, tile_px: int = 64, levels: int = 2, label: bool = True, name: str = "case", mpp: float = 0.25
+    pixels: np.ndarray,
+    *,
+    tile_px: int = 64,
+    levels: int = 2,
+    label: bool = True,
+    name: str = "case",
+    mpp: float = 0.25,
+    first_tile: tuple[int, int] = (0, 0),
 ) -> dict[str, bytes]:
-    """Return the files of a MIRAX slide of PNG tiles, each level half the one before, by name."""
+    """Return the files of a MIRAX slide of PNG tiles, each level half the one before, by name.
+
+    ``first_tile`` is the row and column of the first tile that was scanned.
+    """
     rows, columns = pixels.shape[0] // tile_px, pixels.shape[1] // tile_px
     data, hier = bytearray(), []
     for level in range(levels):
@@ -52,6 +62,8 @@ def mirax_files(
         records = []
         for y in range(0, rows, step):
             for x in range(0, columns, step):
+                if y < first_tile[0] or x < first_tile[1]:
+                    continue
                 tile = small[y // step * tile_px :, x // step * tile_px :][:tile_px, :tile_px]
                 blob = png(tile)
                 records.append((y * columns + x, len(data), len(blob), 0))

@@ -75,14 +75,24 @@ def _open(bundle: zipfile.ZipFile, entries: Entries, folder: Path) -> Source:
         raise _several(f"{len(mirax)} MRXS slides")
     if mirax:
         return _openslide.open_scanner_slide(_unpack_mirax(bundle, entries, mirax[0], folder))
-    instances = {name: entry for name, entry in entries.items() if _is_dicom(bundle, entry)}
-    if instances:
-        return _dicom.open_dicom(_unpack(bundle, instances, folder))
+    paths = _unpack_instances(bundle, entries, folder)
+    if paths:
+        return _dicom.open_dicom(paths)
     raise Invalid(
         f"Got a zip of {len(entries)} files without a slide in it.",
         code="unknown_format",
         hint="Zip a .mrxs file with its folder, or the .dcm files of one slide. Send any other image as it is.",
     )
+
+
+def unpack_dicom(path: Path, folder: Path) -> list[Path]:
+    """Unpack the DICOM files of a zip into a folder. Raises Invalid, Unavailable as ``open_bundle``."""
+    with _archive.opened(path) as (bundle, entries):
+        return _unpack_instances(bundle, entries, folder)
+
+
+def _unpack_instances(bundle: zipfile.ZipFile, entries: Entries, folder: Path) -> list[Path]:
+    return _unpack(bundle, {name: entry for name, entry in entries.items() if _is_dicom(bundle, entry)}, folder)
 
 
 def _is_dicom(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:

@@ -18,6 +18,7 @@ from intima.errors import IntimaError, Invalid, Unavailable
 from intima.geometry import Region, Size
 from intima.likeness import fingerprint_to_json, take_fingerprint
 from intima.slides import _dicom_slide
+from intima.slides._deidentify import deidentify
 from intima.slides._guard import check_pixels, decoding
 from intima.slides.masks import read_mask
 from intima.slides.opening import Slide, open_slide
@@ -81,6 +82,11 @@ def _image(arguments: Json) -> Iterator[Json]:
         yield _saved(read_image(slide, max_pixels=arguments["max_pixels"]), arguments)
 
 
+def _deidentified(arguments: Json) -> Iterator[Json]:
+    deidentify(Path(arguments["path"]), Path(arguments["out"]), name=arguments["name"])
+    yield {"done": True}
+
+
 def _mask(arguments: Json) -> Iterator[Json]:
     mask = read_mask(Path(arguments["path"]), name=arguments["name"])
     check_pixels(mask.shape[1], mask.shape[0], most=arguments["max_pixels"])
@@ -130,6 +136,7 @@ PRELOADED = (_dicom_slide,)
 TASKS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "inspect": _inspect,
     "image": _image,
+    "deidentify": _deidentified,
     "mask": _mask,
     "cases": _cases,
 }

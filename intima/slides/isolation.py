@@ -70,6 +70,18 @@ def inspect_isolated(path: Path, *, name: str, limits: Limits = DEFAULT) -> Slid
     return SlideInfo.model_validate(answer["info"])
 
 
+def deidentify_isolated(path: Path, out: Path, *, name: str, limits: Limits = DEFAULT) -> None:
+    """Write a copy of a slide without label, further images and identifying fields to ``out``. Raises Invalid."""
+    extra_s = path.stat().st_size // _UNPACKED_BYTES_PER_S
+    wider = replace(
+        limits,
+        cpu_s=limits.cpu_s + extra_s,
+        wall_s=limits.wall_s + 4 * extra_s,
+        file_bytes=max(limits.file_bytes, 2 * path.stat().st_size),
+    )
+    _ask("deidentify", {"path": str(path), "name": name, "out": str(out)}, name=name, limits=wider)
+
+
 def decode_image_isolated(
     path: Path, *, name: str = "", max_pixels: int = MAX_DECODE_PIXELS, limits: Limits = DEFAULT
 ) -> RgbImage:

@@ -312,3 +312,13 @@ def test_a_picture_with_a_zip_behind_it_stays_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "both.png"
     path.write_bytes(png(PICTURE) + packed(tmp_path, mirax_files(PICTURE)).read_bytes())
     assert inspect_isolated(path, name="both.png").format == "png"
+
+
+def test_bounds_say_what_was_scanned_and_the_rest_is_white(tmp_path: Path) -> None:
+    with open_slide(packed(tmp_path, mirax_files(PICTURE, first_tile=(2, 2)))) as slide:
+        bounds = slide.info.bounds
+        assert bounds is not None
+        assert (bounds.x, bounds.y, bounds.width, bounds.height) == (128, 128, 256, 128)
+        expected = PICTURE.copy()
+        expected[:128], expected[:, :128] = 255, 255
+        assert np.array_equal(read_image(slide), expected)

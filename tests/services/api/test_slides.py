@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from intima.store.storage import Storage
 from tests.slide_files import dicom_files, mirax_files, texture, zipped
 
 PICTURE = texture(256, 384)
@@ -60,3 +61,29 @@ def test_a_scanners_slide_says_make_model_and_objective(client: TestClient, shar
     assert view["scanner"] == {"make": "aperio", "model": "CPAPERIOCS", "objective_power": "20"}
     assert view["associated"] == ["label", "macro", "thumbnail"]
     assert view["bounds"] is None
+
+
+def test_a_deidentified_upload_keeps_neither_label_nor_name(
+    client: TestClient, storage: Storage, shared_data: Path
+) -> None:
+    path = shared_data / "wsi" / "svs" / "CMU-1-Small-Region.svs"
+    original = send(client, path, subject="m1")
+    view = send(client, path, subject="m1", deidentify="true")
+    assert (view["name"], view["subject"], view["associated"]) == ("deidentified.svs", "m1", [])
+    assert (view["format"], view["width"], view["mpp"]) == ("svs", 2220, original["mpp"])
+    copy = storage.blobs.read(view["sha256"])
+    assert b"CMU-1" not in copy
+    assert b"CMU-1" in storage.blobs.read(original["sha256"])
+    later = client.post(f"/v1/slides/{original['id']}/deidentified")
+    assert later.status_code == 201, later.text
+    assert later.json() == view
+    assert client.get(f"/v1/slides/{original['id']}").json() == original
+
+
+def test_what_cannot_be_deidentified_is_not_stored(client: TestClient, tmp_path: Path) -> None:
+    path = zipped(mirax_files(texture(256, 384, seed=9)), tmp_path / "secret.zip")
+    before = client.get("/v1/slides").json()["items"]
+    error = send(client, path, status=422, deidentify="true")
+    assert error["code"] == "cannot_deidentify"
+    assert client.get("/v1/slides").json()["items"] == before
+    assert client.post("/v1/slides/sld_none/deidentified").status_code == 404
