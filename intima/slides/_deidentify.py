@@ -59,11 +59,11 @@ def _add(out: zipfile.ZipFile, name: str, path: Path) -> None:
 
 
 def _check_same(info: SlideInfo, copy: SlideInfo) -> None:
-    """Make sure that the copy has the same frame, and no further image."""
+    """Make sure that the copy has the same frame, and no further image but a thumbnail."""
     kept = ("format", "width", "height", "levels")
     same = all(getattr(info, field) == getattr(copy, field) for field in kept)
     mpp = (info.mpp or 0.0, copy.mpp or 0.0)
-    if not same or copy.associated or abs(mpp[0] - mpp[1]) > 1e-5 * mpp[0]:
+    if not same or not {*copy.associated} <= {"thumbnail"} or abs(mpp[0] - mpp[1]) > 1e-5 * mpp[0]:
         raise cannot_deidentify(
             "this file", "Its copy would not show the same slide. Export it as a pyramidal TIFF first."
         )

@@ -42,7 +42,7 @@ def deidentify_tiff(source: Path, target: Path) -> None:
         Invalid: several planes, or directories this cannot take apart.
     """
     with TiffFile(source) as file, source.open("rb") as original:
-        pages = _tiff.pyramid(file)
+        pages = (*_tiff.pyramid(file), *_thumbnail(file))
         for page in pages:
             _tiff.check_page(page)
         if math.prod(meta.main_series(file).shape) != math.prod(pages[0].shape):
@@ -54,6 +54,13 @@ def deidentify_tiff(source: Path, target: Path) -> None:
             for start, stop in _merged(plan.kept_ranges()):
                 _copy(original, out, start, stop, size)
             plan.write_directories(out)
+
+
+def _thumbnail(file: TiffFile) -> Iterator[TiffPage]:
+    """Yield the second page of an SVS where it is a small picture of the first: readers of SVS count on it."""
+    second = file.pages[1] if file.is_svs and len(file.pages) > 1 else None
+    if isinstance(second, TiffPage) and not second.is_tiled and _tiff.is_reduction(second, _tiff.pyramid(file)[0]):
+        yield second
 
 
 def _merged(ranges: Iterable[Range]) -> Iterator[Range]:
@@ -87,7 +94,7 @@ class _Plan:
 
     file: TiffFile
     pages: Sequence[TiffPage]
-    """Main image and levels."""
+    """Main image and levels, and the thumbnail of an SVS."""
 
     def kept_ranges(self) -> Iterator[Range]:
         """Yield the bytes of tiles and of the values of technical tags."""
