@@ -95,6 +95,12 @@ class SlideInfo(Contract):
     mpp: PixelSize | None
     vendor: str | None
     warnings: tuple[str, ...] = ()
+    bounds: RegionSpec | None = None
+    """What the scanner scanned of the slide's frame, in level-0 pixels, where it says so."""
+    associated: tuple[str, ...] = ()
+    """Further images in the file: label, macro or overview, thumbnail. A label often names the patient."""
+    scanner: dict[str, str] = Field(default_factory=dict)
+    """make, model, objective_power, where the file states them."""
 
 
 class Interval(Contract):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from intima.arrays import Json, RgbImage
 from intima.confined import Limits, allow_cpu, apply_limits
-from intima.errors import IntimaError, Invalid
-from intima.geometry import Region
+from intima.errors import IntimaError, Invalid, Unavailable
+from intima.geometry import Region, Size
 from intima.likeness import fingerprint_to_json, take_fingerprint
+from intima.slides import _dicom_slide
+from intima.slides._deidentify import deidentify
 from intima.slides._guard import check_pixels, decoding
 from intima.slides.masks import read_mask
 from intima.slides.opening import Slide, open_slide
@@ -32,6 +35,7 @@ _DARK = (
 def work(sender: Connection, arguments: Json, limits: Limits) -> None:
     """Apply the limits, do the task and send every answer; an Intima error is an answer too."""
     apply_limits(limits)
+    tempfile.tempdir = arguments["scratch"]
     # tifffile logs every bad tag and Pillow warns of every bad EXIF field: a hostile file could fill the disk so
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
@@ -52,7 +56,8 @@ def _next(answers: Iterator[Json], limits: Limits) -> Json | None:
 
 
 def _error(error: IntimaError) -> Json:
-    return {"error": {"message": error.message, "code": error.code, "hint": error.hint}}
+    body = {"message": error.message, "code": error.code, "hint": error.hint}
+    return {"error": body | {"unavailable": isinstance(error, Unavailable)}}
 
 
 def _inspect(arguments: Json) -> Iterator[Json]:
@@ -62,15 +67,24 @@ def _inspect(arguments: Json) -> Iterator[Json]:
 
 
 def _probe(slide: Slide) -> tuple[str, ...]:
-    """Decode the middle of level 0, so that a file whose header alone is intact is refused; warn where it is dark."""
-    width, height = min(_PROBE_PX, slide.size.width), min(_PROBE_PX, slide.size.height)
-    middle = slide.read(Region((slide.size.width - width) // 2, (slide.size.height - height) // 2, width, height))
-    return (_DARK,) if middle.max() < _DARK_BELOW else ()
+    """Decode the middle of every level, so that a file whose headers alone are intact is refused; warn where dark."""
+    middles = [slide.read_level(level, _middle(size)) for level, size in enumerate(slide.levels)]
+    return (_DARK,) if middles[0].max() < _DARK_BELOW else ()
+
+
+def _middle(size: Size) -> Region:
+    width, height = min(_PROBE_PX, size.width), min(_PROBE_PX, size.height)
+    return Region((size.width - width) // 2, (size.height - height) // 2, width, height)
 
 
 def _image(arguments: Json) -> Iterator[Json]:
     with open_slide(Path(arguments["path"]), name=arguments["name"]) as slide:
         yield _saved(read_image(slide, max_pixels=arguments["max_pixels"]), arguments)
+
+
+def _deidentified(arguments: Json) -> Iterator[Json]:
+    deidentify(Path(arguments["path"]), Path(arguments["out"]), name=arguments["name"])
+    yield {"done": True}
 
 
 def _mask(arguments: Json) -> Iterator[Json]:
@@ -116,9 +130,13 @@ def _fingerprint(image: RgbImage) -> Json:
     return fingerprint_to_json(take_fingerprint(image))
 
 
+PRELOADED = (_dicom_slide,)
+"""Readers that are loaded at first use elsewhere: the fork server loads them once for all children."""
+
 TASKS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "inspect": _inspect,
     "image": _image,
+    "deidentify": _deidentified,
     "mask": _mask,
     "cases": _cases,
 }

@@ -41,6 +41,11 @@ def unsupported(found: str, hint: str) -> Invalid:
     return Invalid(f"Got {found}; need an 8- or 16-bit brightfield image.", code="unsupported_image", hint=hint)
 
 
+def cannot_deidentify(what: str, hint: str) -> Invalid:
+    """Return the error for a slide whose every part is not known well enough to strip it."""
+    return Invalid(f"Got {what}, which cannot be de-identified.", code="cannot_deidentify", hint=hint)
+
+
 def check_side(width: int, height: int) -> None:
     """Refuse empty and absurd dimensions. Raises Invalid."""
     if min(width, height) < 1:

@@ -1,5 +1,6 @@
 """Tiled, pyramidal, OME-, Big- and plain TIFF by tifffile, tile by tile."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tifffile import TiffFile, TiffPage, TiffPageSeries
 from intima.arrays import RgbImage
 from intima.contracts.segmentation import SlideInfo
 from intima.geometry import Region, Size
+from intima.slides import _jpeg_tiles
 from intima.slides import _tiff_color as color
 from intima.slides import _tiff_meta as meta
 from intima.slides._guard import (
@@ -22,6 +24,7 @@ from intima.slides._guard import (
     too_large,
     unreadable,
 )
+from intima.slides._jpeg_tiles import JpegTiles
 from intima.slides._pixels import Samples, oriented
 from intima.slides._source import Source, WholeImage
 
@@ -37,20 +40,21 @@ def open_tiff(path: Path) -> Source:
     """Open the main image of a TIFF file with its pyramid; reads the header only."""
     file = TiffFile(path)
     try:
-        return _open(file)
+        return _open(file, path)
     except BaseException:
         file.close()
         raise
 
 
-def _open(file: TiffFile) -> Source:
+def _open(file: TiffFile, path: Path) -> Source:
     pages = pyramid(file)
     for page in pages:
         check_page(page)
         color.check(page)
     orientation = meta.orientation(pages[0])
     if orientation == 1:
-        return TiffSlide(meta.slide_info(file, pages), tuple(_size(p) for p in pages), file, pages)
+        levels = tuple(_size(page) for page in pages)
+        return TiffSlide(meta.slide_info(file, pages), levels, file, pages, _jpeg_tiles.open_tiles(path, pages))
     check_pixels(pages[0].imagewidth, pages[0].imagelength)
     upright = meta.slide_info(file, pages[:1], turned=orientation >= 5)
     return _Turned(upright, lambda: _read_upright(pages[0], orientation), file=file)
@@ -64,14 +68,21 @@ class TiffSlide:
     levels: tuple[Size, ...]
     file: TiffFile
     pages: tuple[TiffPage, ...]
+    tiles: JpegTiles | None = None
+    """The faster way, where every level is of plain JPEG tiles."""
 
     def read_level(self, level: int, region: Region) -> RgbImage:
         """Decode the tiles under a region inside the level."""
+        if self.tiles is not None:
+            with suppress(*_jpeg_tiles.REFUSALS):
+                return self.tiles.read(level, region)
         return _read_rgb(self.pages[level], region)
 
     def close(self) -> None:
         """Release the file."""
         self.file.close()
+        if self.tiles is not None:
+            self.tiles.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +103,7 @@ def pyramid(file: TiffFile) -> tuple[TiffPage, ...]:
     color.check_axes(series)
     first = _first_page(series)
     lower = [_first_page(level) for level in series.levels[1 : MAX_LEVELS + 1]]
-    return (first, *(page for page in lower if _is_reduction(page, first)))
+    return (first, *(page for page in lower if is_reduction(page, first)))
 
 
 def check_page(page: TiffPage) -> None:
@@ -127,7 +138,7 @@ def _first_page(series: TiffPageSeries) -> TiffPage:
     return page
 
 
-def _is_reduction(page: TiffPage, first: TiffPage) -> bool:
+def is_reduction(page: TiffPage, first: TiffPage) -> bool:
     """Tell whether a page is the same picture at a lower resolution (aspect within 2 % and a pixel)."""
     kind = (page.samplesperpixel, page.dtype, page.photometric)
     if kind != (first.samplesperpixel, first.dtype, first.photometric) or page.imagewidth >= first.imagewidth:

@@ -14,7 +14,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ import numpy as np
 from intima.arrays import Json, LabelMask, RgbImage
 from intima.confined import Child, Limits, StartMethod, child
 from intima.contracts.segmentation import SlideInfo
-from intima.errors import Invalid
+from intima.errors import Invalid, Unavailable
 from intima.geometry import Size
 from intima.likeness import Fingerprint, fingerprint_from_json
+from intima.slides._archive import HEAD as ZIP_HEAD
+from intima.slides._archive import MAX_UNPACKED_BYTES
 from intima.slides._guard import MAX_DECODE_PIXELS, unreadable
 
 _CHILD = "intima.slides._child"
@@ -33,6 +35,8 @@ _METHOD: StartMethod = "forkserver" if "forkserver" in multiprocessing.get_all_s
 
 
 DEFAULT = Limits()
+_UNPACKED_BYTES_PER_S = 32 * 2**20
+_ZIP_OPEN_FILES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,18 @@ def inspect_isolated(path: Path, *, name: str, limits: Limits = DEFAULT) -> Slid
     """Open a slide, decode a part of it as a probe, and return what it says about itself. Raises Invalid."""
     answer = _ask("inspect", {"path": str(path), "name": name}, name=name, limits=limits)
     return SlideInfo.model_validate(answer["info"])
+
+
+def deidentify_isolated(path: Path, out: Path, *, name: str, limits: Limits = DEFAULT) -> None:
+    """Write a copy of a slide without label, further images and identifying fields to ``out``. Raises Invalid."""
+    extra_s = path.stat().st_size // _UNPACKED_BYTES_PER_S
+    wider = replace(
+        limits,
+        cpu_s=limits.cpu_s + extra_s,
+        wall_s=limits.wall_s + 4 * extra_s,
+        file_bytes=max(limits.file_bytes, 2 * path.stat().st_size),
+    )
+    _ask("deidentify", {"path": str(path), "name": name, "out": str(out)}, name=name, limits=wider)
 
 
 def decode_image_isolated(
@@ -105,7 +121,15 @@ def _inspect_until_death(pairs: Sequence[CaseFiles], limits: Limits) -> Iterator
             if answer is None:
                 yield unreadable(pair.image_name, "the decoder was stopped")
                 return
-            yield _error(answer["error"]) if "error" in answer else _case_report(answer)
+            yield _case_error(answer["error"]) if "error" in answer else _case_report(answer)
+
+
+def _case_error(answer: Json) -> Invalid:
+    """Return the error of one case; one that is not the case's fault ends the whole."""
+    error = _error(answer)
+    if isinstance(error, Unavailable):
+        raise error
+    return error
 
 
 def _case_report(answer: Json) -> CaseReport:
@@ -129,6 +153,7 @@ def _array(kind: str, path: Path, *, name: str, max_pixels: int, limits: Limits)
 
 
 def _ask(task: str, arguments: Json, *, name: str, limits: Limits) -> Json:
+    limits = _wider_for_zip(Path(arguments["path"]), limits)
     with _child(task, arguments, limits) as child:
         answer = child.answer(limits.wall_s)
     if answer is None:
@@ -140,11 +165,29 @@ def _ask(task: str, arguments: Json, *, name: str, limits: Limits) -> Json:
 
 @contextmanager
 def _child(task: str, arguments: Json, limits: Limits) -> Iterator[Child]:
-    """Start a child on a task; the fork server has the decoders loaded."""
+    """Start a child on a task; the fork server has the decoders loaded. What a killed child unpacked goes here."""
     multiprocessing.get_context(_METHOD).set_forkserver_preload([_CHILD])
-    with child(_CHILD, {"task": task, **arguments}, limits, method=_METHOD) as started:
-        yield started
+    with tempfile.TemporaryDirectory(prefix="intima-child-") as scratch:
+        work = {"task": task, "scratch": scratch, **arguments}
+        with child(_CHILD, work, limits, method=_METHOD) as started:
+            yield started
 
 
-def _error(answer: Json) -> Invalid:
-    return Invalid(str(answer["message"]), code=str(answer["code"]), hint=str(answer["hint"]))
+def _wider_for_zip(path: Path, limits: Limits) -> Limits:
+    """Allow a slide of several files to be unpacked: time by its size, larger files, more of them open."""
+    with path.open("rb") as file:
+        if file.read(len(ZIP_HEAD)) != ZIP_HEAD:
+            return limits
+    extra_s = path.stat().st_size // _UNPACKED_BYTES_PER_S
+    return replace(
+        limits,
+        cpu_s=limits.cpu_s + extra_s,
+        wall_s=limits.wall_s + 4 * extra_s,
+        open_files=max(limits.open_files, _ZIP_OPEN_FILES),
+        file_bytes=max(limits.file_bytes, MAX_UNPACKED_BYTES),
+    )
+
+
+def _error(answer: Json) -> Invalid | Unavailable:
+    family = Unavailable if answer["unavailable"] else Invalid
+    return family(str(answer["message"]), code=str(answer["code"]), hint=str(answer["hint"]))

@@ -11,11 +11,11 @@ from intima.arrays import RgbImage
 from intima.contracts.segmentation import SlideInfo
 from intima.errors import Invalid
 from intima.geometry import Region, Size
-from intima.slides import _openslide, _raster, _tiff
+from intima.slides import _bundle, _dicom, _openslide, _raster, _tiff
 from intima.slides._guard import decoding
 from intima.slides._source import Source
 
-_HEAD_BYTES = 64
+_HEAD_BYTES = _dicom.HEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,13 @@ class Reader:
     """One family of formats."""
 
     recognises: Callable[[Path, bytes], bool]
-    """Given the path and the first 64 bytes."""
+    """Given the path and the first 132 bytes."""
     open: Callable[[Path], Source]
 
 
 READERS: dict[str, Reader] = {
+    "bundle": Reader(_bundle.recognises, _bundle.open_bundle),
+    "dicom": Reader(_dicom.recognises, _dicom.open_file),
     "scanner": Reader(_openslide.recognises, _openslide.open_scanner_slide),
     "tiff": Reader(_tiff.recognises, _tiff.open_tiff),
     "raster": Reader(_raster.recognises, _raster.open_raster),
@@ -98,7 +100,9 @@ def open_slide(path: Path, *, name: str = "") -> Slide:
 
     ``name`` is what the user calls the file, for messages. Raises Invalid: "unknown_format" where no reader
     knows the content, "unreadable_image" where it is damaged, "unsupported_image" where it has no RGB meaning,
-    "image_too_large" where the header states more than a limit. A missing file is a FileNotFoundError.
+    "image_too_large" where the header states more than a limit; for a zip also "bad_zip", "too_large",
+    "several_slides", "incomplete_slide". Unavailable where there is no room to unpack a zip. A missing
+    file is a FileNotFoundError.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -109,7 +113,8 @@ def open_slide(path: Path, *, name: str = "") -> Slide:
     raise Invalid(
         f"Got {name!r}, whose content is no known image format." if name else "Got no known image format.",
         code="unknown_format",
-        hint="Send SVS, NDPI, SCN, BIF, DICOM, TIFF, OME-TIFF, PNG, JPEG, WebP or JPEG 2000.",
+        hint="Send SVS, NDPI, SCN, BIF, DICOM, TIFF, OME-TIFF, PNG, JPEG, WebP or JPEG 2000; "
+        "a zip for MRXS and the files of a DICOM slide.",
     )
 
 

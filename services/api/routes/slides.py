@@ -1,13 +1,16 @@
 """Slides: upload, list, read, start a segmentation."""
 
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Header, Response, UploadFile, status
 from pydantic import BaseModel
 
 from intima.contracts.dataset import PixelSize
-from intima.contracts.segmentation import SegmentationRequest
-from intima.slides.isolation import inspect_isolated
+from intima.contracts.segmentation import RegionSpec, SegmentationRequest
+from intima.errors import Conflict
+from intima.slides.isolation import deidentify_isolated, inspect_isolated
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
 from services.api.dependencies import ReadDep, Spooled, State, StateDep, spool_upload
@@ -15,6 +18,8 @@ from services.api.routes.paging import PageSize, PageToken
 from services.api.segmenting import Started, start_segmentation
 
 router = APIRouter(prefix="/v1/slides", tags=["slides"])
+
+_SUFFIXES = {".svs", ".tif", ".tiff", ".dcm", ".zip"}
 
 
 class SlideView(BaseModel):
@@ -30,6 +35,12 @@ class SlideView(BaseModel):
     mpp: float | None
     """µm per pixel: given at upload, else from the file, else null."""
     vendor: str | None
+    bounds: RegionSpec | None
+    """What was scanned of the slide's frame, in level-0 pixels, where the scanner says so."""
+    associated: list[str]
+    """Further images in the file: label, macro or overview, thumbnail."""
+    scanner: dict[str, str]
+    """make, model and objective_power, where the file states them."""
     subject: str | None
     warnings: list[str]
     created_at: str
@@ -55,6 +66,9 @@ def slide_view(slide: StoredSlide) -> SlideView:
         levels=info.levels,
         mpp=slide.mpp if slide.mpp is not None else info.mpp,
         vendor=info.vendor,
+        bounds=info.bounds,
+        associated=list(info.associated),
+        scanner=info.scanner,
         subject=slide.subject,
         warnings=list(info.warnings) if slide.mpp is None else [],
         created_at=slide.created_at,
@@ -69,15 +83,32 @@ def store_slide(state: State, spooled: Spooled, *, mpp: float | None, subject: s
         return catalog.add_slide(connection, sha256=sha256, name=spooled.name, info=info, mpp=mpp, subject=subject)
 
 
+def store_deidentified(state: State, path: Path, *, name: str, mpp: float | None, subject: str | None) -> StoredSlide:
+    """Store a copy without label, further images and identifying fields, under a name of our own."""
+    with TemporaryDirectory(prefix="intima-deidentified-") as folder:
+        out = Path(folder) / "slide"
+        deidentify_isolated(path, out, name=name)
+        suffix = PurePath(name).suffix.lower()
+        suffix = suffix if suffix in _SUFFIXES else ""
+        return store_slide(state, Spooled(out, f"deidentified{suffix}"), mpp=mpp, subject=subject)
+
+
 @router.post("", operation_id="create_slide", status_code=status.HTTP_201_CREATED)
 def create_slide(
     state: StateDep,
     file: Annotated[UploadFile, File()],
     mpp: Annotated[PixelSize | None, Form()] = None,
     subject: Annotated[str | None, Form(max_length=200)] = None,
+    deidentify: Annotated[bool, Form()] = False,
 ) -> SlideView:
-    """Store a slide or image. ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you."""
+    """Store a slide or image; a slide of several files (MRXS, DICOM) comes as one zip.
+
+    ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you. With ``deidentify`` a copy without
+    label, further images and identifying fields is stored, under a name of our own, and the upload is not.
+    """
     with spool_upload(file) as spooled:
+        if deidentify:
+            return slide_view(store_deidentified(state, spooled.path, name=spooled.name, mpp=mpp, subject=subject))
         return slide_view(store_slide(state, spooled, mpp=mpp, subject=subject))
 
 
@@ -92,6 +123,17 @@ def list_slides(connection: ReadDep, page_size: PageSize = 50, page_token: PageT
 def get_slide(slide_id: str, connection: ReadDep) -> SlideView:
     """Return a slide."""
     return slide_view(catalog.get_slide(connection, slide_id))
+
+
+@router.post("/{slide_id}/deidentified", operation_id="deidentify_slide", status_code=status.HTTP_201_CREATED)
+def deidentify_slide(slide_id: str, state: StateDep) -> SlideView:
+    """Store a copy of a slide without label, further images and identifying fields; the slide itself stays."""
+    with state.storage.reading() as connection:
+        slide = catalog.get_slide(connection, slide_id)
+    if not state.storage.blobs.exists(slide.sha256):
+        raise Conflict("The bytes of this slide are gone.", code="blob_missing", hint="Upload the file again.")
+    path = state.storage.blobs.path(slide.sha256)
+    return slide_view(store_deidentified(state, path, name=slide.name, mpp=slide.mpp, subject=slide.subject))
 
 
 @router.post(

@@ -256,7 +256,7 @@ def test_content_decides_not_the_extension(tmp_path: Path) -> None:
     path = tmp_path / "image.svs"
     Image.fromarray(RGB).save(path, "PNG")
     assert np.array_equal(pixels(path), RGB)
-    assert list(READERS) == ["scanner", "tiff", "raster"]
+    assert list(READERS) == ["bundle", "dicom", "scanner", "tiff", "raster"]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"%PDF-1.7", b"GIF89a" + bytes(50), bytes(1000)])
