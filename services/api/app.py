@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from intima import __version__
 from services.api.dependencies import open_state
+from services.api.protocol_errors import ProtocolErrors
 from services.api.routes import (
     architectures,
     benchmarks,
@@ -15,6 +16,7 @@ from services.api.routes import (
     experiments,
     explanations,
     health,
+    inference,
     jobs,
     models,
     segmentations,
@@ -47,6 +49,7 @@ _ROUTES = (
     segmentations,
     stability,
     verdicts,
+    inference,
 )
 
 
@@ -84,4 +87,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     limits = {"/v1/datasets": settings.max_dataset_bytes, "/v1/models": settings.max_dataset_bytes}
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
+    app.add_middleware(ProtocolErrors)
     return app
