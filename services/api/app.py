@@ -7,7 +7,7 @@ import httpx
 from fastapi import FastAPI
 
 from intima import __version__
-from services.api.dependencies import open_state
+from services.api.dependencies import State, open_state
 from services.api.protocol_errors import ProtocolErrors
 from services.api.routes import (
     architectures,
@@ -57,8 +57,10 @@ STATS_TIMEOUT_S = 300.0
 """A report of a hundred models takes a minute."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     """Return the app. Opens storage, imports the default model, and starts no worker.
+
+    A state that is given is shared with another door, which closes it.
 
     Raises:
         Conflict: asked to listen on an address other machines reach, without authentication in front.
@@ -67,12 +69,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = open_state(settings)
-        app.state.intima = state
+        shown = open_state(settings) if state is None else state
+        app.state.intima = shown
         async with httpx.AsyncClient(base_url=settings.stats_address, timeout=STATS_TIMEOUT_S) as stats:
             app.state.stats = stats
             yield
-        state.close()
+        if state is None:
+            shown.close()
 
     app = FastAPI(
         title="Intima api",
