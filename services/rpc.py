@@ -63,10 +63,17 @@ def abort(context: grpc.ServicerContext, error: IntimaError) -> NoReturn:
     raise AssertionError("abort raises")
 
 
-def new_server(*, workers: int, max_message_bytes: int) -> grpc.Server:
-    """Return a server without services that reads messages up to a size and runs as many calls as it has workers."""
+def new_server(*, workers: int, max_message_bytes: int, most_calls: int | None = None) -> grpc.Server:
+    """Return a server without services that reads messages up to a size and runs as many calls as it has workers.
+
+    Args:
+        workers: calls that run at once.
+        max_message_bytes: of one message.
+        most_calls: running and waiting; more are refused with RESOURCE_EXHAUSTED. Null lets any number wait.
+    """
     options = [("grpc.max_receive_message_length", max_message_bytes), ("grpc.so_reuseport", 0)]
-    return grpc.server(ThreadPoolExecutor(workers, "intima-rpc"), options=options)
+    pool = ThreadPoolExecutor(workers, "intima-rpc")
+    return grpc.server(pool, options=options, maximum_concurrent_rpcs=most_calls)
 
 
 def describe(server: grpc.Server, *services: str) -> None:

@@ -12,6 +12,8 @@ from services.wire.v1 import open_inference_pb2_grpc, segmentation_pb2_grpc
 
 INFERENCE = "inference.GRPCInferenceService"
 SEGMENTATION = "intima.v1.SegmentationService"
+_CALLS_PER_WORKER = 4
+"""Running and waiting: each may hold one message in memory."""
 
 
 def create_server(state: State) -> tuple[grpc.Server, int]:
@@ -21,7 +23,11 @@ def create_server(state: State) -> tuple[grpc.Server, int]:
         Unavailable: the port is taken.
     """
     settings = state.settings
-    server = new_server(workers=settings.grpc_workers, max_message_bytes=settings.max_message_bytes)
+    server = new_server(
+        workers=settings.grpc_workers,
+        max_message_bytes=settings.max_message_bytes,
+        most_calls=_CALLS_PER_WORKER * settings.grpc_workers,
+    )
     streams = threading.BoundedSemaphore(settings.grpc_workers // 2)
     open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceDoor(state, streams), server)
     segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationDoor(state, streams), server)

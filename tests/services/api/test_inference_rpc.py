@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -271,3 +272,28 @@ def test_streams_leave_room_for_short_calls(state: State, model: str) -> None:
         release.set()
         assert [list(stream) for stream in opened] == [[], []]
         assert not list(stub.ModelStreamInfer(iter(()), timeout=DEADLINE_S))
+
+
+def test_more_calls_than_can_wait_are_refused_and_none_hangs(state: State, model: str) -> None:
+    few = State(
+        settings=state.settings.model_copy(update={"grpc_workers": 2}),
+        storage=state.storage,
+        models=state.models,
+        send=state.send,
+    )
+    held = 0
+    while few.slots.acquire(blocking=False):
+        held += 1
+    with rpc_server(few) as address, grpc.insecure_channel(address) as channel:
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        message = request(random_tiles(1, 3, 32, 32))
+        calls = [stub.ModelInfer.future(message, timeout=DEADLINE_S) for _ in range(20)]
+        deadline = time.monotonic() + 20
+        while sum(call.done() for call in calls) < 12:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for _ in range(held):
+            few.slots.release()
+        codes = [call.exception(DEADLINE_S) is None or call.code() for call in calls]
+    assert set(codes) == {True, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert codes.count(True) == 8
