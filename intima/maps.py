@@ -14,10 +14,9 @@ from intima.resampling import Strip, label_strips
 from intima.store.scratch import Scratch, ScratchRaster
 from intima.tiling import Block
 from intima.tissue import NearTissue
-from intima.uncertainty import PassAgreement, PassStatistics, summarise_passes
+from intima.uncertainty import PassAgreement, PassStatistics, log_probabilities, summarise_passes
 
-_LEAST = np.finfo(np.float32).tiny
-"""A probability of 0 is taken for this one."""
+_NEVER = float(log_probabilities(np.zeros(1, np.float32))[0])
 _SLAB_ROWS = 64
 """Working rows brought to the native size at once."""
 
@@ -132,7 +131,7 @@ def _mean_slabs(
         inside = Region(window.x, rows[0], window.width, rows[1]).shared(window)
         if inside is None:
             continue
-        scores = np.full((classes, inside.height, inside.width), np.log(_LEAST), np.float32)
+        scores = np.full((classes, inside.height, inside.width), _NEVER, np.float32)
         scores[0] = 0
         for region, stacked in row:
             part = region.shared(window)
@@ -142,7 +141,7 @@ def _mean_slabs(
             found = found if near is None else found.where(near.of(part))
             writer.write(part.y - window.y, part.x - window.x, found)
             across = slice(part.x - window.x, part.x - window.x + part.width)
-            scores[:, :, across] = np.log(np.maximum(found.probabilities, _LEAST))
+            scores[:, :, across] = log_probabilities(found.probabilities)
             report((part.y - window.y + part.height * across.stop / window.width) / window.height)
         for first in range(0, inside.height, _SLAB_ROWS):
             yield inside.y - window.y + first, scores[:, first : first + _SLAB_ROWS]

@@ -8,7 +8,7 @@ from intima.contracts._base import Contract
 from intima.contracts.dataset import Name, PixelSize, Sha256
 from intima.contracts.model import Precision, ProviderName
 
-PrecisionWish = Literal["auto"] | Precision
+PrecisionWish = Literal["auto", Precision]
 
 
 class RegionSpec(Contract):

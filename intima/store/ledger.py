@@ -16,6 +16,7 @@ where the claim's fence matches, so a worker that was given up cannot write. Tim
 """
 
 from intima.store._advance import advance
+from intima.store._asking import cancel_if_alone, is_alone, join_job
 from intima.store._claims import (
     Answer,
     Claim,
@@ -64,6 +65,7 @@ __all__ = [
     "StoredUnit",
     "UnitRef",
     "advance",
+    "cancel_if_alone",
     "cancel_job",
     "claim_next",
     "claim_unit",
@@ -75,7 +77,9 @@ __all__ = [
     "failures_of",
     "first_finished_at",
     "heartbeat",
+    "is_alone",
     "job_payload",
+    "join_job",
     "last_result",
     "last_success",
     "list_jobs",

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
-from intima.errors import Conflict, Unavailable
+from intima.errors import Conflict, Invalid, Unavailable
 from intima.store.blobs import FLOOR_BYTES, Blobs, LocalBlobs, StorageFull
 from intima.store.cache import Cache
 from intima.store.migrate import migrate
@@ -123,11 +123,15 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _translate_error(context: ExceptionContext) -> None:
-    """Turn a full disk or an unreachable database into the error family that says so."""
+    """Turn a full disk, an unreachable database or a value it cannot hold into the error family that says so."""
     error = context.sqlalchemy_exception
     if isinstance(error, IntegrityError):
         raise Conflict(
             "Two requests stored the same thing at the same moment.", code="concurrent_request", hint="Try again."
+        ) from error
+    if isinstance(error, DataError):
+        raise Invalid(
+            "A text or a number in the request is none that the database can keep.", code="bad_text"
         ) from error
     if isinstance(error, OperationalError):
         _raise_unavailable(str(context.original_exception), error)

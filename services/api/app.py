@@ -7,7 +7,8 @@ import httpx
 from fastapi import FastAPI
 
 from intima import __version__
-from services.api.dependencies import open_state
+from services.api.dependencies import State, open_state
+from services.api.protocol_errors import ProtocolErrors
 from services.api.routes import (
     architectures,
     benchmarks,
@@ -15,6 +16,7 @@ from services.api.routes import (
     experiments,
     explanations,
     health,
+    inference,
     jobs,
     models,
     segmentations,
@@ -47,6 +49,7 @@ _ROUTES = (
     segmentations,
     stability,
     verdicts,
+    inference,
 )
 
 
@@ -54,8 +57,10 @@ STATS_TIMEOUT_S = 300.0
 """A report of a hundred models takes a minute."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     """Return the app. Opens storage, imports the default model, and starts no worker.
+
+    A state that is given is shared with another door, which closes it.
 
     Raises:
         Conflict: asked to listen on an address other machines reach, without authentication in front.
@@ -64,12 +69,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = open_state(settings)
-        app.state.intima = state
+        shown = open_state(settings) if state is None else state
+        app.state.intima = shown
         async with httpx.AsyncClient(base_url=settings.stats_address, timeout=STATS_TIMEOUT_S) as stats:
             app.state.stats = stats
             yield
-        state.close()
+        if state is None:
+            shown.close()
 
     app = FastAPI(
         title="Intima api",
@@ -84,4 +90,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     limits = {"/v1/datasets": settings.max_dataset_bytes, "/v1/models": settings.max_dataset_bytes}
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
+    app.add_middleware(ProtocolErrors)
     return app

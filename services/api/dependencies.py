@@ -150,10 +150,15 @@ class Spooled:
     """What the user calls it; never a path."""
 
 
+def plain_name(name: str) -> str:
+    """Return what a client calls a file, without folders."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1][:200] or "upload"
+
+
 @contextmanager
 def spool_upload(upload: UploadFile) -> Iterator[Spooled]:
     """Give an upload as a file of our own and delete it afterwards. Raises Invalid for an empty one."""
-    name = (upload.filename or "upload").replace("\\", "/").rsplit("/", 1)[-1][:200] or "upload"
+    name = plain_name(upload.filename or "")
     with NamedTemporaryFile(prefix="intima-upload-") as out:
         shutil.copyfileobj(upload.file, out, _CHUNK)
         out.flush()

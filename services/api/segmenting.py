@@ -1,6 +1,10 @@
 """Start segmentations: reuse what exists, put the rest on the ledger, or run a small one inside the request."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
 
 from pydantic import BaseModel
 
@@ -11,7 +15,7 @@ from intima.contracts.segmentation import SegmentationRequest, SegmentationResul
 from intima.errors import Conflict, IntimaError, Invalid, Unavailable
 from intima.framing import plan_frame
 from intima.segmentation import passes_of, plan_segmentation, segment_slide
-from intima.slides.isolation import decode_image_isolated
+from intima.slides.isolation import decode_image_isolated, inspect_isolated
 from intima.slides.memory import slide_from_image
 from intima.store import catalog, ledger, models
 from intima.store.catalog import StoredSlide
@@ -19,12 +23,11 @@ from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
 from intima.store.work import Report
-from services.api.dependencies import State, Transaction, once, send_ready
-from services.api.settings import Settings
+from services.api.dependencies import Spooled, State, Transaction, once, send_ready
 from services.runner import identity
 
 UNIT = "segment"
-_REUSABLE = {"queued", "validating", "running", "succeeded"}
+_REUSABLE = {"queued", "validating", "running"}
 
 
 def result_url(segmentation_id: str) -> str:
@@ -42,6 +45,14 @@ class Started(BaseModel):
     state: JobState
 
 
+def store_slide(state: State, spooled: Spooled, *, mpp: float | None, subject: str | None) -> StoredSlide:
+    """Check an upload in a limited child process, keep its bytes, add its row."""
+    info = inspect_isolated(spooled.path, name=spooled.name)
+    sha256 = state.storage.blobs.put_file(spooled.path)
+    with state.storage.writing() as connection:
+        return catalog.add_slide(connection, sha256=sha256, name=spooled.name, info=info, mpp=mpp, subject=subject)
+
+
 def start_segmentation(
     state: State, *, slide_id: str, request: SegmentationRequest, idempotency_key: str | None
 ) -> Started:
@@ -55,7 +66,7 @@ def start_segmentation(
     with state.storage.writing() as connection:
         started = once(
             connection,
-            lambda: find_or_create(connection, state.storage, slide_id=slide_id, request=request),
+            lambda: find_or_create(connection, state, slide_id=slide_id, request=request),
             key=idempotency_key,
             route=f"create_segmentation/{slide_id}",
             body_sha256=contract_sha256(request),
@@ -66,26 +77,29 @@ def start_segmentation(
     return started
 
 
-def find_or_create(
-    connection: Transaction, storage: Storage, *, slide_id: str, request: SegmentationRequest
-) -> Started:
+def find_or_create(connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest) -> Started:
     """Return the running or finished segmentation of this identity, or a new one in the queue."""
     slide = catalog.get_slide(connection, slide_id)
-    if not storage.blobs.exists(slide.sha256):
+    if not state.storage.blobs.exists(slide.sha256):
         raise Conflict("The bytes of this slide are gone.", code="blob_missing", hint="Upload the file again.")
-    payload = plan_segmentation(slide, models.get_model(connection, request.model), request)
+    settings, model = state.settings, models.get_model(connection, request.model)
+    payload = plan_segmentation(slide, model, request, provider=settings.provider, fallback=settings.provider_fallback)
     known = catalog.find_segmentation(connection, payload.segmentation)
-    if known is not None and not request.force:
-        view = ledger.read_job(connection, known.job_id)
-        if view.state in _REUSABLE and _is_whole(connection, storage, view):
-            return Started(id=known.id, job=known.job_id, state=view.state)
+    if known is not None and not request.force and _is_reusable(connection, state.storage, known.job_id):
+        return started_now(connection, Started(id=known.id, job=known.job_id, state="queued"))
     return _create(connection, payload)
 
 
+def _is_reusable(connection: Transaction, storage: Storage, job_id: str) -> bool:
+    """Tell whether a job has the result, whole, or is on its way to it; one that is will know that it is shared."""
+    view = ledger.read_job(connection, job_id)
+    if view.state == "succeeded":
+        return _is_whole(connection, storage, view)
+    return view.state in _REUSABLE and ledger.join_job(connection, job_id)
+
+
 def _is_whole(connection: Transaction, storage: Storage, job: JobView) -> bool:
-    """Tell whether every file of a finished segmentation is still there; one that is not finished is."""
-    if job.state != "succeeded":
-        return True
+    """Tell whether every file of a finished segmentation is still there."""
     result = SegmentationResult.model_validate(ledger.results_of(connection, job.id, [UNIT])[UNIT])
     return all(storage.blobs.exists(a.sha256) for a in result.artefacts)
 
@@ -115,49 +129,81 @@ LEASE_S = 60.0
 BEAT_S = 2.0
 WAIT_S = 120.0
 _FINISHED_POLL_S = 0.2
-_FINAL = {"succeeded", "failed", "canceled"}
+_SLOT_POLL_S = 0.5
+FINAL = frozenset({"succeeded", "failed", "canceled"})
+"""States in which a job has ended."""
 
 
-def segment_in_request(state: State, slide: StoredSlide, request: SegmentationRequest) -> str:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who waits for a segmentation inside a request."""
+
+    began: Callable[[Started], None] = lambda _started: None
+    """Told once which segmentation it is, and which job."""
+    told: Report = lambda _fraction, _message: None
+    """Told how far it is, often, while this process does the work."""
+    has_left: Callable[[], bool] = lambda: False
+    """Whether nobody waits any more: the job is then canceled where nobody else asked for it, and goes on else."""
+
+
+_PATIENT = Caller()
+
+
+def segment_in_request(
+    state: State, slide: StoredSlide, request: SegmentationRequest, *, caller: Caller = _PATIENT
+) -> str:
     """Segment a small image here and now, and return the id of the finished segmentation.
 
     The work is a unit of the ledger like any other, claimed by this request in the transaction that creates it.
 
     Raises:
         Invalid: the image or the request cannot be used.
-        Unavailable: somebody else works on the same segmentation and is not done in time.
+        Unavailable: somebody else works on the same segmentation and is not done in time, or the caller left.
     """
-    with state.storage.reading() as connection:
-        _refuse_large(connection, state.settings, slide=slide, request=request)
-    with state.slots:
+    why = why_too_large(state, slide, request)
+    if why:
+        hint = f"The slide is stored: POST /v1/slides/{slide.id}/segmentations runs it as a job."
+        raise Invalid(why, code="image_too_large", hint=hint, pointer="/file")
+    with _slot(state, caller):
         with state.storage.writing() as connection:
-            started = find_or_create(connection, state.storage, slide_id=slide.id, request=request)
+            started = find_or_create(connection, state, slide_id=slide.id, request=request)
             claim = _claim(connection, started.job) if started.state == "queued" else None
+        caller.began(started)
         if claim is not None:
-            _run(state, slide, claim)
+            _run(state, slide, claim, caller)
     if started.state != "succeeded":
-        _wait(state, started.job)
+        _wait(state, started.job, caller)
     return started.id
 
 
-def _refuse_large(
-    connection: Transaction, settings: Settings, *, slide: StoredSlide, request: SegmentationRequest
-) -> None:
-    """Raise Invalid for an image or an amount of work that no request should wait for."""
-    card = models.get_model(connection, request.model).card
+@contextmanager
+def _slot(state: State, caller: Caller) -> Iterator[None]:
+    while not state.slots.acquire(timeout=_SLOT_POLL_S):
+        _refuse_left(caller)
+    try:
+        yield
+    finally:
+        state.slots.release()
+
+
+def _refuse_left(caller: Caller) -> None:
+    if caller.has_left():
+        raise Unavailable("The caller left.", code="caller_left")
+
+
+def why_too_large(state: State, slide: StoredSlide, request: SegmentationRequest) -> str:
+    """Return why no request should wait for this image, or "" where one may."""
+    with state.storage.reading() as connection:
+        card = models.get_model(connection, request.model).card
     frame = plan_frame(slide.info, card=card, mpp=slide.mpp, region=request.region)
     passes = len(passes_of(card, request.uncertainty)[1])
-    if (
-        frame.native.pixels > settings.max_image_pixels
-        or frame.window.size.pixels * passes > settings.max_request_work_px
-    ):
-        raise Invalid(
-            f"Got {frame.native.pixels} pixels, {frame.window.size.pixels} at the model's resolution in {passes} "
-            "passes: too much to answer in the request.",
-            code="image_too_large",
-            hint=f"The slide is stored: POST /v1/slides/{slide.id}/segmentations runs it as a job.",
-            pointer="/file",
-        )
+    work_px = frame.window.size.pixels * passes
+    if frame.native.pixels <= state.settings.max_image_pixels and work_px <= state.settings.max_request_work_px:
+        return ""
+    return (
+        f"Got {frame.native.pixels} pixels, {frame.window.size.pixels} at the model's resolution in {passes} passes: "
+        "too much to answer in the request."
+    )
 
 
 def _claim(connection: Transaction, job_id: str) -> Claim | None:
@@ -165,10 +211,10 @@ def _claim(connection: Transaction, job_id: str) -> Claim | None:
     return ledger.claim_unit(connection, refs[0].unit_id, owner=identity(), lease_s=LEASE_S) if refs else None
 
 
-def _run(state: State, slide: StoredSlide, claim: Claim) -> None:
+def _run(state: State, slide: StoredSlide, claim: Claim, caller: Caller) -> None:
     """Do the claimed unit and write how it ended; a unit that was canceled or lost is left to who holds it."""
     try:
-        result = _segment(state, slide, claim)
+        result = _segment(state, slide, claim, caller)
     except _Stopped:
         return
     except IntimaError as error:
@@ -190,7 +236,7 @@ def _fail(state: State, claim: Claim, *, code: str, message: str) -> None:
         ledger.fail_attempt(connection, claim, code=code, message=message, retryable=False)
 
 
-def _segment(state: State, slide: StoredSlide, claim: Claim) -> Json:
+def _segment(state: State, slide: StoredSlide, claim: Claim, caller: Caller) -> Json:
     payload = SegmentPayload.model_validate(claim.payload)
     path = state.storage.blobs.path(slide.sha256)
     image = decode_image_isolated(path, name=slide.name, max_pixels=state.settings.max_image_pixels)
@@ -199,21 +245,26 @@ def _segment(state: State, slide: StoredSlide, claim: Claim) -> Json:
         state.storage,
         payload=payload,
         model=state.models.get(payload.model, precision=payload.precision),
-        report=_beater(state, claim),
+        report=_beater(state, claim, caller),
     )
     return result.model_dump(mode="json", by_alias=True)
 
 
-def _beater(state: State, claim: Claim) -> Report:
+def _beater(state: State, claim: Claim, caller: Caller) -> Report:
     """Return a report that keeps the claim alive and stops the work when the job is canceled."""
     last = time.monotonic()
+    may_cancel = True
 
     def report(fraction: float, message: str) -> None:
-        nonlocal last
-        if time.monotonic() - last < BEAT_S:
+        nonlocal last, may_cancel
+        caller.told(fraction, message)
+        leaves = may_cancel and caller.has_left()
+        if not leaves and time.monotonic() - last < BEAT_S:
             return
         last = time.monotonic()
         with state.storage.writing() as connection:
+            if leaves:
+                may_cancel = ledger.cancel_if_alone(connection, claim.job_id)
             answer = ledger.heartbeat(connection, claim, lease_s=LEASE_S, fraction=fraction, message=message)
         if answer == "cancel":
             _fail(state, claim, code="canceled", message="canceled while it ran")
@@ -223,19 +274,25 @@ def _beater(state: State, claim: Claim) -> Report:
     return report
 
 
-def _wait(state: State, job_id: str) -> None:
+def _wait(state: State, job_id: str, caller: Caller = _PATIENT) -> None:
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         with state.storage.reading() as connection:
             job = ledger.read_job(connection, job_id)
         if job.state == "succeeded":
             return
-        if job.state in _FINAL:
-            why = job.error.message if job.error is not None else f"it was {job.state}"
-            raise Conflict(
-                f"The segmentation did not finish: {why}",
-                code="segmentation_failed" if job.state == "failed" else "canceled",
-                hint=f"See /v1/jobs/{job_id}; POST /v1/jobs/{job_id}/retry tries again.",
-            )
+        if job.state in FINAL:
+            refuse_unfinished(job)
+        _refuse_left(caller)
         time.sleep(_FINISHED_POLL_S)
     raise Unavailable("The same segmentation is still running elsewhere.", hint=f"Watch /v1/jobs/{job_id}.")
+
+
+def refuse_unfinished(job: JobView) -> NoReturn:
+    """Raise Conflict for a job that ended without a result, with its reason."""
+    why = job.error.message if job.error is not None else f"it was {job.state}"
+    raise Conflict(
+        f"The segmentation did not finish: {why}",
+        code="segmentation_failed" if job.state == "failed" else "canceled",
+        hint=f"See /v1/jobs/{job.id}; POST /v1/jobs/{job.id}/retry tries again.",
+    )

@@ -23,6 +23,12 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Only loopback until tokens exist: another address refuses to start."""
     port: int = Field(default=8000, ge=1, le=65535)
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Null: no gRPC. 0 takes a free port."""
+    grpc_workers: int = Field(default=16, ge=2, le=256)
+    """Calls that run at once; at most half of them are streams."""
+    max_message_bytes: int = Field(default=32 * _MIB, ge=2 * _MIB)
+    """Limit of one gRPC message; uploads come in many."""
     stats_url: str | None = None
     """Where the stats service answers; null takes the next port on this host."""
     queue: Literal["local", "celery"] = "local"

@@ -1,19 +1,11 @@
 """The gRPC door of the stats service: the same use cases and the same answers as REST."""
 
-import json
-import logging
-import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from pydantic import ValidationError
 
 from intima.comparison.estimation import estimate_interval, plan_power
 from intima.comparison.margins import derive_margin
@@ -25,22 +17,13 @@ from intima.contracts.comparison import ComparisonRequest
 from intima.contracts.margin import MarginRequest
 from intima.contracts.plan import PlanRef, PlanRequest
 from intima.contracts.statistics import IntervalRequest, PowerRequest, RankingRequest, StabilityRequest
-from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
+from services.rpc import bind, describe, new_server, refusals
 from services.stats.dependencies import State
 from services.wire.convert import to_contract, to_message
 from services.wire.v1 import comparison_pb2 as pb
 from services.wire.v1 import comparison_pb2_grpc as pb_grpc
 
 SERVICE = "intima.v1.Comparison"
-STATUS: dict[type[IntimaError], grpc.StatusCode] = {
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    Invalid: grpc.StatusCode.INVALID_ARGUMENT,
-    Conflict: grpc.StatusCode.FAILED_PRECONDITION,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-}
-"""gRPC status of the four error families."""
-
-_log = logging.getLogger("intima.rpc")
 C = TypeVar("C", bound=Contract)
 M = TypeVar("M", bound=Message)
 
@@ -97,7 +80,7 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
         self, request: pb.StabilityRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.StabilityPoint]:
         """POST /v1/stability point by point; a client that goes away ends the study after the point in work."""
-        with _refusals(context):
+        with refusals(context):
             for point in stream_stability(to_contract(request, StabilityRequest)):
                 if not context.is_active():
                     return
@@ -114,31 +97,8 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
         """Run a use case, held to the metadata "idempotency-key"."""
         metadata = dict(context.invocation_metadata() or ())
         key, route = metadata.get("idempotency-key"), f"rpc/{type(request).__name__}"
-        with _refusals(context), self._state.keyed(key, route, request.SerializeToString(deterministic=True)):
+        with refusals(context), self._state.keyed(key, route, request.SerializeToString(deterministic=True)):
             return to_message(use_case(to_contract(request, contract)), answer)
-
-
-@contextmanager
-def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
-    """Turn errors into a status with the problem as JSON in the trailing metadata."""
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        pointer = "".join(f"/{part}" for part in first["loc"])
-        _abort(context, Invalid(f"{pointer or 'request'}: {first['msg']}", pointer=pointer))
-    except IntimaError as error:
-        _abort(context, error)
-
-
-def _abort(context: grpc.ServicerContext, error: IntimaError) -> NoReturn:
-    request_id = f"req_{uuid.uuid4().hex}"
-    status = next((s for family, s in STATUS.items() if isinstance(error, family)), grpc.StatusCode.INTERNAL)
-    problem = {"code": error.code, "pointer": error.pointer, "hint": error.hint, "request_id": request_id}
-    _log.info("%s %s %s", status.name, error.message, request_id)
-    context.set_trailing_metadata((("intima-problem-bin", json.dumps(problem).encode()),))
-    context.abort(status, f"{error.message} {error.hint}".strip())
-    raise AssertionError("abort raises")
 
 
 def create_server(state: State) -> tuple[grpc.Server, int]:
@@ -147,20 +107,8 @@ def create_server(state: State) -> tuple[grpc.Server, int]:
     Raises:
         Unavailable: the port is taken.
     """
-    limits = [("grpc.max_receive_message_length", state.settings.max_body_bytes), ("grpc.so_reuseport", 0)]
-    server = grpc.server(ThreadPoolExecutor(state.settings.stats_grpc_workers, "intima-rpc"), options=limits)
+    settings = state.settings
+    server = new_server(workers=settings.stats_grpc_workers, max_message_bytes=settings.max_body_bytes)
     pb_grpc.add_ComparisonServicer_to_server(ComparisonDoor(state), server)
-    health_servicer = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    for name in ("", SERVICE):
-        health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return server, _bind(server, state)
-
-
-def _bind(server: grpc.Server, state: State) -> int:
-    address = f"{state.settings.host}:{state.settings.stats_grpc_port or 0}"
-    try:
-        return int(server.add_insecure_port(address))
-    except RuntimeError as error:
-        raise Unavailable(f"{address} is taken.", hint="Choose another INTIMA_STATS_GRPC_PORT.") from error
+    describe(server, SERVICE)
+    return server, bind(server, settings.host, settings.stats_grpc_port, setting="INTIMA_STATS_GRPC_PORT")

@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from pydantic import BaseModel
 
 from intima.contracts._base import Contract
 
@@ -29,8 +30,8 @@ def to_contract(message: Message, contract: type[C]) -> C:
     return contract.model_validate(_unwrapped(message, fields))
 
 
-def to_message(contract: Contract, message: type[M]) -> M:
-    """Return the message of a contract. Null and absent are the same on the wire."""
+def to_message(contract: BaseModel, message: type[M]) -> M:
+    """Return the message of a contract or a view. Null and absent are the same on the wire."""
     fields = _wrapped(message.DESCRIPTOR, contract.model_dump(mode="json", by_alias=True))
     return json_format.ParseDict(fields, message())
 
@@ -67,4 +68,4 @@ def _wrapped(descriptor: Any, fields: dict[str, Any]) -> dict[str, Any]:
 
 def _is_ours(descriptor: Any, name: str) -> bool:
     found = descriptor.fields_by_name[name].message_type
-    return found is not None and str(found.full_name).startswith("intima.")
+    return found is not None and not found.GetOptions().map_entry and str(found.full_name).startswith("intima.")

@@ -10,57 +10,18 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from intima.contracts.dataset import PixelSize
-from intima.contracts.job import JobError, JobState
-from intima.contracts.segmentation import (
-    Artefact,
-    ClassArea,
-    PrecisionWish,
-    SegmentationRequest,
-    SegmentationResult,
-    UncertaintySpec,
-    UncertaintySummary,
-    VesselMeasures,
-)
-from intima.errors import Conflict, Invalid, NotFound
+from intima.contracts.segmentation import PrecisionWish, SegmentationRequest, UncertaintySpec
+from intima.errors import Invalid
 from intima.registry import DEFAULT_MODEL
-from intima.store import catalog, ledger
-from intima.store.catalog import StoredSegmentation
-from services.api.dependencies import ReadDep, State, StateDep, Transaction, spool_upload
+from intima.store import catalog
+from services.api.dependencies import ReadDep, State, StateDep, spool_upload
+from services.api.results import SegmentationView, find_artefact, read_segmentation, segmentation_view
 from services.api.routes.paging import PageSize, PageToken
-from services.api.routes.slides import store_slide
-from services.api.segmenting import UNIT, result_url, segment_in_request
+from services.api.segmenting import segment_in_request, store_slide
 
 router = APIRouter(prefix="/v1", tags=["segmentations"])
 
 Sampler = Literal["auto", "ensemble", "tta", "mc_dropout", "none"]
-
-
-class ArtefactView(Artefact):
-    """An artefact and where to fetch it."""
-
-    url: str
-
-
-class SegmentationView(BaseModel):
-    """A segmentation: state, and once done everything it found."""
-
-    id: str
-    slide: str
-    model: str
-    job: str
-    state: JobState
-    error: JobError | None
-    created_at: str
-    measures: list[VesselMeasures]
-    """Per vessel, largest first; the same as in result."""
-    areas: list[ClassArea]
-    uncertainty: UncertaintySummary | None
-    artefacts: list[ArtefactView]
-    timings: dict[str, float]
-    """Seconds by stage."""
-    provenance: dict[str, object]
-    result: SegmentationResult | None
-    """Of this job, or of the last one that succeeded while this one runs again; null before the first success."""
 
 
 class SegmentationPage(BaseModel):
@@ -68,40 +29,6 @@ class SegmentationPage(BaseModel):
 
     items: list[SegmentationView]
     next_page_token: str
-
-
-def segmentation_view(connection: Transaction, stored: StoredSegmentation) -> SegmentationView:
-    """Join a segmentation with its job and result."""
-    job = ledger.read_job(connection, stored.job_id)
-    result = _result(connection, stored)
-    return SegmentationView(
-        id=stored.id,
-        slide=stored.slide,
-        model=stored.payload.model,
-        job=stored.job_id,
-        state=job.state,
-        error=job.error,
-        created_at=stored.created_at,
-        measures=[] if result is None else list(result.vessels),
-        areas=[] if result is None else list(result.areas),
-        uncertainty=None if result is None else result.uncertainty,
-        artefacts=[] if result is None else [_artefact_view(stored.id, a) for a in result.artefacts],
-        timings={} if result is None else result.timings_s,
-        provenance={} if result is None else result.provenance,
-        result=result,
-    )
-
-
-def _result(connection: Transaction, stored: StoredSegmentation) -> SegmentationResult | None:
-    job_id = ledger.last_success(connection, result_url(stored.id))
-    if job_id is None:
-        return None
-    return SegmentationResult.model_validate(ledger.results_of(connection, job_id, [UNIT])[UNIT])
-
-
-def _artefact_view(segmentation_id: str, artefact: Artefact) -> ArtefactView:
-    url = f"/v1/segmentations/{segmentation_id}/artefacts/{artefact.name}"
-    return ArtefactView(**artefact.model_dump(), url=url)
 
 
 @router.get("/segmentations", operation_id="list_segmentations")
@@ -126,16 +53,7 @@ def get_segmentation(segmentation_id: str, connection: ReadDep) -> SegmentationV
 )
 def get_artefact(segmentation_id: str, name: str, connection: ReadDep, state: StateDep) -> FileResponse:
     """Return one file of a result; the ETag is its SHA-256."""
-    stored = catalog.get_segmentation(connection, segmentation_id)
-    result = _result(connection, stored)
-    if result is None:
-        raise Conflict(
-            "This segmentation has no result yet.", code="not_ready", hint=f"Watch /v1/jobs/{stored.job_id}."
-        )
-    artefacts = {a.name: a for a in result.artefacts}
-    if name not in artefacts:
-        raise NotFound(f"There is no artefact {name[:100]!r}.", hint=f"There are: {', '.join(artefacts)}.")
-    found = artefacts[name]
+    found = find_artefact(connection, segmentation_id, name)
     return FileResponse(
         state.storage.blobs.path(found.sha256),
         media_type=found.media_type,
@@ -196,8 +114,7 @@ def _segment_now(
     with spool_upload(file) as spooled:
         slide = store_slide(state, spooled, mpp=mpp, subject=subject)
     segmentation_id = segment_in_request(state, slide, request)
-    with state.storage.reading() as connection:
-        return segmentation_view(connection, catalog.get_segmentation(connection, segmentation_id))
+    return read_segmentation(state, segmentation_id)
 
 
 def _zip(state: State, view: SegmentationView) -> bytes:

@@ -10,12 +10,12 @@ from pydantic import BaseModel
 from intima.contracts.dataset import PixelSize
 from intima.contracts.segmentation import RegionSpec, SegmentationRequest
 from intima.errors import Conflict
-from intima.slides.isolation import deidentify_isolated, inspect_isolated
+from intima.slides.isolation import deidentify_isolated
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
 from services.api.dependencies import ReadDep, Spooled, State, StateDep, spool_upload
 from services.api.routes.paging import PageSize, PageToken
-from services.api.segmenting import Started, start_segmentation
+from services.api.segmenting import Started, start_segmentation, store_slide
 
 router = APIRouter(prefix="/v1/slides", tags=["slides"])
 
@@ -73,14 +73,6 @@ def slide_view(slide: StoredSlide) -> SlideView:
         warnings=list(info.warnings) if slide.mpp is None else [],
         created_at=slide.created_at,
     )
-
-
-def store_slide(state: State, spooled: Spooled, *, mpp: float | None, subject: str | None) -> StoredSlide:
-    """Check an upload in a limited child process, keep its bytes, add its row."""
-    info = inspect_isolated(spooled.path, name=spooled.name)
-    sha256 = state.storage.blobs.put_file(spooled.path)
-    with state.storage.writing() as connection:
-        return catalog.add_slide(connection, sha256=sha256, name=spooled.name, info=info, mpp=mpp, subject=subject)
 
 
 def store_deidentified(state: State, path: Path, *, name: str, mpp: float | None, subject: str | None) -> StoredSlide:

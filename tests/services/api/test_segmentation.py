@@ -19,8 +19,8 @@ from intima.store import ledger
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
 from services.api.dependencies import State
+from services.api.segmenting import Caller, find_or_create
 from services.api.segmenting import _wait as wait
-from services.api.segmenting import find_or_create
 from services.messages import send_nothing
 from services.runner import sweep_once
 from tests.builders import COLORS, png, publish_color_model, rings
@@ -282,9 +282,9 @@ def test_a_request_that_waits_for_a_job_that_fails_is_a_409(
     claim, _ = queued(client, storage, model, image, subject="waits")
     form = {"model": model, "mpp": "2.0", "uncertainty": "none", "subject": "waits"}
 
-    def wait_for_failure(state: State, job_id: str) -> None:
+    def wait_for_failure(state: State, job_id: str, caller: Caller) -> None:
         threading.Timer(0.3, lambda: fail(storage, claim)).start()
-        wait(state, job_id)
+        wait(state, job_id, caller)
 
     monkeypatch.setattr("services.api.segmenting._wait", wait_for_failure)
     for accept in ("image/png", "application/json", "application/zip"):

@@ -1,0 +1,35 @@
+"""One server for both services of the api."""
+
+import threading
+
+import grpc
+
+from services.api.dependencies import State
+from services.api.rpc.inference import InferenceDoor
+from services.api.rpc.segmentation import SegmentationDoor
+from services.rpc import bind, describe, new_server
+from services.wire.v1 import open_inference_pb2_grpc, segmentation_pb2_grpc
+
+INFERENCE = "inference.GRPCInferenceService"
+SEGMENTATION = "intima.v1.SegmentationService"
+_CALLS_PER_WORKER = 4
+"""Running and waiting: each may hold one message in memory."""
+
+
+def create_server(state: State) -> tuple[grpc.Server, int]:
+    """Return a gRPC server with health and reflection, bound but not started, and its port.
+
+    Raises:
+        Unavailable: the port is taken.
+    """
+    settings = state.settings
+    server = new_server(
+        workers=settings.grpc_workers,
+        max_message_bytes=settings.max_message_bytes,
+        most_calls=_CALLS_PER_WORKER * settings.grpc_workers,
+    )
+    streams = threading.BoundedSemaphore(settings.grpc_workers // 2)
+    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceDoor(state, streams), server)
+    segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationDoor(state, streams), server)
+    describe(server, INFERENCE, SEGMENTATION)
+    return server, bind(server, settings.host, settings.grpc_port, setting="INTIMA_GRPC_PORT")
