@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from intima import __version__
-from intima.arrays import Json, LabelMask, RgbImage, UncertaintyMap
+from intima.arrays import FloatMatrix, Json, LabelMask, RgbImage, UncertaintyMap
 from intima.contracts.dataset import label_schema
 from intima.contracts.model import ModelCard, ModelVersion, Precision
 from intima.contracts.segmentation import (
@@ -29,8 +29,10 @@ from intima.geometry import MicronsPerPixel, Region, Size
 from intima.inference import LoadedModel, load_model, sample_passes
 from intima.labels import LabelSchema
 from intima.morphometry import class_areas, measure_vessels
-from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
+from intima.prediction_intervals import with_evidence
+from intima.ranges import Passes, with_ranges
 from intima.registry import member_files
+from intima.review import expected_dice, expected_foreground_dice, judge, temperature_of
 from intima.slides import Slide, open_slide, read_working
 from intima.slides.memory import crop_slide
 from intima.store.catalog import StoredSlide, segmentation_parameters
@@ -96,6 +98,8 @@ class SegmentedSlide:
     """Working resolution."""
     pass_labels: NDArray[np.uint8]
     """(passes, height, width) at working resolution."""
+    overlap: FloatMatrix
+    """(classes, 3) what the calibrated mean expects of its own mask (``intima.review``)."""
 
 
 def plan_segmentation(slide: StoredSlide, model: ModelVersion, request: SegmentationRequest) -> SegmentPayload:
@@ -165,10 +169,12 @@ def segment_slide(
         tile_px=model.card.tile_px,
         halo_px=model.card.halo_px,
     )
-    arrays = collect_strips(strips, frame=frame, classes=len(schema), report=report)
+    temperature = temperature_of(model.card.evidence)
+    arrays = collect_strips(strips, frame=frame, classes=len(schema), report=report, temperature=temperature)
     timings.mark("inference")
     report(0.85, "measuring")
     vessels = _vessels(arrays, frame=frame, schema=schema, sampled=len(passes) > 1 and sampler != "none")
+    vessels, basis = with_evidence(vessels, model.card.evidence, sampler=sampler)
     areas = class_areas(arrays.mask, schema=schema, mpp=frame.mpp)
     timings.mark("measures")
     report(0.9, "writing artefacts")
@@ -182,7 +188,7 @@ def segment_slide(
         region=payload.region,
         areas=areas,
         vessels=vessels,
-        interval_basis=INTERVAL_BASIS if sampler != "none" else "none: one pass",
+        interval_basis=basis,
         uncertainty=None if sampler == "none" else summary,
         artefacts=(),
         timings_s={},
@@ -260,7 +266,9 @@ def _reader(slide: Slide, frame: Frame) -> Read:
     return lambda region: read_working(slide, region, scale=frame.scale)
 
 
-def collect_strips(strips: Iterator[Strip], *, frame: Frame, classes: int, report: Report) -> SegmentedSlide:
+def collect_strips(
+    strips: Iterator[Strip], *, frame: Frame, classes: int, report: Report, temperature: float = 1.0
+) -> SegmentedSlide:
     """Gather streamed strips of stacked passes into masks and maps.
 
     The logarithm of the mean probability is brought to the native size, as scoring does with logits.
@@ -270,7 +278,7 @@ def collect_strips(strips: Iterator[Strip], *, frame: Frame, classes: int, repor
 
     def mean_strips() -> Iterator[Strip]:
         for top, stacked in strips:
-            done = summarise_passes(stacked, classes=classes)
+            done = summarise_passes(stacked, classes=classes, temperature=temperature)
             statistics.append(done)
             report(0.05 + 0.8 * (top + stacked.shape[1]) / height, f"row {top + stacked.shape[1]} of {height}")
             yield top, np.log(np.maximum(done.probabilities, _LEAST))
@@ -282,6 +290,7 @@ def collect_strips(strips: Iterator[Strip], *, frame: Frame, classes: int, repor
         entropy=np.concatenate([s.entropy for s in statistics]),
         disagreement=np.concatenate([s.disagreement for s in statistics]),
         pass_labels=np.concatenate([s.labels for s in statistics], axis=1),
+        overlap=np.sum([s.overlap for s in statistics], axis=0),
     )
 
 
@@ -301,6 +310,9 @@ def _vessels(arrays: SegmentedSlide, *, frame: Frame, schema: LabelSchema, sampl
 
 
 def _summary(arrays: SegmentedSlide, *, sampler: str, passes: int, card: ModelCard, classes: int) -> UncertaintySummary:
+    dice = expected_foreground_dice(arrays.overlap)
+    review, reason = judge(dice, card.evidence)
+    by_class = zip(label_schema(card.classes).foreground, expected_dice(arrays.overlap), strict=True)
     return UncertaintySummary(
         sampler=sampler,
         passes=passes,
@@ -308,6 +320,11 @@ def _summary(arrays: SegmentedSlide, *, sampler: str, passes: int, card: ModelCa
         mean_disagreement=float(arrays.disagreement.mean()),
         pairwise_dice=pairwise_dice(arrays.pass_labels, classes=classes),
         calibration=card.calibration,
+        temperature=temperature_of(card.evidence),
+        expected_foreground_dice=dice,
+        expected_dice={c.name: value for c, value in by_class},
+        review=review,
+        review_reason=reason,
     )
 
 
@@ -330,6 +347,7 @@ def _provenance(
         "halo_px": model.card.halo_px,
         "sampler": sampler,
         "passes": passes,
+        "temperature": temperature_of(model.card.evidence),
         "seed": payload.uncertainty.seed,
         "provider": model.provider,
         "onnxruntime": onnxruntime.__version__,

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax, xlogy
 
-from intima.arrays import LabelMask, LogitBatch, Predict, TileBatch, UncertaintyMap
+from intima.arrays import FloatMatrix, LabelMask, LogitBatch, Predict, TileBatch, UncertaintyMap
 from intima.contracts.segmentation import UncertaintySpec
 from intima.errors import Invalid
+from intima.review import expected_overlap
+from intima.temperature import tempered
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,21 +190,30 @@ class PassStatistics:
     """Mutual information / ln C."""
     labels: NDArray[np.uint8]
     """(passes, rows, width) class of each pass."""
+    overlap: FloatMatrix
+    """(classes, 3) what the calibrated mean expects of its own mask (``intima.review``)."""
 
 
-def summarise_passes(stacked: NDArray[np.float32], *, classes: int) -> PassStatistics:
-    """Split stacked logits (passes * classes, rows, width) and compute mean, entropy and disagreement."""
+def summarise_passes(stacked: NDArray[np.float32], *, classes: int, temperature: float = 1.0) -> PassStatistics:
+    """Split stacked logits (passes * classes, rows, width) and compute mean, entropy and disagreement.
+
+    The temperature acts on the logarithm of the mean, for its entropy and what it expects of its mask. The mean itself,
+    and with it the mask, and the disagreement stay as the nets say it.
+    """
     logits = stacked.reshape(-1, classes, *stacked.shape[1:])
     each = softmax(logits, axis=1)
     mean = each.mean(0)
     scale = np.float32(1.0 / np.log(classes))
     entropy = -xlogy(mean, mean).sum(0) * scale
+    calibrated = tempered(mean, temperature)
+    calibrated_entropy = -xlogy(calibrated, calibrated).sum(0) * scale
     ambiguity = -xlogy(each, each).sum(1).mean(0) * scale
     return PassStatistics(
         probabilities=mean.astype(np.float32),
-        entropy=np.clip(entropy, 0.0, 1.0).astype(np.float32),
+        entropy=np.clip(calibrated_entropy, 0.0, 1.0).astype(np.float32),
         disagreement=np.clip(entropy - ambiguity, 0.0, 1.0).astype(np.float32),
         labels=each.argmax(1).astype(np.uint8),
+        overlap=expected_overlap(calibrated),
     )
 
 

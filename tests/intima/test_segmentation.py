@@ -11,7 +11,7 @@ from intima.geometry import Region, Size
 from intima.inference import load_model
 from intima.phantom import draw_specs, render
 from intima.registry import publish_default
-from intima.segmentation import Frame, collect_strips, plan_segmentation, segment_slide
+from intima.segmentation import Frame, SegmentedSlide, collect_strips, plan_segmentation, segment_slide
 from intima.slides.memory import slide_from_image
 from intima.store.catalog import StoredSlide
 from intima.store.storage import Storage, open_storage
@@ -94,3 +94,56 @@ def test_monte_carlo_dropout_of_a_seed_is_one_map_and_of_another_seed_another(st
     stenosis = next(m for m in first.vessels[0].measures if m.name == "stenosis")
     assert stenosis.interval is not None
     assert stenosis.interval.low < stenosis.interval.high
+
+
+def test_temperature_changes_the_entropy_and_never_the_mask_the_disagreement_or_the_passes() -> None:
+    stacked = np.random.default_rng(2).normal(scale=2, size=(12, 12, 20)).astype(np.float32)
+    frame = Frame(region=Region(0, 0, 50, 30), working=Size(20, 12), scale=0.4, mpp=None)
+
+    def at(temperature: float) -> SegmentedSlide:
+        strips = iter([(0, stacked[:, :7]), (7, stacked[:, 7:])])
+        return collect_strips(
+            strips, frame=frame, classes=4, report=lambda _fraction, _message: None, temperature=temperature
+        )
+
+    plain, soft, sharp = at(1.0), at(3.0), at(0.4)
+    for other in (soft, sharp):
+        np.testing.assert_array_equal(plain.mask, other.mask)
+        np.testing.assert_array_equal(plain.disagreement, other.disagreement)
+        np.testing.assert_array_equal(plain.pass_labels, other.pass_labels)
+    assert (sharp.entropy < plain.entropy).all()
+    assert (plain.entropy < soft.entropy).all()
+    mean = (np.exp(stacked) / 1).reshape(3, 4, 12, 20)
+    mean = (mean / mean.sum(1, keepdims=True)).mean(0)
+    raised = mean ** (1 / 3) / (mean ** (1 / 3)).sum(0)
+    np.testing.assert_allclose(soft.entropy, -(raised * np.log(raised)).sum(0) / np.log(4), rtol=1e-4)
+    np.testing.assert_allclose(soft.overlap[:, 1], raised.sum((1, 2)), rtol=1e-4)
+
+
+def test_the_shipped_model_has_evidence_and_serves_by_it(storage: Storage) -> None:
+    card = publish_default(storage).card
+    assert card.evidence is not None
+    assert card.evidence.basis == "held-out synthetic phantoms"
+    assert card.evidence.subjects >= 24
+    assert card.calibration.startswith("held-out synthetic phantoms, ")
+    result = sampled(storage, UncertaintySpec())
+    assert result.uncertainty is not None
+    assert result.provenance["temperature"] == result.uncertainty.temperature == card.evidence.temperature.value
+    assert result.uncertainty.review is not None
+    assert f"{card.evidence.review.threshold:.3f}" in (result.uncertainty.review_reason or "")
+    assert set(result.uncertainty.expected_dice) == {"lumen", "neointima", "media"}
+    assert 0.5 < (result.uncertainty.expected_foreground_dice or 0) <= 1
+    assert "held-out synthetic phantoms" in result.interval_basis
+    measures = [m for v in result.vessels for m in v.measures]
+    assert sum(m.interval is not None for m in measures) > 15
+    for measure in measures:
+        if measure.interval is not None and measure.value is not None:
+            assert measure.interval.low <= measure.value <= measure.interval.high
+    assert SegmentationResult.model_validate_json(result.model_dump_json(by_alias=True)) == result
+
+
+def test_without_sampling_there_is_no_interval_whatever_the_card_says(storage: Storage) -> None:
+    result = sampled(storage, UncertaintySpec(sampler="none"))
+    assert result.interval_basis == "none: one pass"
+    assert result.uncertainty is None
+    assert all(m.interval is None for v in result.vessels for m in v.measures)
