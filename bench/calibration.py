@@ -24,7 +24,7 @@ from intima.contracts.benchmark import FoldPayload, FoldResult
 from intima.contracts.dataset import label_schema
 from intima.contracts.evidence import CalibrationFigure, Figure, HeldOutCase
 from intima.contracts.segmentation import UncertaintySpec
-from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
+from intima.evidence import HeldOut, Measured, gather_case, image_strips, pool_evidence
 from intima.evidence.pool import figures_at
 from intima.geometry import MicronsPerPixel, Size
 from intima.inference import load_model, sample_passes
@@ -34,7 +34,7 @@ from intima.registry import publish_default
 from intima.segmentation import working_scale
 from intima.store import ledger
 from intima.store.storage import Storage, open_storage
-from intima.tiling import predict_image, resample_image
+from intima.tiling import resample_image
 from intima.training.data import read_truth, read_working_image
 from intima.training.loop import as_predict
 from intima.training.scoring import Tiling
@@ -86,11 +86,9 @@ def shipped(count: int, name: str, shift: Shift) -> None:
     cases = []
     for number, named in enumerate(draw_specs(seed=UNSEEN_SEED, subjects=count, size_px=SIZE_PX, mpp=MPP, shift=shift)):
         phantom = render(named.spec)
-        stacked = predict_image(
-            resample_image(phantom.image, size), predict, tile_px=card.tile_px, halo_px=card.halo_px
-        )
+        strips = image_strips(resample_image(phantom.image, size), predict, tile_px=card.tile_px, halo_px=card.halo_px)
         held = HeldOut(str(number), str(number), mpp=MPP, truth=phantom.mask, schema=ARTERY)
-        cases.append(gather_case(held, stacked))
+        cases.append(gather_case(held, strips))
     temperature = 1.0 if card.evidence is None else card.evidence.temperature.value
     print(f"{model.version.ref}, {count} unseen SYNTHETIC arteries, {name}; temperature of the card {temperature:.3f}")
     table(figures_at(cases, temperature))
@@ -127,9 +125,9 @@ def fold(storage: Storage, payload: FoldPayload, result: FoldResult) -> Iterator
     for case in dataset.cases:
         if case.case in payload.split.test:
             image = read_working_image(storage, case, resolution=resolution)
-            stacked = predict_image(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
+            strips = image_strips(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
             held = HeldOut(case.case, case.subject, mpp=case.mpp, truth=read_truth(storage, case), schema=schema)
-            yield gather_case(held, stacked)
+            yield gather_case(held, strips)
 
 
 def table(figures: Sequence[CalibrationFigure]) -> None:

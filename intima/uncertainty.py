@@ -206,7 +206,7 @@ def summarise_passes(stacked: NDArray[np.float32], *, classes: int, temperature:
     scale = np.float32(1.0 / np.log(classes))
     entropy = -xlogy(mean, mean).sum(0) * scale
     calibrated = tempered(mean, temperature)
-    calibrated_entropy = -xlogy(calibrated, calibrated).sum(0) * scale
+    calibrated_entropy = entropy if temperature == 1.0 else -xlogy(calibrated, calibrated).sum(0) * scale
     ambiguity = -xlogy(each, each).sum(1).mean(0) * scale
     return PassStatistics(
         probabilities=mean.astype(np.float32),

@@ -8,10 +8,9 @@ from intima.contracts.benchmark import FoldResult
 from intima.contracts.dataset import label_schema
 from intima.contracts.evidence import HeldOutCase, OutOfFoldEvidence
 from intima.contracts.segmentation import UncertaintySpec
-from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
+from intima.evidence import HeldOut, Measured, gather_case, image_strips, pool_evidence
 from intima.store.storage import Storage
 from intima.store.work import Report
-from intima.tiling import predict_image
 from intima.training.data import read_truth, read_working_image
 from intima.training.loop import as_predict
 from intima.training.scoring import Tiling
@@ -34,9 +33,9 @@ def gather_held_out(
     for name in cases:
         case = by_name[name]
         image = read_working_image(storage, case, resolution=recipe.resolution)
-        stacked = predict_image(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
+        strips = image_strips(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
         held = HeldOut(case.case, case.subject, mpp=case.mpp, truth=read_truth(storage, case), schema=schema)
-        gathered.append(gather_case(held, stacked))
+        gathered.append(gather_case(held, strips))
         report(1.0, f"uncertainty of {len(gathered)}/{len(cases)} cases measured")
     return tuple(gathered)
 

@@ -1,14 +1,14 @@
 """Gather what one held-out case says, by the path that serves: mean over passes, brought to the native size."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from intima.arrays import BinaryMask, LabelMask, Logits
+from intima.arrays import BinaryMask, LabelMask, Logits, Predict, RgbImage
 from intima.borders import Scale, boundary_distance
 from intima.conformal import reach
 from intima.contracts.dataset import PixelSize
@@ -22,7 +22,7 @@ from intima.reliability import AtTemperature, measure_temperatures
 from intima.review import expected_foreground_dice, expected_overlap
 from intima.selective import detect_errors
 from intima.temperature import AT_ONE, OCTAVES
-from intima.tiling import upsample_logits
+from intima.tiling import Strip, predict_tiled, read_from, upsample_logits
 from intima.uncertainty import PassStatistics, summarise_passes
 
 BAND_UM, BAND_PX = 5.0, 3.0
@@ -49,19 +49,19 @@ class HeldOut:
     schema: LabelSchema
 
 
-def gather_case(held: HeldOut, stacked: NDArray[np.float32]) -> HeldOutCase:
+def gather_case(held: HeldOut, strips: Iterable[Strip]) -> HeldOutCase:
     """Return what a case says.
 
     Args:
         held: the case.
-        stacked: (passes * classes, height, width) logits at the working resolution.
+        strips: first row and (passes * classes, rows, width) logits, from top to bottom, at the working resolution.
 
     Raises:
         Invalid: the net has diverged: a logit is not finite.
     """
     classes = len(held.schema)
     height, width = held.truth.shape
-    done = summarise_passes(stacked, classes=classes)
+    done = _joined([summarise_passes(stacked, classes=classes) for _, stacked in strips])
     logits = upsample_logits(np.log(np.maximum(done.probabilities, _LEAST)), Size(width, height))
     predicted: LabelMask = logits.argmax(axis=0).astype(np.uint8)
     stride = max(1, math.ceil(math.sqrt(held.truth.size / _MOST_PIXELS)))
@@ -90,6 +90,23 @@ def gather_case(held: HeldOut, stacked: NDArray[np.float32]) -> HeldOutCase:
         vessels=vessels,
         vessels_found=len({p.vessel for p in pairs}),
         pairs=tuple(pairs),
+    )
+
+
+def image_strips(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: int) -> Iterator[Strip]:
+    """Return the strips of an image in memory, (height, width, 3) at the working resolution."""
+    size = Size(image.shape[1], image.shape[0])
+    return predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px)
+
+
+def _joined(parts: Sequence[PassStatistics]) -> PassStatistics:
+    """Return what passes say of all strips; they come one at a time, since all passes together are large."""
+    return PassStatistics(
+        probabilities=np.concatenate([p.probabilities for p in parts], axis=1),
+        entropy=np.concatenate([p.entropy for p in parts]),
+        disagreement=np.concatenate([p.disagreement for p in parts]),
+        labels=np.concatenate([p.labels for p in parts], axis=1),
+        overlap=np.sum([p.overlap for p in parts], axis=0),
     )
 
 
@@ -156,7 +173,14 @@ def _pairs(held: HeldOut, predicted: LabelMask, done: PassStatistics) -> tuple[i
     if len(done.labels) > 1:
         passes = _passes(done, Size(held.truth.shape[1], held.truth.shape[0]), schema=held.schema, mpp=mpp)
         found = tuple(with_ranges(vessel, passes) for vessel in found)
-    return len(true), [pair for vessel in true for pair in _pairs_of(vessel, found)]
+    pairs: list[MeasuredPair] = []
+    free = list(found)
+    for vessel in true:
+        best = max(free, key=lambda other: _overlap(vessel.bounds, other.bounds), default=None)
+        if best is not None and _overlap(vessel.bounds, best.bounds) >= _SAME_VESSEL:
+            free.remove(best)
+            pairs += _pairs_of(vessel, best)
+    return len(true), pairs
 
 
 def _passes(done: PassStatistics, native: Size, *, schema: LabelSchema, mpp: MicronsPerPixel | None) -> Passes:
@@ -172,11 +196,9 @@ def _passes(done: PassStatistics, native: Size, *, schema: LabelSchema, mpp: Mic
     )
 
 
-def _pairs_of(vessel: VesselMeasures, found: Sequence[VesselMeasures]) -> Iterator[MeasuredPair]:
-    best = max(found, key=lambda other: _overlap(vessel.bounds, other.bounds), default=None)
-    if best is None or _overlap(vessel.bounds, best.bounds) < _SAME_VESSEL:
-        return
-    predicted = {m.name: m for m in best.measures}
+def _pairs_of(vessel: VesselMeasures, found: VesselMeasures) -> Iterator[MeasuredPair]:
+    """Yield the measures that have a value in both."""
+    predicted = {m.name: m for m in found.measures}
     for true in vessel.measures:
         match = predicted[true.name]
         if true.value is not None and match.value is not None:

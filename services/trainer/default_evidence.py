@@ -12,12 +12,12 @@ import numpy as np
 from intima.contracts.evidence import HeldOutCase
 from intima.contracts.model import ModelCard
 from intima.contracts.segmentation import UncertaintySpec
-from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
+from intima.evidence import HeldOut, Measured, gather_case, image_strips, pool_evidence
 from intima.inference import load_onnx, sample_passes
 from intima.labels import ARTERY
 from intima.phantom import NamedSpec, Shift, draw_specs, phantom_cases
 from intima.review import summary_of
-from intima.tiling import predict_image, resample_image
+from intima.tiling import resample_image
 from intima.uncertainty import plan_passes
 from services.trainer.default_model import FOLDER, say, working_size
 
@@ -53,10 +53,10 @@ def gather(card: ModelCard) -> Iterator[HeldOutCase]:
     predict = sample_passes(nets, passes, seed=0)
     for number, (named, phantom) in enumerate(phantom_cases(held_out_specs()), start=1):
         image = resample_image(phantom.image, working_size(phantom, mpp=named.spec.mpp))
-        stacked = predict_image(image, predict, tile_px=card.tile_px, halo_px=card.halo_px)
+        strips = image_strips(image, predict, tile_px=card.tile_px, halo_px=card.halo_px)
         subject = f"phantom-{number:02d}"
         held = HeldOut(subject, subject, mpp=named.spec.mpp, truth=phantom.mask, schema=ARTERY)
-        yield gather_case(held, stacked)
+        yield gather_case(held, strips)
 
 
 def held_out_specs() -> Iterator[NamedSpec]:

@@ -28,7 +28,7 @@ def small(radii: tuple[int, int, int] = (30, 45, 60)) -> np.ndarray:
 
 def gathered(truth: np.ndarray, *masks: np.ndarray, certainty: float = 6.0, **changes) -> HeldOutCase:
     stacked = np.concatenate([logits_of(mask, certainty=certainty) for mask in masks])
-    found = gather_case(held(truth, **changes), stacked)
+    found = gather_case(held(truth, **changes), [(0, stacked[:, :20]), (20, stacked[:, 20:])])
     return HeldOutCase.model_validate(json.loads(json.dumps(found.model_dump(mode="json"), allow_nan=False)))
 
 
@@ -95,6 +95,17 @@ def test_a_vessel_the_net_missed_is_counted_and_has_no_pair() -> None:
     assert found.dice == 0.0
 
 
+def test_two_vessels_that_the_net_joined_are_one_that_was_found() -> None:
+    """One predicted vessel is no measure of two true ones."""
+    truth = np.concatenate([small(), small()], axis=1)
+    joined = truth.copy()
+    joined[60:100, 130:190] = np.where(joined[60:100, 130:190] == 0, 3, joined[60:100, 130:190])
+    found = gathered(truth, joined)
+    assert (found.vessels, found.vessels_found) == (2, 1)
+    names = [p.name for p in found.pairs]
+    assert len(names) == len(set(names))
+
+
 def test_no_foreground_anywhere_is_no_figure_and_no_crash() -> None:
     nothing = np.zeros((40, 50), np.uint8)
     found = gathered(nothing, nothing)
@@ -110,7 +121,7 @@ def test_no_foreground_anywhere_is_no_figure_and_no_crash() -> None:
 def test_a_schema_that_is_no_artery_has_calibration_and_no_measures() -> None:
     schema = LabelSchema((TissueClass(0, "background", "#000000"), TissueClass(1, "gland", "#ff0000")))
     truth = (small() > 0).astype(np.uint8)
-    found = gather_case(held(truth, schema=schema), logits_of(truth, classes=2))
+    found = gather_case(held(truth, schema=schema), [(0, logits_of(truth, classes=2))])
     assert found.pairs == ()
     assert set(found.reach_px) == {"foreground", "gland"}
     assert "class:gland" in found.ece
@@ -127,7 +138,7 @@ def test_large_cases_are_thinned() -> None:
 
 def test_native_and_working_sizes_may_differ() -> None:
     truth = np.kron(small(), np.ones((2, 2), np.uint8))
-    found = gather_case(held(truth, mpp=1.0), logits_of(small()))
+    found = gather_case(held(truth, mpp=1.0), [(0, logits_of(small()))])
     area = next(p for p in found.pairs if p.name == "lumen_area")
     assert area.predicted == pytest.approx(area.truth, rel=0.02)
     assert found.reach_px["foreground"] < 2
@@ -138,4 +149,4 @@ def test_a_net_that_diverged_is_an_error() -> None:
     spoiled = logits_of(truth)
     spoiled[2, 5, 5] = np.nan
     with pytest.raises(Invalid, match="diverged"):
-        gather_case(held(truth), spoiled)
+        gather_case(held(truth), [(0, spoiled)])
