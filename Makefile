@@ -57,6 +57,7 @@ bench: $(STAMP) ## list the benches; make bench NAME="default_model --phantoms 2
 
 default-model: $(STAMP) ## train and export the default model on synthetic arteries (about 15 minutes)
 	$(BIN)/python -m services.trainer.default_model
+	$(BIN)/python -m services.trainer.default_evidence
 
 clean: ## remove the environment, caches and demo data
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis intima-data

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intima.arrays import Logits, UncertaintyMap
+from intima.arrays import FloatMatrix, Logits, UncertaintyMap
 from intima.framing import Frame
 from intima.geometry import Region, Size
 from intima.rasters import LabelRaster, MapRaster
@@ -42,6 +42,8 @@ class SlideMaps:
     mean_entropy: float
     mean_disagreement: float
     pairwise_dice: float | None
+    overlap: FloatMatrix
+    """(classes, 3) what the calibrated mean expects of its own mask (``intima.review``)."""
 
 
 class _Writer:
@@ -55,6 +57,7 @@ class _Writer:
         self.labels: list[ScratchRaster[np.uint8]] = [scratch.raster(shape, np.uint8) for _ in range(passes)]
         self.agreement = PassAgreement(passes=passes, classes=classes)
         self.sums = np.zeros(2)
+        self.overlap: FloatMatrix = np.zeros((classes, 3))
 
     def write(self, top: int, left: int, found: PassStatistics) -> None:
         self.working_mask.write(top, left, found.probabilities.argmax(0).astype(np.uint8))
@@ -63,6 +66,7 @@ class _Writer:
         for raster, labels in zip(self.labels, found.labels, strict=True):
             raster.write(top, left, labels)
         self.agreement.add(found.labels)
+        self.overlap += found.overlap
         self.sums += found.entropy.sum(dtype=np.float64), found.disagreement.sum(dtype=np.float64)
 
 
@@ -80,6 +84,7 @@ def map_slide(
     classes: int,
     scratch: Scratch,
     report: Callable[[float], None],
+    temperature: float = 1.0,
 ) -> SlideMaps:
     """Gather blocks of stacked passes (``tiling.predict_blocks``) into masks and maps.
 
@@ -94,6 +99,7 @@ def map_slide(
         classes: classes of each.
         scratch: where the rasters are kept.
         report: told the share that is done.
+        temperature: divides the logarithm of the mean probability where its entropy is taken.
 
     Raises:
         StorageFull: no room for the rasters.
@@ -101,7 +107,9 @@ def map_slide(
     window, native = frame.window, frame.native
     writer = _Writer(scratch, window=window.size, passes=passes, classes=classes)
     mask: ScratchRaster[np.uint8] = scratch.raster((native.height, native.width), np.uint8)
-    slabs = _mean_slabs(blocks, writer, window=window, near=near, classes=classes, report=report)
+    slabs = _mean_slabs(
+        blocks, writer, window=window, near=near, classes=classes, temperature=temperature, report=report
+    )
     for top, rows in label_strips(slabs, down=frame.down.moved(window.y), across=frame.across.moved(window.x)):
         mask.write(top, 0, rows)
     entropy, disagreement = (writer.sums / window.size.pixels).tolist()
@@ -114,6 +122,7 @@ def map_slide(
         mean_entropy=entropy,
         mean_disagreement=disagreement,
         pairwise_dice=writer.agreement.dice(),
+        overlap=writer.overlap,
     )
 
 
@@ -124,6 +133,7 @@ def _mean_slabs(
     window: Region,
     near: NearTissue | None,
     classes: int,
+    temperature: float,
     report: Callable[[float], None],
 ) -> Iterator[Strip]:
     """Write blocks as they come, and yield the logarithm of the mean probability in full rows of the window."""
@@ -137,7 +147,7 @@ def _mean_slabs(
             part = region.shared(window)
             if part is None or stacked is None or (near is not None and not near.touches(part)):
                 continue
-            found = summarise_passes(_cropped(stacked, region, part), classes=classes)
+            found = summarise_passes(_cropped(stacked, region, part), classes=classes, temperature=temperature)
             found = found if near is None else found.where(near.of(part))
             writer.write(part.y - window.y, part.x - window.x, found)
             across = slice(part.x - window.x, part.x - window.x + part.width)

@@ -7,17 +7,14 @@ to the measure of the native mask. The range always contains the measure. It is 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from intima.arrays import LabelMask
 from intima.contracts.segmentation import Interval, Measure, RegionSpec, VesselMeasures
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
 from intima.morphometry import measure_vessels
 from intima.rasters import LabelRaster
-
-INTERVAL_BASIS = (
-    "range over passes: each pass measured at the model's resolution and compared with the mean mask there; "
-    "not calibrated against truth"
-)
 
 _MARGIN_PX = 8
 _SAME_VESSEL = 0.3
@@ -111,4 +108,5 @@ def _ranged(
     factor = native_px ** _POWER_OF_PX.get(measure.unit, 0)
     low = measure.value + min(0.0, min(values) - centre) * factor
     high = measure.value + max(0.0, max(values) - centre) * factor
-    return measure.model_copy(update={"interval": Interval(low=low, high=high)})
+    spread = float(np.std(values, ddof=1)) * factor
+    return measure.model_copy(update={"interval": Interval(low=low, high=high), "pass_sd": spread})

@@ -27,8 +27,10 @@ from intima.inference import LoadedModel, load_model, sample_passes
 from intima.labels import LabelSchema
 from intima.maps import SlideMaps, map_slide
 from intima.morphometry import class_areas, measure_vessels
-from intima.ranges import INTERVAL_BASIS, Passes, with_ranges
+from intima.prediction_intervals import with_evidence
+from intima.ranges import Passes, with_ranges
 from intima.registry import member_files
+from intima.review import expected_dice, expected_foreground_dice, judge, temperature_of
 from intima.serving_tiles import serving_tiles
 from intima.slides import Slide, open_slide, read_resampled, read_working
 from intima.store.catalog import StoredSlide, segmentation_parameters
@@ -147,6 +149,7 @@ def _segment(
     timings.mark("inference")
     report(0.85, "measuring")
     vessels = _vessels(maps, frame=frame, schema=schema, sampled=len(passes) > 1 and sampler != "none")
+    vessels, basis = with_evidence(vessels, model.card.evidence, sampler=sampler)
     areas = class_areas(maps.mask, schema=schema, mpp=frame.mpp)
     timings.mark("measures")
     report(0.9, "writing artefacts")
@@ -160,7 +163,7 @@ def _segment(
         region=payload.region,
         areas=areas,
         vessels=vessels,
-        interval_basis=INTERVAL_BASIS if sampler != "none" else "none: one pass",
+        interval_basis=basis,
         uncertainty=None if sampler == "none" else summary,
         artefacts=(),
         timings_s={},
@@ -211,6 +214,7 @@ def _maps(
         passes=len(passes),
         classes=len(model.card.classes),
         scratch=scratch,
+        temperature=temperature_of(model.card.evidence),
         report=lambda share: report(0.05 + 0.8 * share, f"{share:.0%} of the slide"),
     )
 
@@ -246,6 +250,9 @@ def _vessels(maps: SlideMaps, *, frame: Frame, schema: LabelSchema, sampled: boo
 
 
 def _summary(maps: SlideMaps, *, sampler: str, passes: int, card: ModelCard) -> UncertaintySummary:
+    dice = expected_foreground_dice(maps.overlap)
+    review, reason = judge(dice, card.evidence)
+    by_class = zip(label_schema(card.classes).foreground, expected_dice(maps.overlap), strict=True)
     return UncertaintySummary(
         sampler=sampler,
         passes=passes,
@@ -253,6 +260,11 @@ def _summary(maps: SlideMaps, *, sampler: str, passes: int, card: ModelCard) -> 
         mean_disagreement=maps.mean_disagreement,
         pairwise_dice=maps.pairwise_dice,
         calibration=card.calibration,
+        temperature=temperature_of(card.evidence),
+        expected_foreground_dice=dice,
+        expected_dice={c.name: value for c, value in by_class},
+        review=review,
+        review_reason=reason,
     )
 
 
@@ -279,6 +291,7 @@ def _provenance(
         "halo_px": tiles.halo_px,
         "sampler": sampler,
         "passes": passes,
+        "temperature": temperature_of(model.card.evidence),
         "seed": payload.uncertainty.seed,
         "provider": model.provider,
         "provider_asked": payload.provider,

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax, xlogy
 
-from intima.arrays import BinaryMask, LogitBatch, Predict, TileBatch, UncertaintyMap
+from intima.arrays import BinaryMask, FloatMatrix, LogitBatch, Predict, TileBatch, UncertaintyMap
 from intima.contracts.segmentation import UncertaintySpec
 from intima.errors import Invalid
+from intima.review import expected_overlap
+from intima.temperature import tempered
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,13 @@ class PassStatistics:
     """Mutual information / ln C."""
     labels: NDArray[np.uint8]
     """(passes, rows, width) class of each pass."""
+    calibrated: NDArray[np.float32]
+    """The mean over passes after temperature, (classes, rows, width)."""
+
+    @property
+    def overlap(self) -> FloatMatrix:
+        """(classes, 3) what the calibrated mean expects of its own mask (``intima.review``)."""
+        return expected_overlap(self.calibrated)
 
     def where(self, kept: BinaryMask) -> "PassStatistics":
         """Return the same where (rows, width) is true, and certain background elsewhere."""
@@ -203,34 +212,47 @@ class PassStatistics:
             entropy=np.where(kept, self.entropy, np.float32(0)),
             disagreement=np.where(kept, self.disagreement, np.float32(0)),
             labels=np.where(kept, self.labels, np.uint8(0)),
+            calibrated=np.where(kept, self.calibrated, background),
         )
 
 
-def summarise_passes(stacked: NDArray[np.float32], *, classes: int) -> PassStatistics:
-    """Split stacked logits (passes * classes, rows, width) and compute mean, entropy and disagreement."""
+def summarise_passes(stacked: NDArray[np.float32], *, classes: int, temperature: float = 1.0) -> PassStatistics:
+    """Split stacked logits (passes * classes, rows, width) and compute mean, entropy and disagreement.
+
+    The temperature acts on the logarithm of the mean, for its entropy and what it expects of its mask. The mean itself,
+    and with it the mask, and the disagreement stay as the nets say it.
+    """
     step = max(1, _LOGITS_AT_ONCE // (stacked.shape[0] * stacked.shape[2]))
     rows = range(0, stacked.shape[1], step)
-    parts = [_summarised(stacked[:, row : row + step], classes) for row in rows]
+    return joined([_summarised(stacked[:, row : row + step], classes, temperature) for row in rows])
+
+
+def joined(parts: Sequence[PassStatistics]) -> PassStatistics:
+    """Return what passes say of rows that follow each other."""
     return PassStatistics(
         probabilities=np.concatenate([p.probabilities for p in parts], axis=1),
         entropy=np.concatenate([p.entropy for p in parts]),
         disagreement=np.concatenate([p.disagreement for p in parts]),
         labels=np.concatenate([p.labels for p in parts], axis=1),
+        calibrated=np.concatenate([p.calibrated for p in parts], axis=1),
     )
 
 
-def _summarised(stacked: NDArray[np.float32], classes: int) -> PassStatistics:
+def _summarised(stacked: NDArray[np.float32], classes: int, temperature: float) -> PassStatistics:
     logits = stacked.reshape(-1, classes, *stacked.shape[1:])
     each = softmax(logits, axis=1)
     mean = each.mean(0)
     scale = np.float32(1.0 / np.log(classes))
     entropy = -xlogy(mean, mean).sum(0) * scale
+    calibrated = tempered(mean, temperature)
+    calibrated_entropy = entropy if temperature == 1.0 else -xlogy(calibrated, calibrated).sum(0) * scale
     ambiguity = -xlogy(each, each).sum(1).mean(0) * scale
     return PassStatistics(
         probabilities=mean.astype(np.float32),
-        entropy=np.clip(entropy, 0.0, 1.0).astype(np.float32),
+        entropy=np.clip(calibrated_entropy, 0.0, 1.0).astype(np.float32),
         disagreement=np.clip(entropy - ambiguity, 0.0, 1.0).astype(np.float32),
         labels=each.argmax(1).astype(np.uint8),
+        calibrated=calibrated.astype(np.float32),
     )
 
 

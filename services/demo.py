@@ -238,7 +238,8 @@ def report(scores: str, verdict: dict[str, Any], segmentation: dict[str, Any], t
         say(f"  {line}")
     say(f"\nVerdict: {verdict['verdict'].replace('_', ' ').upper()}")
     say(f"  {verdict['sentence']}")
-    say("\nMeasures of the unseen section: measured [range over passes, not calibrated], truth, difference")
+    say("\nMeasures of the unseen section: measured [interval], truth, difference")
+    say(f"  interval: {segmentation['result']['interval_basis']}")
     for line in measure_lines(segmentation["result"]["vessels"], truth):
         say(f"  {line}")
 
@@ -285,7 +286,7 @@ def measure_lines(vessels: Sequence[dict[str, Any]], truth: PhantomTruth) -> Ite
             yield f"{name:<20} undefined: {'; '.join(vessels[0]['warnings'])}"
             continue
         spread = measure["interval"]
-        between = f"[{spread['low']:.4g}, {spread['high']:.4g}]" if spread else "(no range)"
+        between = f"[{spread['low']:.4g}, {spread['high']:.4g}]" if spread else "(no interval)"
         off = 100 * (measure["value"] - exact) / exact if exact else float("nan")
         yield f"{name:<20}{measure['value']:>11.4g} {measure['unit']:<6} {between:<24} {exact:>11.4g} {off:>+7.1f} %"
     for warning in vessels[0]["warnings"]:

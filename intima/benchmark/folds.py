@@ -4,6 +4,7 @@ import time
 from itertools import chain
 
 from intima.arrays import Json
+from intima.benchmark.held_out import gather_held_out
 from intima.benchmark.recipe import (
     audited_outer_value,
     chosen_parameters,
@@ -66,6 +67,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
     )
     scored = score_net(storage, recipe, net, cases=payload.split.test, report=report)
     rows = tuple(row for item in scored for row in score_rows(item, payload, start=start.start))
+    evidence = gather_held_out(storage, recipe, net, cases=payload.split.test, report=report)
     weights = storage.blobs.put(pack_weights(net, seed=seeds.init, encoder_seed=encoder_seed(recipe.study)))
     seconds = time.monotonic() - started
     result = FoldResult(
@@ -77,6 +79,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
         losses=losses.points(),
         start=start.start,
         train_subjects=len({c.subject for c in dataset.cases if c.case in payload.split.train}),
+        evidence=evidence,
     )
     return to_json(result)
 

@@ -11,6 +11,7 @@ from intima import registry
 from intima.architectures.build import build_bare
 from intima.architectures.net import SegmentationNet
 from intima.arrays import Json, Predict, TileBatch
+from intima.benchmark.held_out import pool_folds
 from intima.benchmark.recipe import (
     Recipe,
     TrainingSeeds,
@@ -35,6 +36,7 @@ from intima.contracts.benchmark import (
     StudyRef,
 )
 from intima.contracts.dataset import StoredCase, label_schema
+from intima.contracts.evidence import OutOfFoldEvidence
 from intima.contracts.model import Member, MemberFile, ModelCard
 from intima.errors import Invalid
 from intima.inference import load_onnx
@@ -107,7 +109,8 @@ def run_publish(unit: UnitInput, storage: Storage, report: Report) -> Json:
         report((number + 1) / (len(fits) + 1), f"member {number + 1}/{len(fits)} exported")
     seeds = [_member_seed(payload.study, number) for number in range(len(fits))]
     members, files = _store(storage, exported, nets[0], seeds=seeds, recipe=recipe)
-    card = _card(recipe, payload=payload, rows=rows, members=members, files=files, start=start)
+    evidence = pool_folds(_folds(unit))
+    card = _card(recipe, payload=payload, rows=rows, members=members, files=files, start=start, evidence=evidence)
     version = registry.publish(storage, card)
     return to_json(PublishResult(model=version.ref, parity_max_abs=card.parity_max_abs))
 
@@ -118,11 +121,15 @@ def _fit_keys(unit: UnitInput) -> list[str]:
 
 def _score_rows(unit: UnitInput) -> list[ScoreRow]:
     """Return the scores of all folds and on the external dataset, where there are any. Raises Invalid."""
-    folds = [FoldResult.model_validate(r).rows for k, r in unit.results.items() if k.endswith("/fold")]
+    folds = [fold.rows for fold in _folds(unit)]
     outside = [ExternalResult.model_validate(r).rows for k, r in unit.results.items() if k.endswith("/external")]
     if not folds:
         raise Invalid("Got no scores for the card of the model; need its folds.")
     return list(chain.from_iterable(folds + outside))
+
+
+def _folds(unit: UnitInput) -> list[FoldResult]:
+    return [FoldResult.model_validate(r) for k, r in sorted(unit.results.items()) if k.endswith("/fold")]
 
 
 def _member_seed(study: StudyRef, member: int) -> int:
@@ -186,6 +193,7 @@ def _card(
     members: Sequence[Member],
     files: Published,
     start: EncoderStart | None,
+    evidence: OutOfFoldEvidence | None,
 ) -> ModelCard:
     architecture, label = recipe.study.architecture, recipe.study.label
     biased = frozenset(row.protocol for row in rows if row.selection_biased)
@@ -205,4 +213,5 @@ def _card(
         parameter_count=sum(p.numel() for p in net.parameters()),
         dropout_rate=dropout_rate(net),
         files=files,
+        evidence=evidence,
     )

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from intima.contracts import search
 from intima.contracts._base import Contract
 from intima.contracts.dataset import Name
+from intima.contracts.evidence import HeldOutCase
 from intima.contracts.search import CurvePoint, Dimension, HpoNoise, Space, StudySummary
 
 ParameterValue: TypeAlias = search.ParameterValue
@@ -352,6 +353,8 @@ class FoldResult(Contract):
     """What its encoder started from; null in benchmarks of versions that did not record it."""
     losses: tuple[LossPoint, ...] = ()
     """Training loss, at most 100 points."""
+    evidence: tuple[HeldOutCase, ...] = ()
+    """What its test cases say of the net's uncertainty; empty in benchmarks of versions that did not ask."""
 
 
 class ExternalResult(Contract):

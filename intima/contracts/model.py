@@ -7,6 +7,7 @@ from pydantic import Field
 from intima.contracts._base import Contract
 from intima.contracts.benchmark import ArchitectureSpec, ParameterValue
 from intima.contracts.dataset import ClassSpec, ImageComparison, PixelSize, Sha256
+from intima.contracts.evidence import OutOfFoldEvidence
 
 
 class Member(Contract):
@@ -124,6 +125,7 @@ class ModelCard(Contract):
     parity_max_abs: float
     """Largest absolute difference in probability between torch and ONNX Runtime, measured at export."""
     calibration: str = "not measured"
+    """One line on ``evidence``."""
     parameter_count: int
     intima_version: str
     notes: str = ""
@@ -136,6 +138,8 @@ class ModelCard(Contract):
     cost: Cost | None = None
     latency: tuple[Latency, ...] = ()
     """No part of the version: a second attempt measures other times."""
+    evidence: OutOfFoldEvidence | None = None
+    """What held-out cases say of its uncertainty; null: never measured."""
     imported: bool = False
     """True where the model came in a package and was not trained here. No part of the version."""
 

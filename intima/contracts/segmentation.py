@@ -104,20 +104,22 @@ class SlideInfo(Contract):
 
 
 class Interval(Contract):
-    """A range over ensemble members or passes."""
+    """A prediction interval or a range over passes: ``interval_basis`` of the result says which."""
 
     low: float
     high: float
 
 
 class Measure(Contract):
-    """One number with its unit and, where several passes ran, its range over passes."""
+    """One number with its unit and, where several passes ran, an interval and its spread over passes."""
 
     name: str
     value: float | None
     """Null where it is undefined; the reason stands in the vessel's warnings."""
     unit: str
     interval: Interval | None = None
+    pass_sd: float | None = Field(default=None, ge=0)
+    """Standard deviation over passes, in the unit; null where fewer than two passes have a value."""
 
 
 class VesselMeasures(Contract):
@@ -145,13 +147,23 @@ class UncertaintySummary(Contract):
     sampler: str
     passes: int
     mean_entropy: float
-    """Mean over the image of predictive entropy / ln C."""
+    """Mean over the image of predictive entropy / ln C, after temperature."""
     mean_disagreement: float
     """Mean over the image of mutual information / ln C."""
     pairwise_dice: float | None
     """Mean Dice over foreground between pairs of passes; 1 means that all passes agree."""
     calibration: str
     """"not measured" unless out-of-fold calibration exists for the model."""
+    temperature: float = 1.0
+    """By what the logarithm of the mean probability was divided; 1: as the nets say it."""
+    expected_foreground_dice: float | None = None
+    """Dice with the truth that the probabilities expect, over all foreground classes together; null without any."""
+    expected_dice: dict[str, float | None] = Field(default_factory=dict)
+    """The same by foreground class; null where none of it was predicted."""
+    review: bool | None = None
+    """True: a person should look at this mask. Null in results of versions that did not say."""
+    review_reason: str | None = None
+    """The threshold, where it comes from, and what it was compared with."""
 
 
 class SegmentationResult(Contract):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from intima import __version__
 from intima.contracts.benchmark import ArchitectureSpec, EncoderStart, LeaderboardEntry, ParameterValue
 from intima.contracts.dataset import Dataset
+from intima.contracts.evidence import OutOfFoldEvidence
 from intima.contracts.model import Cost, Latency, LeftOut, Member, ModelCard, ProtocolScore, Variant
+from intima.review import summary_of
 from intima.training.data import Resolution
 from intima.training.scoring import Tiling
 
@@ -42,6 +44,7 @@ def write_card(
     leakage_override: str | None = None,
     notes: str = "",
     files: Published | None = None,
+    evidence: OutOfFoldEvidence | None = None,
 ) -> ModelCard:
     """Return a card. A dataset whose name says "synthetic" makes a model marked as trained on synthetic images.
 
@@ -77,6 +80,8 @@ def write_card(
         left_out=() if files is None else files.left_out,
         cost=None if files is None else files.cost,
         latency=() if files is None else files.latency,
+        evidence=evidence,
+        calibration=summary_of(evidence),
     )
 
 

@@ -75,6 +75,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, dataset: Dataset, *, held_out: set[
     for module in (trials, folds):
         monkeypatch.setattr(module, "train_net", train)
         monkeypatch.setattr(module, "score_net", score)
+    monkeypatch.setattr(folds, "gather_held_out", lambda *_, **__: ())
     monkeypatch.setattr(folds, "pack_weights", lambda _net, **_: b"")
     return scored
 

@@ -17,6 +17,7 @@ from intima.architectures.sources import resolve_start
 from intima.arrays import Json
 from intima.benchmark import recipe
 from intima.benchmark.external import as_ensemble
+from intima.benchmark.held_out import pool_folds
 from intima.benchmark.recipe import make_recipe, seeds_for
 from intima.contracts.benchmark import (
     ArchitectureSpec,
@@ -31,14 +32,19 @@ from intima.contracts.benchmark import (
     keys_read,
 )
 from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
+from intima.contracts.model import ModelCard
+from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SlideInfo
 from intima.errors import Invalid
 from intima.geometry import Size
-from intima.inference import load_onnx
+from intima.inference import load_model, load_onnx
 from intima.labels import ARTERY
 from intima.leakage import External
 from intima.resampling import resample_image
 from intima.schedule import plan_benchmark
+from intima.segmentation import plan_segmentation, segment_slide
+from intima.slides.memory import slide_from_image
 from intima.store import catalog
+from intima.store.catalog import StoredSlide
 from intima.store.storage import Storage, open_storage
 from intima.store.work import UnitInput
 from intima.training import presets
@@ -233,6 +239,79 @@ def test_the_published_model_is_what_was_trained(finished, storage, dataset):
     net = load_onnx(storage.blobs.read(card.members[0].onnx_sha256)).predict
     predicted = predict_mask(working, net, size=NATIVE, tiling=Tiling(card.tile_px, card.halo_px))
     assert (predicted == mask).mean() > 0.8
+
+
+def test_the_card_carries_what_the_folds_saw_and_serving_uses_it(finished, storage, dataset):
+    """Every case once, by the net that has not seen it; the model serves with temperature and prediction intervals."""
+    folds = [FoldResult.model_validate(r) for k, r in finished.items() if k.endswith("/fold")]
+    seen = [c for fold in folds for c in fold.evidence]
+    assert sorted(c.case for c in seen) == sorted(c.case for c in dataset.cases)
+    assert all(c.passes == 8 for c in seen)
+    assert not any("evidence" in r for k, r in finished.items() if "/trial" in k)
+    card = registry.resolve(storage, PublishResult.model_validate(finished["small/final/publish"]).model).card
+    evidence = card.evidence
+    assert (evidence.basis, evidence.subjects, evidence.cases, evidence.members) == ("out-of-fold", 3, 5, 1)
+    assert evidence == pool_folds(folds)
+    assert card.calibration.startswith("out-of-fold, 3 subjects: ECE ")
+    assert ModelCard.model_validate_json(card.model_dump_json(by_alias=True)) == card
+    image, _ = artery(77)
+    result = served(storage, finished["small/final/publish"]["model"], image)
+    assert result.uncertainty.temperature == evidence.temperature.value == result.provenance["temperature"]
+    assert result.uncertainty.calibration == card.calibration
+    assert "90% prediction interval" in result.interval_basis
+    assert "out-of-fold" in result.interval_basis
+    known = {r.name for r in evidence.residuals if r.base is not None}
+    given = {m.name for v in result.vessels for m in v.measures if m.interval is not None}
+    assert known >= {"lumen_area", "stenosis"}
+    assert given
+    assert given <= known
+    for measure in (m for v in result.vessels for m in v.measures if m.interval is not None):
+        assert measure.interval.low <= measure.value <= measure.interval.high
+    assert isinstance(result.uncertainty.review, bool)
+    assert "3 held-out subjects are too few" in result.uncertainty.review_reason
+
+
+def served(storage: Storage, ref: str, image: np.ndarray) -> SegmentationResult:
+    height, width = image.shape[:2]
+    info = SlideInfo(format="test", width=width, height=height, levels=1, mpp=0.5, vendor=None)
+    stored = StoredSlide("s", "0" * 64, "artery", info, None, None, "2026-01-01T00:00:00Z")
+    payload = plan_segmentation(stored, registry.resolve(storage, ref), SegmentationRequest(model=ref))
+    result = segment_slide(
+        slide_from_image(image, info),
+        storage,
+        payload=payload,
+        model=load_model(storage, ref),
+        report=lambda *_: None,
+    )
+    return SegmentationResult.model_validate(through_json(result.model_dump(mode="json", by_alias=True)))
+
+
+def test_folds_of_earlier_versions_publish_a_card_without_evidence(finished, storage, dataset):
+    behind = {k: {f: v for f, v in r.items() if f != "evidence"} for k, r in finished.items()}
+    unit = next(u for u in plan_benchmark(spec(), dataset=dataset, benchmark="bm_1") if u.kind == "publish")
+    ref = run_publish(unit, behind, storage).model
+    card = registry.resolve(storage, ref).card
+    assert card.evidence is None
+    assert card.calibration == "not measured"
+    result = served(storage, ref, artery(77)[0])
+    assert "not calibrated" in result.interval_basis
+    assert result.uncertainty.temperature == 1.0
+
+
+def test_of_several_protocols_the_one_that_trains_on_most_subjects_counts(finished):
+    folds = [FoldResult.model_validate(r) for k, r in finished.items() if k.endswith("/fold")]
+    other = [
+        fold.model_copy(
+            update={
+                "train_subjects": fold.train_subjects + 1,
+                "rows": tuple(row.model_copy(update={"protocol": "loocv"}) for row in fold.rows),
+            }
+        )
+        for fold in folds
+    ]
+    assert pool_folds([*folds, *other]).protocol == "loocv"
+    assert pool_folds([*folds, *other]).cases == 5
+    assert pool_folds([]) is None
 
 
 def test_the_card_says_what_the_members_started_from_when_they_were_trained(finished, storage, dataset, monkeypatch):

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from intima.contracts.segmentation import SegmentationRequest, SegmentationResul
 from intima.framing import Frame
 from intima.geometry import Region, Size
 from intima.inference import load_model
-from intima.maps import map_slide
+from intima.maps import SlideMaps, map_slide
 from intima.phantom import draw_specs, render
 from intima.rasters import read_whole
 from intima.registry import publish_default
@@ -25,8 +26,11 @@ from intima.store.scratch import open_scratch
 from intima.store.storage import Storage, open_storage
 
 
-def collected(stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int = 7) -> np.ndarray:
-    """The mask of stacked logits (passes * 4 classes, height, width) that come in blocks."""
+@contextmanager
+def collected(
+    stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int = 7, temperature: float = 1.0
+) -> Iterator[SlideMaps]:
+    """What stacked logits (passes * 4 classes, height, width) give that come in blocks."""
     channels, height, width = stacked.shape
     regions = [
         Region(left, top, min(columns, width - left), min(rows, height - top))
@@ -35,7 +39,7 @@ def collected(stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int 
     ]
     blocks = ((r, stacked[:, r.y : r.y + r.height, r.x : r.x + r.width]) for r in regions)
     with tempfile.TemporaryDirectory() as folder, open_scratch(Path(folder), floor_bytes=0) as scratch:
-        maps = map_slide(
+        yield map_slide(
             blocks,
             frame=Frame(
                 slide=native,
@@ -49,7 +53,12 @@ def collected(stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int 
             classes=4,
             scratch=scratch,
             report=lambda _share: None,
+            temperature=temperature,
         )
+
+
+def collected_mask(stacked: np.ndarray, *, native: Size) -> np.ndarray:
+    with collected(stacked, native=native) as maps:
         return read_whole(maps.mask)
 
 
@@ -57,7 +66,7 @@ def collected(stacked: np.ndarray, *, native: Size, rows: int = 5, columns: int 
 def test_one_pass_gives_the_mask_that_scoring_gives(native: Size) -> None:
     """Scoring brings logits to the native size (training.scoring.predict_mask)."""
     logits = np.random.default_rng(0).normal(scale=4, size=(4, 12, 20)).astype(np.float32)
-    np.testing.assert_array_equal(collected(logits, native=native), upsample_logits(logits, native).argmax(0))
+    np.testing.assert_array_equal(collected_mask(logits, native=native), upsample_logits(logits, native).argmax(0))
 
 
 def test_several_passes_give_the_mask_of_their_mean_probability() -> None:
@@ -65,14 +74,14 @@ def test_several_passes_give_the_mask_of_their_mean_probability() -> None:
     logits = np.random.default_rng(1).normal(scale=4, size=(3, 4, 12, 20)).astype(np.float32)
     each = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = upsample_logits(np.log(each.mean(0)), Size(50, 30)).argmax(0)
-    np.testing.assert_array_equal(collected(logits.reshape(12, 12, 20), native=Size(50, 30)), expected)
+    np.testing.assert_array_equal(collected_mask(logits.reshape(12, 12, 20), native=Size(50, 30)), expected)
 
 
 def test_certain_pixels_stay_finite() -> None:
     """A probability of 0 in float32 is no logarithm of minus infinity, which would spread."""
     logits = np.zeros((4, 8, 8), np.float32)
     logits[0, :, :4], logits[1, :, 4:] = 500, 500
-    mask = collected(logits, native=Size(16, 16))
+    mask = collected_mask(logits, native=Size(16, 16))
     assert (mask[:, :8] == 0).all()
     assert (mask[:, 8:] == 1).all()
 
@@ -183,3 +192,54 @@ def test_monte_carlo_dropout_of_a_seed_is_one_map_and_of_another_seed_another(st
     stenosis = next(m for m in first.vessels[0].measures if m.name == "stenosis")
     assert stenosis.interval is not None
     assert stenosis.interval.low < stenosis.interval.high
+
+
+def test_temperature_changes_the_entropy_and_never_the_mask_the_disagreement_or_the_passes() -> None:
+    stacked = np.random.default_rng(2).normal(scale=2, size=(12, 12, 20)).astype(np.float32)
+
+    def at(temperature: float) -> dict[str, np.ndarray]:
+        with collected(stacked, native=Size(50, 30), temperature=temperature) as maps:
+            labels = np.stack([read_whole(raster) for raster in maps.pass_labels])
+            named = {"mask": maps.mask, "entropy": maps.entropy, "disagreement": maps.disagreement}
+            return {n: read_whole(r) for n, r in named.items()} | {"passes": labels, "overlap": maps.overlap}
+
+    plain, soft, sharp = at(1.0), at(3.0), at(0.4)
+    for other in (soft, sharp):
+        for name in ("mask", "disagreement", "passes"):
+            np.testing.assert_array_equal(plain[name], other[name])
+    assert (sharp["entropy"] <= plain["entropy"]).all()
+    assert (plain["entropy"] < soft["entropy"]).all()
+    mean = np.exp(stacked).reshape(3, 4, 12, 20)
+    mean = (mean / mean.sum(1, keepdims=True)).mean(0)
+    raised = mean ** (1 / 3) / (mean ** (1 / 3)).sum(0)
+    np.testing.assert_allclose(soft["entropy"], -(raised * np.log(raised)).sum(0) / np.log(4), atol=2e-4)
+    np.testing.assert_allclose(soft["overlap"][:, 1], raised.sum((1, 2)), rtol=1e-4)
+
+
+def test_the_shipped_model_has_evidence_and_serves_by_it(storage: Storage) -> None:
+    card = publish_default(storage).card
+    assert card.evidence is not None
+    assert card.evidence.basis == "held-out synthetic phantoms"
+    assert card.evidence.subjects >= 24
+    assert card.calibration.startswith("held-out synthetic phantoms, ")
+    result = sampled(storage, UncertaintySpec())
+    assert result.uncertainty is not None
+    assert result.provenance["temperature"] == result.uncertainty.temperature == card.evidence.temperature.value
+    assert result.uncertainty.review is not None
+    assert f"{card.evidence.review.threshold:.3f}" in (result.uncertainty.review_reason or "")
+    assert set(result.uncertainty.expected_dice) == {"lumen", "neointima", "media"}
+    assert 0.5 < (result.uncertainty.expected_foreground_dice or 0) <= 1
+    assert "held-out synthetic phantoms" in result.interval_basis
+    measures = [m for v in result.vessels for m in v.measures]
+    assert sum(m.interval is not None for m in measures) > 15
+    for measure in measures:
+        if measure.interval is not None and measure.value is not None:
+            assert measure.interval.low <= measure.value <= measure.interval.high
+    assert SegmentationResult.model_validate_json(result.model_dump_json(by_alias=True)) == result
+
+
+def test_without_sampling_there_is_no_interval_whatever_the_card_says(storage: Storage) -> None:
+    result = sampled(storage, UncertaintySpec(sampler="none"))
+    assert result.interval_basis == "none: one pass"
+    assert result.uncertainty is None
+    assert all(m.interval is None for v in result.vessels for m in v.measures)

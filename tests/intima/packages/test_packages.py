@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from intima.contracts.evidence import Residual
 from intima.contracts.model import ModelCard
 from intima.errors import Invalid
 from intima.inference import load_model
@@ -19,7 +20,7 @@ from intima.packages import import_package, reading, write_package
 from intima.packages.layout import sums_text
 from intima.registry import list_models, resolve
 from intima.store.storage import Storage, open_storage
-from tests.builders import COLORS, color_net, publish_color_model, rings
+from tests.builders import COLORS, color_net, evidence, publish_color_model, rings
 
 Files = dict[str, bytes]
 
@@ -113,6 +114,59 @@ def test_a_round_trip_gives_the_same_version_the_same_mask_and_the_same_package(
         here, there = (load_model(s, ref, precision=precision).nets[0].predict(image) for s in (origin, other))
         np.testing.assert_array_equal(here, there)
     assert packed(other, ref) == package == packed(origin, ref)
+
+
+def test_a_package_keeps_what_held_out_subjects_say(origin, other, tmp_path):
+    ref = publish_color_model(origin, name="color-known", mpp=2.0, members=1, known=evidence(temperature=1.4))
+    version = bring(packed(origin, ref), other, tmp_path)
+    assert version.ref == ref
+    assert version.card.evidence == evidence(temperature=1.4)
+    assert version.card.calibration == "out-of-fold, 9 subjects: ECE 0.1000 [0.0500, 0.1500] after temperature 1.40"
+
+
+def test_a_card_from_before_there_was_evidence_is_taken(other, package, tmp_path):
+    def older(card: dict) -> None:
+        del card["evidence"]
+
+    assert bring(bundle_of(with_card(files_of(package), older)), other, tmp_path).card.evidence is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("temperature", "value"), 1e-300),
+        (("temperature", "value"), 0),
+        (("temperature", "value"), 1e300),
+        (("review", "threshold"), 7),
+        (("residuals", 0, "base"), 1e300),
+        (("residuals", 0, "factor"), -1),
+        (("residuals", 0, "floor"), -5),
+    ],
+)
+def test_evidence_that_serving_could_not_compute_with_is_refused(place, value, origin, other, tmp_path):
+    residual = Residual(
+        name="stenosis",
+        scale="plain",
+        floor=0,
+        unit="%",
+        subjects=9,
+        sections=9,
+        bias=0,
+        sd=1,
+        base=1,
+        factor=1,
+        reason="",
+    )
+    ref = publish_color_model(origin, name="color-spoiled", mpp=2.0, members=1, known=evidence(residual))
+
+    def spoil(card: dict) -> None:
+        inner = card["evidence"]
+        for step in place[:-1]:
+            inner = inner[step]
+        inner[place[-1]] = value
+
+    found = refusal(bundle_of(with_card(files_of(packed(origin, ref)), spoil)), other, tmp_path)
+    assert found.code == "bad_card"
 
 
 def test_a_package_explains_itself(package, tmp_path):
