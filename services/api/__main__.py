@@ -1,6 +1,8 @@
 """Run the api: ``python -m services.api``."""
 
 import logging
+import signal
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -25,12 +27,19 @@ def main() -> None:
     app = create_app(settings, state=state)
     server, port = create_server(state)
     server.start()
+    signal.signal(signal.SIGTERM, _leave)
     _log.info("gRPC on %s:%d", settings.host, port)
     try:
         _serve(app, settings)
     finally:
+        state.stopping.set()
         server.stop(GRACE_S).wait()
         state.close()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does: uvicorn, once it has stopped, raises the signal again, and calls over gRPC end after it."""
+    raise KeyboardInterrupt
 
 
 def _serve(app: FastAPI, settings: Settings) -> None:

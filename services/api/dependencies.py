@@ -69,6 +69,8 @@ class State:
         default_factory=lambda: threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
     )
     """How many small images are segmented inside requests at once."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when this process is about to end: who is cut off then has not left, and units are given back."""
 
     def queue_depth(self) -> dict[str, int]:
         """Return how many units wait and run."""

@@ -258,6 +258,8 @@ def _beater(state: State, claim: Claim, caller: Caller) -> Report:
     def report(fraction: float, message: str) -> None:
         nonlocal last, may_cancel
         caller.told(fraction, message)
+        if state.stopping.is_set():
+            _give_back(state, claim)
         leaves = may_cancel and caller.has_left()
         if not leaves and time.monotonic() - last < BEAT_S:
             return
@@ -274,6 +276,13 @@ def _beater(state: State, claim: Claim, caller: Caller) -> Report:
     return report
 
 
+def _give_back(state: State, claim: Claim) -> NoReturn:
+    """Put a unit back untried, since this process is about to end, and stop working on it."""
+    with state.storage.writing() as connection:
+        ledger.release(connection, claim)
+    raise _Stopped
+
+
 def _wait(state: State, job_id: str, caller: Caller = _PATIENT) -> None:
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
@@ -284,6 +293,8 @@ def _wait(state: State, job_id: str, caller: Caller = _PATIENT) -> None:
         if job.state in FINAL:
             refuse_unfinished(job)
         _refuse_left(caller)
+        if state.stopping.is_set():
+            raise Unavailable("This server is stopping.", code="stopping", hint=f"The job goes on: /v1/jobs/{job_id}.")
         time.sleep(_FINISHED_POLL_S)
     raise Unavailable("The same segmentation is still running elsewhere.", hint=f"Watch /v1/jobs/{job_id}.")
 

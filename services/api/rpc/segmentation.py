@@ -149,7 +149,7 @@ class SegmentationDoor(pb_grpc.SegmentationServiceServicer):
         try:
             done = yield from self._watch(started.id, started.job, context)
         finally:
-            if not done:
+            if not done and not self._state.stopping.is_set():
                 with self._state.storage.writing() as connection:
                     ledger.cancel_if_alone(connection, started.job)
         return started.id if done else None
@@ -202,7 +202,9 @@ class _Work:
         self._started: Started | None = None
         self._found: str | None = None
         self._error: Exception | None = None
-        self._caller = Caller(began=self._begin, told=self._tell, has_left=lambda: not context.is_active())
+        self._caller = Caller(began=self._begin, told=self._tell, has_left=self._has_left)
+        self._context = context
+        self._stopping = state.stopping
         self.thread = threading.Thread(target=self._run, args=(state, slide, request), name="intima-rpc-segment")
         self.thread.start()
 
@@ -224,6 +226,9 @@ class _Work:
             self._error = error
         finally:
             self._events.put(None)
+
+    def _has_left(self) -> bool:
+        return not self._stopping.is_set() and not self._context.is_active()
 
     def _begin(self, started: Started) -> None:
         self._started = started

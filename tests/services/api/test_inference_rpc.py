@@ -233,6 +233,8 @@ def test_garbage_and_oversize_are_refused(channel: grpc.Channel, state: State) -
     assert refused(call, b"\xff\xfe garbage")[0] in {grpc.StatusCode.INTERNAL, INVALID}
     too_much = b"\x00" * (state.settings.max_message_bytes + 1)
     assert refused(call, too_much)[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+    packed = refused(call, too_much, compression=grpc.Compression.Gzip)
+    assert packed[0] == grpc.StatusCode.RESOURCE_EXHAUSTED, "a few bytes that unpack to many"
     missing = channel.unary_unary(f"/{INFERENCE}/SystemSharedMemoryStatus")
     assert refused(missing, b"")[0] == grpc.StatusCode.UNIMPLEMENTED
 

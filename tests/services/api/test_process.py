@@ -6,15 +6,22 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import httpx
 import numpy as np
+import pytest
 from servers import free_port
 
+from intima.store import ledger
+from intima.store.storage import open_storage
 from services.wire.v1 import open_inference_pb2 as pb
 from services.wire.v1 import open_inference_pb2_grpc as pb_grpc
+from services.wire.v1 import segmentation_pb2 as seg
+from services.wire.v1 import segmentation_pb2_grpc as seg_grpc
+from tests.builders import png
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -61,7 +68,7 @@ def test_rest_and_grpc_in_one_process_give_the_same_tensors(tmp_path: Path) -> N
             found = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message, timeout=60)
         assert found.raw_output_contents[0] == by_rest.tobytes()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) in {0, -signal.SIGTERM}
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()
@@ -78,3 +85,33 @@ def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
             process.kill()
             process.wait()
     assert "INTIMA_GRPC_PORT" in (tmp_path / "log").read_text()
+
+
+def test_a_stop_gives_work_back_and_cancels_nothing(tmp_path: Path) -> None:
+    rest, rpc = free_port(), free_port()
+    process = start(tmp_path, rest, rpc)
+    image = png(np.random.default_rng(0).integers(0, 255, (8000, 128, 3), np.uint8))
+
+    def chunks() -> Iterator[seg.SegmentChunk]:
+        sampling = seg.UncertaintySpec(sampler="ensemble", passes=4)
+        yield seg.SegmentChunk(header=seg.SegmentHeader(name="a.png", mpp=1.5, uncertainty=sampling))
+        yield from (seg.SegmentChunk(data=image[i : i + 2**20]) for i in range(0, len(image), 2**20))
+
+    try:
+        wait_until_ready(f"http://127.0.0.1:{rest}/readyz", process)
+        with grpc.insecure_channel(f"127.0.0.1:{rpc}") as channel:
+            call = seg_grpc.SegmentationServiceStub(channel).Segment(chunks(), timeout=120)
+            progress = next(e.progress for e in call if e.progress.state == "running")
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(grpc.RpcError) as caught:
+                list(call)
+        assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    storage = open_storage(tmp_path / "data")
+    with storage.reading() as connection:
+        assert [u.state for u in ledger.read_units(connection, progress.job)] == ["ready"]
+        assert ledger.read_job(connection, progress.job).state not in {"canceled", "failed", "succeeded"}
+    storage.close()
