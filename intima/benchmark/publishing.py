@@ -11,6 +11,7 @@ from intima import registry
 from intima.architectures.build import build_bare
 from intima.architectures.net import SegmentationNet
 from intima.arrays import Json, Predict, TileBatch
+from intima.benchmark.certificate import compare_formats
 from intima.benchmark.held_out import pool_folds
 from intima.benchmark.recipe import (
     Recipe,
@@ -175,7 +176,8 @@ def _store(
         for seed, file in zip(seeds, stored["fp32"], strict=True)
     ]
     tile_px = Tiling.of(recipe.study.architecture).tile_px
-    variants, left_out = join_variants(exported, files=stored)
+    equivalence = compare_formats(storage, recipe, {p: [member.files[p] for member in exported] for p in kept})
+    variants, left_out = join_variants(exported, files=stored, equivalence=equivalence)
     latency = tuple(time_predict(_serve(exported[0].files[p]), precision=p, tile_px=tile_px) for p in kept)
     cost = count_cost(net, tile_px=tile_px)
     return members, Published(variants=variants, left_out=left_out, cost=cost, latency=latency)

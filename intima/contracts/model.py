@@ -47,12 +47,30 @@ class Parity(Contract):
     """By class: area in the variant over area in float32, minus 1; null where float32 finds none."""
 
 
+class DiceEquivalence(Contract):
+    """Whether the masks of a variant are as good as those of float32: macro Dice with the truth, paired over subjects.
+
+    On images that the model was trained on: two forms of the same nets are compared.
+    """
+
+    margin: float
+    """Loss that does not matter, fixed beforehand."""
+    subjects: int
+    loss: float
+    """Mean over subjects of Dice in float32 minus Dice of the variant."""
+    ci90: tuple[float, float] | None
+    """Decides equivalence; null where fewer than 3 subjects or no spread allow none."""
+    verdict: Literal["identical", "equivalent", "different_but_negligible", "worse", "better", "inconclusive"]
+
+
 class Variant(Contract):
     """The members of a model in one number format, in the order of ``ModelCard.members``."""
 
     precision: Precision
     members: tuple[MemberFile, ...] = Field(min_length=1)
     parity: Parity
+    equivalence: DiceEquivalence | None = None
+    """Null for float32, and on cards that do not say."""
 
 
 class LeftOut(Contract):

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import nn
 
 from intima.arrays import LogitBatch, Predict, TileBatch
-from intima.contracts.model import LeftOut, MemberFile, Parity, Precision, Variant
+from intima.contracts.model import DiceEquivalence, LeftOut, MemberFile, Parity, Precision, Variant
 from intima.errors import Invalid
 from intima.training.export import Load, export_net, halve_weights
 from intima.training.parity import compare_logits, worst_parity
@@ -70,17 +71,27 @@ def export_variants(net: nn.Module, *, samples: Samples, load: Load) -> MemberVa
 
 
 def join_variants(
-    members: Sequence[MemberVariants], *, files: Mapping[Precision, Sequence[MemberFile]]
+    members: Sequence[MemberVariants],
+    *,
+    files: Mapping[Precision, Sequence[MemberFile]],
+    equivalence: Mapping[Precision, DiceEquivalence] = MappingProxyType({}),
 ) -> tuple[tuple[Variant, ...], tuple[LeftOut, ...]]:
     """Return the variants all members have, with the worst parity, and those that one of them lacks.
 
     Args:
         members: the members of the ensemble.
         files: where the members are stored, by number format.
+        equivalence: what was found of number formats.
     """
     kept = common_precisions(members)
     variants = tuple(
-        Variant(precision=p, members=tuple(files[p]), parity=worst_parity([m.parity[p] for m in members])) for p in kept
+        Variant(
+            precision=p,
+            members=tuple(files[p]),
+            parity=worst_parity([m.parity[p] for m in members]),
+            equivalence=equivalence.get(p),
+        )
+        for p in kept
     )
     reasons: dict[Precision, str] = {}
     for number, member in enumerate(members):
