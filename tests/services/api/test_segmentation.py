@@ -268,7 +268,7 @@ def queued(client: TestClient, storage: Storage, model: str, data: bytes, *, sub
     slide = upload(client, data, mpp="2.0", subject=subject)
     request = SegmentationRequest(model=model, uncertainty=UncertaintySpec(sampler="none"))
     with storage.writing() as connection:
-        started = find_or_create(connection, storage, slide_id=slide["id"], request=request)
+        started = find_or_create(connection, client.app.state.intima, slide_id=slide["id"], request=request)
         claim = ledger.claim_next(connection, owner="a test", queues=["inference"], lease_s=60.0)
     assert claim is not None
     assert claim.job_id == started.job
