@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.uid import VLWholeSlideMicroscopyImageStorage
+from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
 from wsidicom import WsiDicom
 from wsidicom.config import Settings
 from wsidicom.group import Level
@@ -79,7 +79,11 @@ def open_instances(paths: Sequence[Path]) -> DicomSlide:
     instances = [(p, h) for p, h in found if h.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage]
     headers = [header for _, header in instances]
     if not any(_kind(header) == "VOLUME" for header in headers):
-        raise unsupported("DICOM without the pixels of a slide", "Send VL Whole Slide Microscopy instances.")
+        raise Invalid(
+            f"Got DICOM of {_class_name(found[0][1])}; need a slide (VL Whole Slide Microscopy Image Storage, VOLUME).",
+            code="unsupported_image",
+            hint="Send the instances of the slide itself; labels, overviews and annotations alone are no slide.",
+        )
     _check_one(headers)
     with ExitStack() as stack:
         handle = WsiDicom.open([path for path, _ in instances], settings=_SETTINGS)
@@ -93,6 +97,11 @@ def open_instances(paths: Sequence[Path]) -> DicomSlide:
 
 def _header(path: Path) -> pydicom.Dataset:
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+
+
+def _class_name(header: pydicom.Dataset) -> str:
+    """Return what kind of object a file says it is."""
+    return UID(str(header.get("SOPClassUID", "")) or "no stated class").name[:100]
 
 
 def _kind(header: pydicom.Dataset) -> str:
