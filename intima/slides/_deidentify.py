@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from intima.contracts.segmentation import SlideInfo
+from intima.errors import Invalid
 from intima.slides import _archive, _bundle
 from intima.slides._deidentify_dicom import deidentify_instance
 from intima.slides._deidentify_tiff import deidentify_tiff
@@ -30,8 +31,13 @@ def deidentify(source: Path, target: Path, *, name: str) -> None:
         _deidentify_dicom(source, target)
     else:
         raise cannot_deidentify(f"{info.format} files", "SVS, TIFF, OME-TIFF and DICOM can be.")
-    with open_slide(target, name="the copy") as copy:
-        _check_same(info, copy.info)
+    try:
+        with open_slide(target) as copy:
+            _check_same(info, copy.info)
+    except Invalid as error:
+        raise cannot_deidentify(
+            "this file", "Its copy is no whole slide. Save it as a pyramidal TIFF first."
+        ) from error
 
 
 def _deidentify_dicom(source: Path, target: Path) -> None:
@@ -59,11 +65,9 @@ def _add(out: zipfile.ZipFile, name: str, path: Path) -> None:
 
 
 def _check_same(info: SlideInfo, copy: SlideInfo) -> None:
-    """Make sure that the copy has the same frame, and no further image but a thumbnail."""
+    """Make sure that the copy has the same frame, and no further image but a thumbnail. Raises Invalid."""
     kept = ("format", "width", "height", "levels")
     same = all(getattr(info, field) == getattr(copy, field) for field in kept)
     mpp = (info.mpp or 0.0, copy.mpp or 0.0)
     if not same or not {*copy.associated} <= {"thumbnail"} or abs(mpp[0] - mpp[1]) > 1e-5 * mpp[0]:
-        raise cannot_deidentify(
-            "this file", "Its copy would not show the same slide. Export it as a pyramidal TIFF first."
-        )
+        raise Invalid("The copy does not show the same slide.")
