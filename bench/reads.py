@@ -26,6 +26,8 @@ from services.demo import say
 
 SLIDE = Path(__file__).resolve().parents[2] / "shared" / "data" / "wsi" / "svs" / "CMU-1-Small-Region.svs"
 TILE_PX = 256
+_COARSEST = 8
+"""The tissue is 2048 px wide: at an eighth it is one tile."""
 Read = Callable[[Region], np.ndarray]
 
 
@@ -35,7 +37,7 @@ def jpeg_pyramid(path: Path, *, side_px: int, quality: int = 80) -> Path:
         tissue = np.asarray(slide.read_region((0, 0), 0, (2048, 2048)))[:, :, :3]
     with tifffile.TiffWriter(path, bigtiff=True) as out:
         side = side_px
-        while side >= 1024:
+        while side_px // side <= _COARSEST:
             step = side_px // side
             small = tissue[::step, ::step]
             encoded = [

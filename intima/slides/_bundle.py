@@ -16,6 +16,7 @@ from intima.slides._archive import Entries
 from intima.slides._scratch import scratch_folder
 from intima.slides._source import Source
 
+_MIRAX = ".mrxs"
 _INDEX = "Slidedat.ini"
 _MAX_INDEX_BYTES = 2**20
 _FILE_KEY = re.compile(rb"^\s*(?:INDEXFILE|FILE_\d+)\s*=(.*)$", re.IGNORECASE)
@@ -64,25 +65,26 @@ def open_bundle(path: Path) -> UnpackedSlide:
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
         with _archive.opened(path) as (bundle, entries):
-            source = _open(bundle, entries, folder)
+            paths = _unpack_slide(bundle, entries, folder)
+        is_mirax = paths[0].suffix == _MIRAX
+        source = _openslide.open_scanner_slide(paths[0]) if is_mirax else _dicom.open_dicom(paths)
         stack.callback(source.close)
         return UnpackedSlide(source, stack.pop_all().close)
 
 
-def _open(bundle: zipfile.ZipFile, entries: Entries, folder: Path) -> Source:
-    mirax = [name for name in entries if name.lower().endswith(".mrxs")]
+def _unpack_slide(bundle: zipfile.ZipFile, entries: Entries, folder: Path) -> list[Path]:
+    """Write the files of the slide; return the main file of MIRAX, or all of DICOM. Raises Invalid, Unavailable."""
+    mirax = [name for name in entries if name.lower().endswith(_MIRAX)]
     if len(mirax) > 1:
         raise _several(f"{len(mirax)} MRXS slides")
-    if mirax:
-        return _openslide.open_scanner_slide(_unpack_mirax(bundle, entries, mirax[0], folder))
-    paths = _unpack_instances(bundle, entries, folder)
-    if paths:
-        return _dicom.open_dicom(paths)
-    raise Invalid(
-        f"Got a zip of {len(entries)} files without a slide in it.",
-        code="unknown_format",
-        hint="Zip a .mrxs file with its folder, or the .dcm files of one slide. Send any other image as it is.",
-    )
+    paths = [_unpack_mirax(bundle, entries, mirax[0], folder)] if mirax else _unpack_instances(bundle, entries, folder)
+    if not paths:
+        raise Invalid(
+            f"Got a zip of {len(entries)} files without a slide in it.",
+            code="unknown_format",
+            hint="Zip a .mrxs file with its folder, or the .dcm files of one slide. Send any other image as it is.",
+        )
+    return paths
 
 
 def unpack_dicom(path: Path, folder: Path) -> list[Path]:
@@ -111,7 +113,7 @@ def _unpack(bundle: zipfile.ZipFile, entries: Entries, folder: Path) -> list[Pat
 
 def _unpack_mirax(bundle: zipfile.ZipFile, entries: Entries, main: str, folder: Path) -> Path:
     """Write the index and the files it names beside ``slide.mrxs``; nothing else is unpacked."""
-    home = main[: -len(".mrxs")]
+    home = main[: -len(_MIRAX)]
     index = entries.get(f"{home}/{_INDEX}")
     if index is None:
         raise _incomplete(f"{_INDEX} in the folder {home[-80:]!r}")
@@ -126,7 +128,7 @@ def _unpack_mirax(bundle: zipfile.ZipFile, entries: Entries, main: str, folder: 
     (inside / _INDEX).write_bytes(text)
     for name, entry in present.items():
         _archive.extract(bundle, entry, inside / name)
-    path = folder / "slide.mrxs"
+    path = folder / f"slide{_MIRAX}"
     path.touch()
     return path
 

@@ -4,15 +4,19 @@ import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from intima.contracts.segmentation import SlideInfo
+import numpy as np
+
+from intima.errors import Invalid
+from intima.geometry import Region
 from intima.slides import _archive, _bundle
 from intima.slides._deidentify_dicom import deidentify_instance
 from intima.slides._deidentify_tiff import deidentify_tiff
 from intima.slides._guard import cannot_deidentify
 from intima.slides._scratch import scratch_folder
-from intima.slides.opening import open_slide
+from intima.slides.opening import Slide, open_slide
 
 _TIFFS = ("svs", "tiff", "bigtiff", "ome-tiff")
+_PROBE_PX = 256
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
@@ -30,8 +34,13 @@ def deidentify(source: Path, target: Path, *, name: str) -> None:
         _deidentify_dicom(source, target)
     else:
         raise cannot_deidentify(f"{info.format} files", "SVS, TIFF, OME-TIFF and DICOM can be.")
-    with open_slide(target, name="the copy") as copy:
-        _check_same(info, copy.info)
+    try:
+        with open_slide(source) as slide, open_slide(target) as copy:
+            _check_same(slide, copy)
+    except Invalid as error:
+        raise cannot_deidentify(
+            "this file", "Its copy is no whole slide. Save it as a pyramidal TIFF first."
+        ) from error
 
 
 def _deidentify_dicom(source: Path, target: Path) -> None:
@@ -58,12 +67,14 @@ def _add(out: zipfile.ZipFile, name: str, path: Path) -> None:
             inside.write(chunk)
 
 
-def _check_same(info: SlideInfo, copy: SlideInfo) -> None:
-    """Make sure that the copy has the same frame, and no further image but a thumbnail."""
-    kept = ("format", "width", "height", "levels")
-    same = all(getattr(info, field) == getattr(copy, field) for field in kept)
-    mpp = (info.mpp or 0.0, copy.mpp or 0.0)
-    if not same or not {*copy.associated} <= {"thumbnail"} or abs(mpp[0] - mpp[1]) > 1e-5 * mpp[0]:
-        raise cannot_deidentify(
-            "this file", "Its copy would not show the same slide. Export it as a pyramidal TIFF first."
-        )
+def _check_same(slide: Slide, copy: Slide) -> None:
+    """Make sure that the copy has the same frame and pixels, and no further image but a thumbnail. Raises Invalid."""
+    one, two = slide.info, copy.info
+    mpp = (one.mpp or 0.0, two.mpp or 0.0)
+    same = (one.format, slide.levels) == (two.format, copy.levels) and abs(mpp[0] - mpp[1]) <= 1e-5 * mpp[0]
+    if not same or not {*two.associated} <= {"thumbnail"}:
+        raise Invalid("The copy does not show the same slide.")
+    for level, size in enumerate(slide.levels):
+        region = Region(size.width // 2, size.height // 2, min(_PROBE_PX, size.width), min(_PROBE_PX, size.height))
+        if not np.array_equal(slide.read_level(level, region), copy.read_level(level, region)):
+            raise Invalid("The copy does not show the same pixels.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tifffile import TiffFile, TiffPage, TiffTag
+from tifffile import COMPRESSION, TiffFile, TiffPage, TiffTag
 
 from intima.slides import _tiff
 from intima.slides import _tiff_meta as meta
@@ -19,7 +19,7 @@ from intima.slides._guard import cannot_deidentify, unreadable
 
 _DESCRIPTION, _SUB_IFDS = 270, 330
 _LAYOUT = (254, 255, 256, 257, 258, 266, 273, 274, 277, 278, 279, 282, 283, 284, 296, 322, 323, 324, 325, 330, 32997)
-_CODING = (259, 292, 293, 317, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521)
+_CODING = (259, 292, 293, 317, 347)
 _COLOR = (262, 280, 281, 320, 338, 339, 529, 530, 531, 532, 34675)
 _TECHNICAL = frozenset((*_LAYOUT, *_CODING, *_COLOR)) - {_SUB_IFDS}
 """Tags that say how pixels are stored, coloured and sized; 34675 is the colour profile, 32997 the depth."""
@@ -111,6 +111,8 @@ class _Plan:
         rooms = {page.offset: form.tagnosize + len(page.tags) * form.tagsize + form.offsetsize for page in self.pages}
         written = [(0, 2 * form.offsetsize), *((start, start + room) for start, room in rooms.items())]
         kept = list(_merged(self.kept_ranges()))
+        if any(page.compression == COMPRESSION.OJPEG for page in self.pages):
+            raise cannot_deidentify("a TIFF of old-style JPEG", "Save it as a pyramidal TIFF.")
         if any(len({tag.code for tag in page.tags}) < len(page.tags) for page in self.pages):
             raise cannot_deidentify("a TIFF with a tag twice", "Save it as a pyramidal TIFF.")
         if sum(b - a for a, b in _merged(written + kept)) < sum(b - a for a, b in (*written, *kept)):

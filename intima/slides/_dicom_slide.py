@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.uid import VLWholeSlideMicroscopyImageStorage
+from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
 from wsidicom import WsiDicom
 from wsidicom.config import Settings
+from wsidicom.errors import WsiDicomNoResolutionError
+from wsidicom.geometry import Point
 from wsidicom.group import Level
 
 from intima.arrays import RgbImage
@@ -37,11 +39,16 @@ _TAGS = [
     "Manufacturer",
     "ManufacturerModelName",
     "OpticalPathSequence",
+    "TotalPixelMatrixColumns",
 ]
 _CACHE_BYTES = 32 * 2**20
 _SETTINGS = Settings(
-    strict_tile_size_check=False, decoded_frame_cache_size=_CACHE_BYTES, encoded_frame_cache_size=_CACHE_BYTES
+    strict_tile_size_check=False,
+    decoded_frame_cache_size=_CACHE_BYTES,
+    encoded_frame_cache_size=_CACHE_BYTES,
+    level_scale_tolerance=0.2,
 )
+_LOST_LEVELS = ("The pyramid's levels are not at powers of two; only the full resolution is used.",)
 _KINDS = {"LABEL": "label", "OVERVIEW": "overview", "THUMBNAIL": "thumbnail"}
 _COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "MONOCHROME2")
 
@@ -53,20 +60,34 @@ class DicomSlide:
     info: SlideInfo
     levels: tuple[Size, ...]
     handle: WsiDicom
-    numbers: tuple[int, ...]
-    """wsidicom's number of each level: its scale is 2 to the power of it."""
+    groups: tuple[Level, ...]
 
     def read_level(self, level: int, region: Region, /) -> RgbImage:
         """Decode a region inside the level; frames that the file lacks are white."""
-        corner, size = (region.x, region.y), (region.width, region.height)
-        pixels = np.asarray(self.handle.read_region(corner, self.numbers[level], size, as_array=True))
-        if pixels.dtype != np.uint8:
-            raise unreadable("", f"{pixels.dtype} samples")
-        return grey_to_rgb(pixels.reshape(pixels.shape[:2])) if pixels.size == region.size.pixels else pixels
+        canvas = np.full((region.height, region.width, 3), 255, np.uint8)
+        group = self.groups[level]
+        height, width = group.tile_size.height, group.tile_size.width
+        for row in range(region.y // height, -(-(region.y + region.height) // height)):
+            for column in range(region.x // width, -(-(region.x + region.width) // width)):
+                y, x = row * height - region.y, column * width - region.x
+                top, left, bottom, right = max(0, y), max(0, x), y + height, x + width
+                frame = _frame(group, row, column)[top - y :, left - x :]
+                part = canvas[top:bottom, left:right]
+                part[:] = frame[: part.shape[0], : part.shape[1]]
+        return canvas
 
     def close(self) -> None:
         """Release the files."""
         self.handle.close()
+
+
+def _frame(group: Level, row: int, column: int) -> RgbImage:
+    """Decode one frame. Raises Invalid for one of another size or depth than the header says."""
+    instance = group.default_instance
+    pixels = instance.image_data.get_decoded_tile(Point(column, row), instance.default_z, instance.default_path)
+    if pixels.dtype != np.uint8 or pixels.shape[:2] != (group.tile_size.height, group.tile_size.width):
+        raise unreadable("", f"a frame of {pixels.shape} {pixels.dtype}")
+    return grey_to_rgb(pixels.reshape(pixels.shape[:2])) if pixels.size == pixels.shape[0] * pixels.shape[1] else pixels
 
 
 def open_instances(paths: Sequence[Path]) -> DicomSlide:
@@ -79,20 +100,43 @@ def open_instances(paths: Sequence[Path]) -> DicomSlide:
     instances = [(p, h) for p, h in found if h.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage]
     headers = [header for _, header in instances]
     if not any(_kind(header) == "VOLUME" for header in headers):
-        raise unsupported("DICOM without the pixels of a slide", "Send VL Whole Slide Microscopy instances.")
+        raise Invalid(
+            f"Got DICOM of {_class_name(found[0][1])}; need a slide (VL Whole Slide Microscopy Image Storage, VOLUME).",
+            code="unsupported_image",
+            hint="Send the instances of the slide itself; labels, overviews and annotations alone are no slide.",
+        )
     _check_one(headers)
     with ExitStack() as stack:
-        handle = WsiDicom.open([path for path, _ in instances], settings=_SETTINGS)
+        handle, dropped = _open(instances)
         stack.callback(handle.close)
+        instances = [(path, header) for path, header in instances if path not in dropped]
         if len(handle.files or ()) < len(instances):
             raise unreadable("", f"{len(instances) - len(handle.files or ())} of {len(instances)} DICOM instances")
-        slide = _slide(handle, headers)
+        slide = _slide(handle, [header for _, header in instances], _LOST_LEVELS if dropped else ())
         stack.pop_all()
         return slide
 
 
+def _open(instances: Sequence[tuple[Path, pydicom.Dataset]]) -> tuple[WsiDicom, set[Path]]:
+    """Open the instances; of levels that are not at powers of two, which wsidicom refuses, the largest alone."""
+    try:
+        return WsiDicom.open([path for path, _ in instances], settings=_SETTINGS), set()
+    except WsiDicomNoResolutionError as error:
+        raise unsupported("a DICOM slide without pixel spacing", "State PixelSpacing in every level.") from error
+    except NotImplementedError:
+        volumes = {path: int(h.get("TotalPixelMatrixColumns") or 0) for path, h in instances if _kind(h) == "VOLUME"}
+        dropped = {path for path, width in volumes.items() if width < max(volumes.values())}
+        kept = [path for path, _ in instances if path not in dropped]
+        return WsiDicom.open(kept, settings=_SETTINGS), dropped
+
+
 def _header(path: Path) -> pydicom.Dataset:
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+
+
+def _class_name(header: pydicom.Dataset) -> str:
+    """Return what kind of object a file says it is."""
+    return UID(str(header.get("SOPClassUID", "")) or "no stated class").name[:100]
 
 
 def _kind(header: pydicom.Dataset) -> str:
@@ -112,7 +156,7 @@ def _check_one(headers: Sequence[pydicom.Dataset]) -> None:
         )
 
 
-def _slide(handle: WsiDicom, headers: Sequence[pydicom.Dataset]) -> DicomSlide:
+def _slide(handle: WsiDicom, headers: Sequence[pydicom.Dataset], lost: tuple[str, ...]) -> DicomSlide:
     levels = list(handle.pyramid)
     if len(levels) > MAX_LEVELS:
         raise too_large(f"{len(levels)} pyramid levels", f"at most {MAX_LEVELS}")
@@ -128,11 +172,11 @@ def _slide(handle: WsiDicom, headers: Sequence[pydicom.Dataset]) -> DicomSlide:
         levels=len(sizes),
         mpp=claim.um,
         vendor="dicom",
-        warnings=(*claim.warnings, *_warnings(handle, levels[0])),
+        warnings=(*claim.warnings, *_warnings(handle, levels[0]), *lost),
         associated=tuple(sorted({_KINDS[kind] for h in headers if (kind := _kind(h)) in _KINDS})),
         scanner=_scanner(main),
     )
-    return DicomSlide(info, sizes, handle, tuple(level.level for level in levels))
+    return DicomSlide(info, sizes, handle, tuple(levels))
 
 
 def _check(level: Level) -> None:

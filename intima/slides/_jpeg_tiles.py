@@ -4,11 +4,11 @@ Tiles that a region covers are decoded and copied into place. Tiles at its edge 
 the neighbouring regions that need their other parts.
 """
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -78,7 +78,7 @@ class JpegTiles:
     """An open file of JPEG-tiled levels. Not for several threads at once."""
 
     levels: tuple[JpegLevel, ...]
-    descriptor: int
+    file: BinaryIO
     file_bytes: int
     _kept: OrderedDict[tuple[int, int, int], RgbImage] = field(default_factory=OrderedDict)
     _kept_bytes: int = 0
@@ -99,7 +99,7 @@ class JpegTiles:
 
     def close(self) -> None:
         """Release the file and the kept tiles."""
-        os.close(self.descriptor)
+        self.file.close()
         self._kept.clear()
 
     def _edge_tile(self, level: int, row: int, column: int) -> RgbImage:
@@ -123,7 +123,8 @@ class JpegTiles:
         if index.lengths[row, column] == 0:
             out[:] = 255
             return out
-        data = os.pread(self.descriptor, length, offset)
+        self.file.seek(offset)
+        data = self.file.read(length)
         imagecodecs.jpeg8_decode(data, tables=index.tables, colorspace=index.stored_as, outcolorspace="RGB", out=out)
         return out
 
@@ -131,7 +132,7 @@ class JpegTiles:
 def open_tiles(path: Path, pages: Sequence[TiffPage]) -> JpegTiles | None:
     """Open a file by the tile index of its levels; None where one of them is not of plain JPEG tiles."""
     levels = jpeg_levels(pages)
-    return None if levels is None else JpegTiles(levels, os.open(path, os.O_RDONLY), path.stat().st_size)
+    return None if levels is None else JpegTiles(levels, path.open("rb", buffering=0), path.stat().st_size)
 
 
 def _tiles_under(index: JpegLevel, region: Region) -> Iterator[tuple[int, int]]:

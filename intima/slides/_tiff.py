@@ -107,13 +107,15 @@ def pyramid(file: TiffFile) -> tuple[TiffPage, ...]:
 
 
 def check_page(page: TiffPage) -> None:
-    """Check dimensions, number and decoded bytes of tiles from the header. Raises Invalid."""
+    """Check dimensions, number, stored and decoded bytes of tiles from the header. Raises Invalid."""
     check_side(page.imagewidth, page.imagelength)
     count = len(page.dataoffsets)
     if count > MAX_SEGMENTS:
         raise too_large(f"a TIFF page of {count} tiles", f"at most {MAX_SEGMENTS}")
     if page.dtype is None or count < int(np.prod(page.chunked)):
         raise unreadable("", "incomplete TIFF tags")
+    if not any(page.databytecounts):
+        raise unreadable("", "no pixels stored")
     size = int(np.prod([max(1, side) for side in page.chunks])) * page.dtype.itemsize
     if size > MAX_SEGMENT_BYTES:
         raise too_large(f"a TIFF tile or strip of {size} bytes", f"at most {MAX_SEGMENT_BYTES}")

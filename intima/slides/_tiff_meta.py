@@ -2,13 +2,14 @@
 
 import math
 
-from tifffile import TiffFile, TiffPage, TiffPageSeries
+from tifffile import COMPRESSION, TiffFile, TiffPage, TiffPageSeries
 
 from intima.contracts.segmentation import SlideInfo
 from intima.slides import _tiff_color
 from intima.slides._pixel_size import UNKNOWN, PixelSizeClaim, from_ome, from_resolution, from_unit
 
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
+_FAX = (COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6)
 _PER_INCH = {2: 1.0, 3: 2.54}
 
 
@@ -24,7 +25,7 @@ def slide_info(file: TiffFile, pages: tuple[TiffPage, ...], *, turned: bool = Fa
         levels=len(pages),
         mpp=claim.um,
         vendor=None,
-        warnings=(*claim.warnings, *_tiff_color.warnings(first), *_further_images(file)),
+        warnings=(*claim.warnings, *_tiff_color.warnings(first), *_gaps(first), *_further_images(file)),
     )
 
 
@@ -57,6 +58,16 @@ def _resolution(page: TiffPage, code: int) -> float:
     if tag is None or not isinstance(tag.value, tuple) or len(tag.value) != 2 or not tag.value[1]:
         return math.nan
     return float(tag.value[0]) / float(tag.value[1])
+
+
+def _gaps(page: TiffPage) -> tuple[str, ...]:
+    """Say what of the image may not be what was there."""
+    counts, found = page.databytecounts, []
+    if missing := sum(count == 0 for count in counts):
+        found.append(f"{missing} of {len(counts)} tiles or strips are not in the file; they are white.")
+    if page.compression in _FAX:
+        found.append("The image is fax-coded: damaged lines are filled in without notice.")
+    return tuple(found)
 
 
 def _further_images(file: TiffFile) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -322,3 +323,17 @@ def test_bounds_say_what_was_scanned_and_the_rest_is_white(tmp_path: Path) -> No
         expected = PICTURE.copy()
         expected[:128], expected[:, :128] = 255, 255
         assert np.array_equal(read_image(slide), expected)
+
+
+def test_many_may_open_one_zip_at_once(tmp_path: Path) -> None:
+    path, bad = packed(tmp_path, mirax_files(PICTURE)), packed(tmp_path, {"a.txt": b"x"}, "bad.zip")
+
+    def ask(number: int) -> str:
+        try:
+            return inspect_isolated(bad if number % 3 == 0 else path, name="x").format
+        except Invalid as error:
+            return error.code
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(ask, range(12)))
+    assert found == ["unknown_format", "mrxs", "mrxs"] * 4

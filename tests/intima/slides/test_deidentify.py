@@ -235,8 +235,8 @@ def test_real_dicom_keeps_its_pixels(shared_data: Path, tmp_path: Path) -> None:
 
 def test_damaged_and_unusual_tiffs_end_as_the_same_image_or_as_invalid(shared_data: Path, tmp_path: Path) -> None:
     copied = 0
-    for folder in ("image-unusual", "image-damaged"):
-        for source in sorted((shared_data / folder / "files").glob("*.tif*"))[::3]:
+    for folder, step in (("image-unusual", 1), ("image-damaged", 4)):
+        for source in sorted((shared_data / folder / "files").glob("*.tif*"))[::step]:
             target = tmp_path / "copy"
             target.unlink(missing_ok=True)
             try:
@@ -251,7 +251,7 @@ def test_damaged_and_unusual_tiffs_end_as_the_same_image_or_as_invalid(shared_da
                 continue
             with open_slide(target) as after:
                 assert np.array_equal(read_image(after), expected), source.name
-    assert copied > 20
+    assert copied > 40
 
 
 def test_the_source_is_untouched(tmp_path: Path) -> None:

@@ -335,3 +335,24 @@ def test_truncated_files_are_unreadable(tmp_path: Path) -> None:
         pixels(cut)
     assert caught.value.code == "unreadable_image"
     assert "cut.png" in caught.value.message
+
+
+def test_a_file_without_any_pixels_is_no_white_image(tmp_path: Path) -> None:
+    path = saved(tmp_path, RGB, photometric="rgb", rowsperstrip=20, metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        counts = list(file.pages[0].databytecounts)
+        file.pages[0].tags["StripByteCounts"].overwrite([0, *counts[1:]])
+    with open_slide(path) as slide:
+        assert f"1 of {len(counts)} tiles or strips are not in the file; they are white." in slide.info.warnings
+        assert slide.read(Region(0, 0, 83, 20)).min() == 255
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags["StripByteCounts"].overwrite([0] * len(counts))
+    with pytest.raises(Invalid) as caught, open_slide(path):
+        pass
+    assert caught.value.code == "unreadable_image"
+
+
+def test_fax_coding_carries_a_warning(tmp_path: Path, shared_data: Path) -> None:
+    for path in (shared_data / "image-unusual" / "files").glob("*hopper_g4*"):
+        with open_slide(path) as slide:
+            assert any("fax-coded" in warning for warning in slide.info.warnings)
