@@ -1,7 +1,8 @@
 """P9 and P10: what the api adds to an upload and to a small image: ``python -m bench serving``.
 
 P10: POST /v1/segment of a SYNTHETIC section of 1,024 px, a new one each time, over the same use case called in a
-process without HTTP (``segment_slide``: inference, measures, artefacts); wall time, in turn, medians of pairwise ratios.
+process without HTTP (``segment_slide``: inference, measures, artefacts); wall time, in turn, medians of pairwise
+ratios.
 
 P9: one multipart upload of a valid TIFF of random bytes to a stored, hashed slide (POST /v1/slides), over FastAPI's
 UploadFile copied to a file and hashed, and over a raw socket written to a file; CPU seconds of the server with its
