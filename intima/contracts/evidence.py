@@ -80,8 +80,8 @@ class HeldOutCase(Contract):
     expected_dice: tuple[float | None, ...]
     """The same as the probabilities expect it; null where no foreground was predicted."""
     reach_px: dict[str, float | None]
-    """By "foreground" or class: dilation of the prediction in pixels that covers 99 % of the truth; null where the
-    prediction has none of it; absent where the truth has none of it."""
+    """By "foreground" or "class:NAME": dilation of the prediction in pixels that covers 99 % of the truth; null where
+    the prediction has none of it; absent where the truth has none of it."""
     vessels: int
     """In the truth."""
     vessels_found: int
@@ -139,7 +139,7 @@ class ConformalMargin(Contract):
     """How far the prediction is dilated to cover 99 % of the truth of a new subject, with probability 1 - alpha."""
 
     target: str
-    """"foreground" or a class."""
+    """"foreground" or "class:NAME"."""
     alpha: float
     margin: float | None
     """Null where it cannot be given; the reason says why."""

@@ -147,7 +147,7 @@ def _foreground_dice(truth: LabelMask, predicted: LabelMask) -> float | None:
 def _reaches(held: HeldOut, predicted: LabelMask) -> Iterator[tuple[str, float | None]]:
     """Yield the reach of the foreground and of each class, where the truth has it; None where it was missed."""
     masks: list[tuple[str, BinaryMask, BinaryMask]] = [(FOREGROUND, held.truth > 0, predicted > 0)]
-    masks += [(c.name, held.truth == c.index, predicted == c.index) for c in held.schema.foreground]
+    masks += [(f"class:{c.name}", held.truth == c.index, predicted == c.index) for c in held.schema.foreground]
     for name, true, found in masks:
         if true.any():
             pixels = reach(true, found)

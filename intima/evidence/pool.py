@@ -26,7 +26,6 @@ from intima.reliability import add_reliability
 from intima.review import review_rule
 from intima.statistics.intervals import t_interval
 from intima.temperature import (
-    AT_ONE,
     TEMPERATURES,
     at_temperature,
     fit_temperature,
@@ -101,12 +100,25 @@ def _fit(cases: Sequence[HeldOutCase]) -> _Fitted:
         return _Fitted(1.0, None, bounded=False, reason=reason, left_out={})
     fit = fit_temperature(table)
     left_out = dict(zip(losses, fit_without_each(table).tolist(), strict=True))
-    after = np.mean([at_temperature(losses[s], t) for s, t in left_out.items()])
-    if after >= table[:, AT_ONE].mean():
-        reason = f"{fit.temperature:.3f} fits best, but does not lower the loss of subjects left out of the fit"
+    harm = _harm(losses, left_out) or _harm(
+        _by_subject(cases, lambda c: c.nll_foreground), left_out, " over foreground"
+    )
+    if harm:
+        reason = f"{fit.temperature:.3f} fits best, but {harm}"
         return _Fitted(1.0, fit.temperature, bounded=fit.bounded, reason=reason, left_out=dict.fromkeys(losses, 1.0))
     reason = "least mean negative log-likelihood over subjects"
     return _Fitted(fit.temperature, fit.temperature, bounded=fit.bounded, reason=reason, left_out=left_out)
+
+
+def _harm(losses: Mapping[str, FloatVector], left_out: Mapping[str, float], where: str = "") -> str:
+    """Say that temperatures do not lower the mean loss of the subjects they were not fitted to; empty where they do.
+
+    Most pixels of many images are background that the net is sure of; what suits them may be wrong for the foreground.
+    """
+    before = [at_temperature(row, 1.0) for row in losses.values()]
+    after = [at_temperature(row, left_out[subject]) for subject, row in losses.items()]
+    helps = not before or math.fsum(after) < math.fsum(before)
+    return "" if helps else f"does not lower the loss{where} of subjects left out of the fit"
 
 
 def _temperature(fitted: _Fitted, nll: CalibrationFigure) -> Temperature:

@@ -43,7 +43,7 @@ def test_a_perfect_prediction_has_no_error_and_is_less_sure_than_right() -> None
     assert found.nll[0] < found.nll[AT_ONE] < found.nll[-1]
     assert len(found.nll) == len(found.brier) == len(found.expected_dice) == len(TEMPERATURES)
     assert found.dice == 1.0
-    assert set(found.reach_px) == {"foreground", "lumen", "neointima", "media"}
+    assert set(found.reach_px) == {"foreground", "class:lumen", "class:neointima", "class:media"}
     assert set(found.reach_px.values()) == {0.0}
     assert (found.vessels, found.vessels_found) == (1, 1)
     assert all(p.predicted == p.truth for p in found.pairs)
@@ -54,7 +54,7 @@ def test_a_mask_that_is_too_small_reaches_the_gap_and_measures_less() -> None:
     truth, predicted = small(), small((30, 45, 50))
     found = gathered(truth, predicted)
     assert found.reach_px["foreground"] == pytest.approx(10, abs=1.2)
-    assert found.reach_px["lumen"] == 0
+    assert found.reach_px["class:lumen"] == 0
     media = next(p for p in found.pairs if p.name == "medial_area")
     assert media.truth == pytest.approx(math.pi * (60**2 - 45**2) * 4, rel=0.02)
     assert media.predicted == pytest.approx(math.pi * (50**2 - 45**2) * 4, rel=0.03)
@@ -123,8 +123,20 @@ def test_a_schema_that_is_no_artery_has_calibration_and_no_measures() -> None:
     truth = (small() > 0).astype(np.uint8)
     found = gather_case(held(truth, schema=schema), [(0, logits_of(truth, classes=2))])
     assert found.pairs == ()
-    assert set(found.reach_px) == {"foreground", "gland"}
+    assert set(found.reach_px) == {"foreground", "class:gland"}
     assert "class:gland" in found.ece
+
+
+def test_a_class_may_be_called_foreground() -> None:
+    names = ("background", "foreground", "all")
+    schema = LabelSchema(tuple(TissueClass(i, name, f"#00000{i}") for i, name in enumerate(names)))
+    truth = np.minimum(small(), 2).astype(np.uint8)
+    predicted = np.where(truth == 1, 2, truth).astype(np.uint8)
+    found = gather_case(held(truth, schema=schema), [(0, logits_of(predicted, classes=3))])
+    assert found.reach_px["foreground"] == 0
+    assert found.reach_px["class:foreground"] is None
+    assert sum(found.reliability["all"].pixels) == truth.size
+    assert found.reliability["class:all"] != found.reliability["all"]
 
 
 def test_large_cases_are_thinned() -> None:

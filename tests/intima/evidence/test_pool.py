@@ -79,6 +79,15 @@ def test_a_temperature_that_does_not_help_those_left_out_is_not_served() -> None
     assert "does not lower" in found.temperature.reason
 
 
+def test_a_temperature_that_suits_the_background_and_harms_the_foreground_is_not_served() -> None:
+    cases = [case(f"s{n}", best=0.6, nll_foreground=losses(1.4, level=0.9)) for n in range(5)]
+    found = pooled(*cases)
+    assert found.temperature.value == 1.0
+    assert found.temperature.fitted == pytest.approx(0.6, rel=1e-3)
+    assert "loss over foreground of subjects left out" in found.temperature.reason
+    assert figure(found, "nll").after == figure(found, "nll").before
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_so_few_subjects_get_no_temperature_and_no_margin_and_it_says_so(count: int) -> None:
     found = pooled(*(case(f"s{n}") for n in range(count)))
