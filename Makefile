@@ -52,8 +52,8 @@ stub-drift: $(STAMP) ## fail when the committed stubs differ from proto/
 faults: $(STAMP) ## slow proofs: kill storms, crash points
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/faults
 
-bench: $(STAMP) ## list the benches; make bench NAME="default_model --phantoms 20" runs one
-	$(BIN)/python -m bench $(NAME)
+bench: $(STAMP) ## goals of speed and memory, an hour; make bench NAME="samplers" runs another, NAME=list lists them
+	$(BIN)/python -m bench $(or $(NAME),performance)
 
 default-model: $(STAMP) ## train and export the default model on synthetic arteries (about 15 minutes)
 	$(BIN)/python -m services.trainer.default_model

@@ -11,7 +11,7 @@ def main() -> int:
     """Run the bench named first, with the arguments behind it."""
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
         print("usage: python -m bench NAME [arguments]; there are:", ", ".join(NAMES))
-        return 0 if len(sys.argv) < 2 else 2
+        return 0 if sys.argv[1:] in ([], ["list"]) else 2
     name = sys.argv.pop(1)
     runpy.run_module(f"bench.{name}", run_name="__main__", alter_sys=True)
     return 0

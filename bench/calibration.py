@@ -26,13 +26,13 @@ from intima.contracts.evidence import CalibrationFigure, Figure, HeldOutCase
 from intima.contracts.segmentation import UncertaintySpec
 from intima.evidence import HeldOut, Measured, gather_case, image_strips, pool_evidence
 from intima.evidence.pool import figures_at
+from intima.framing import working_scale
 from intima.geometry import MicronsPerPixel, Size
 from intima.inference import load_model, sample_passes
 from intima.labels import ARTERY
 from intima.phantom import Shift, draw_specs, render
 from intima.registry import publish_default
 from intima.resampling import resample_image
-from intima.segmentation import working_scale
 from intima.store import ledger
 from intima.store.storage import Storage, open_storage
 from intima.training.data import read_truth, read_working_image
