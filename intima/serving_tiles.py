@@ -11,7 +11,7 @@ from intima.architectures import is_local
 from intima.contracts.model import ModelCard
 
 _HALO_PX = 32
-_SIDES_PX = (1024, 768)
+_SIDES_PX = (1088, 832)
 _MOST_BYTES = 200 * 2**20
 """Of activations of one tile."""
 

@@ -59,8 +59,8 @@ def cost(megabytes: int) -> Cost:
 @pytest.mark.parametrize(
     ("card", "expected"),
     [
-        (card_of("unet", cost=cost(8)), (1024, 32, True)),
-        (card_of("unet", cost=cost(20)), (768, 32, True)),
+        (card_of("unet", cost=cost(8)), (1088, 32, True)),
+        (card_of("unet", cost=cost(15)), (832, 32, True)),
         (card_of("unet", cost=cost(60)), (256, 32, True)),
         (card_of("unet", cost=None), (256, 32, True)),
         (card_of("unet", cost=cost(100), tile_px=512), (512, 32, True)),
