@@ -32,6 +32,8 @@ FILES = {
     "disagreement.ome.tiff",
     "overlay.png",
     "annotations.geojson",
+    "annotations.geojson.gz",
+    "rois.zip",
     "measures.csv",
     "measures.json",
 }
