@@ -1,5 +1,8 @@
 """The files of a segmentation: one writer per name."""
 
+from typing import BinaryIO
+
+from intima.contracts.segmentation import SegmentationResult
 from intima.formats._result import Format, NotWritten, ResultArrays
 from intima.formats.geojson import write_annotations, write_annotations_gzip
 from intima.formats.imagej_roi import write_rois
@@ -8,6 +11,14 @@ from intima.formats.png import write_mask, write_overlay, write_uncertainty
 from intima.formats.tables import scores_csv, write_dictionary, write_measures_csv, write_measures_json
 
 __all__ = ["FORMATS", "Format", "NotWritten", "ResultArrays", "scores_csv"]
+
+
+def _write_report(arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
+    """Load the typesetter at first use: most who import this room only write tables."""
+    from intima.formats.report import write_report
+
+    write_report(arrays, result, out)
+
 
 FORMATS: dict[str, Format] = {
     "mask.png": Format("image/png", write_mask),
@@ -22,5 +33,6 @@ FORMATS: dict[str, Format] = {
     "measures.csv": Format("text/csv", write_measures_csv),
     "measures.json": Format("application/json", write_measures_json),
     "measures_dictionary.csv": Format("text/csv", write_dictionary),
+    "report.pdf": Format("application/pdf", _write_report),
 }
 """Artefact name to writer, in the order in which artefacts are written and listed."""

@@ -34,6 +34,7 @@ FILES = {
     "annotations.geojson",
     "annotations.geojson.gz",
     "rois.zip",
+    "report.pdf",
     "measures.csv",
     "measures.json",
 }
