@@ -9,6 +9,7 @@ from intima.formats.imagej_roi import write_rois
 from intima.formats.ome_tiff import write_disagreement, write_entropy, write_mask_pyramid
 from intima.formats.png import write_mask, write_overlay, write_uncertainty
 from intima.formats.tables import scores_csv, write_dictionary, write_measures_csv, write_measures_json
+from intima.formats.thickness import write_profiles
 
 __all__ = ["FORMATS", "Format", "NotWritten", "ResultArrays", "scores_csv"]
 
@@ -33,6 +34,7 @@ FORMATS: dict[str, Format] = {
     "measures.csv": Format("text/csv", write_measures_csv),
     "measures.json": Format("application/json", write_measures_json),
     "measures_dictionary.csv": Format("text/csv", write_dictionary),
+    "thickness_profiles.csv": Format("text/csv", write_profiles),
     "report.pdf": Format("application/pdf", _write_report),
 }
 """Artefact name to writer, in the order in which artefacts are written and listed."""

@@ -35,6 +35,7 @@ FILES = {
     "annotations.geojson.gz",
     "rois.zip",
     "report.pdf",
+    "thickness_profiles.csv",
     "measures.csv",
     "measures.json",
 }
