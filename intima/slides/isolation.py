@@ -146,5 +146,13 @@ def _child(task: str, arguments: Json, limits: Limits) -> Iterator[Child]:
         yield started
 
 
+@contextmanager
+def open_child(module: str, arguments: Json, limits: Limits) -> Iterator[Child]:
+    """Start a child of another module that answers questions; the fork server has the decoders loaded."""
+    multiprocessing.get_context(_METHOD).set_forkserver_preload([_CHILD])
+    with child(module, arguments, limits, method=_METHOD, questions=True) as started:
+        yield started
+
+
 def _error(answer: Json) -> Invalid:
     return Invalid(str(answer["message"]), code=str(answer["code"]), hint=str(answer["hint"]))

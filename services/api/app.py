@@ -12,6 +12,7 @@ from services.api.routes import (
     architectures,
     benchmarks,
     datasets,
+    deepzoom,
     experiments,
     explanations,
     health,
@@ -48,6 +49,7 @@ _ROUTES = (
     slides,
     segmentations,
     measures,
+    deepzoom,
     stability,
     verdicts,
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, TypeAlias, TypeVar, cast
 
+import anyio
 from fastapi import Depends, Request, UploadFile
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ from intima.contracts.model import Precision
 from intima.errors import Invalid
 from intima.inference import LoadedModel, ProviderName, load_model
 from intima.registry import publish_default
+from intima.slides.tiles import SlideTiles
 from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage, open_storage
@@ -26,6 +28,7 @@ from services.api.settings import Settings
 from services.messages import Send, open_send
 
 _CHUNK = 2**20
+TILES_AT_A_TIME = 4
 M = TypeVar("M", bound=BaseModel)
 
 Transaction: TypeAlias = Connection
@@ -66,6 +69,10 @@ class State:
         default_factory=lambda: threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
     )
     """How many small images are segmented inside requests at once."""
+    tiles: SlideTiles = field(default_factory=SlideTiles)
+    """Open slides that viewers look at."""
+    tile_turns: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(TILES_AT_A_TIME))
+    """How many tiles are read at once."""
 
     def queue_depth(self) -> dict[str, int]:
         """Return how many units wait and run."""
@@ -73,7 +80,8 @@ class State:
             return dict(ledger.queue_depth(connection))
 
     def close(self) -> None:
-        """Release storage."""
+        """Release storage and slides."""
+        self.tiles.close()
         self.storage.close()
 
 

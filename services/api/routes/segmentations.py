@@ -104,6 +104,20 @@ def _artefact_view(segmentation_id: str, artefact: Artefact) -> ArtefactView:
     return ArtefactView(**artefact.model_dump(), url=url)
 
 
+def find_artefact(connection: Transaction, segmentation_id: str, name: str) -> Artefact:
+    """Return one file of a result. Raises NotFound, and Conflict where there is no result yet."""
+    stored = catalog.get_segmentation(connection, segmentation_id)
+    result = _result(connection, stored)
+    if result is None:
+        raise Conflict(
+            "This segmentation has no result yet.", code="not_ready", hint=f"Watch /v1/jobs/{stored.job_id}."
+        )
+    artefacts = {a.name: a for a in result.artefacts}
+    if name not in artefacts:
+        raise NotFound(f"There is no artefact {name[:100]!r}.", hint=f"There are: {', '.join(artefacts)}.")
+    return artefacts[name]
+
+
 @router.get("/segmentations", operation_id="list_segmentations")
 def list_segmentations(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> SegmentationPage:
     """List segmentations, newest first."""
@@ -126,16 +140,7 @@ def get_segmentation(segmentation_id: str, connection: ReadDep) -> SegmentationV
 )
 def get_artefact(segmentation_id: str, name: str, connection: ReadDep, state: StateDep) -> FileResponse:
     """Return one file of a result; the ETag is its SHA-256."""
-    stored = catalog.get_segmentation(connection, segmentation_id)
-    result = _result(connection, stored)
-    if result is None:
-        raise Conflict(
-            "This segmentation has no result yet.", code="not_ready", hint=f"Watch /v1/jobs/{stored.job_id}."
-        )
-    artefacts = {a.name: a for a in result.artefacts}
-    if name not in artefacts:
-        raise NotFound(f"There is no artefact {name[:100]!r}.", hint=f"There are: {', '.join(artefacts)}.")
-    found = artefacts[name]
+    found = find_artefact(connection, segmentation_id, name)
     return FileResponse(
         state.storage.blobs.path(found.sha256),
         media_type=found.media_type,
