@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from intima.arrays import Json, RgbImage
 from intima.confined import Limits, allow_cpu, apply_limits
 from intima.errors import IntimaError, Invalid
 from intima.geometry import Region, Size
+from intima.resampling import resample_image
 from intima.slides._guard import decoding
 from intima.slides.opening import Slide, open_slide
 from intima.slides.working import pixels_to_read, read_resampled
 
+OVERVIEW_PX = 1024
+"""Longer side of the overview."""
 MOST_SOURCE_PX = 2**27
 """Pixels of the file that one tile may take: some seconds of decoding, and more than an image read whole may have."""
 
@@ -33,9 +37,10 @@ def work(connection: Connection, arguments: Json, limits: Limits) -> None:
             _send(connection, _error(error, goes_on=False))
             return
         with slide:
+            views = _Views(slide)
             while (request := _next(connection, float(arguments["idle_s"]))) is not None:
                 allow_cpu(limits.cpu_s)
-                _answer(connection, slide, request, name=name)
+                _answer(connection, views, request, name=name)
 
 
 def _next(connection: Connection, idle_s: float) -> Json | None:
@@ -45,15 +50,34 @@ def _next(connection: Connection, idle_s: float) -> Json | None:
         return None
 
 
-def _answer(connection: Connection, slide: Slide, request: Json, *, name: str) -> None:
+def _answer(connection: Connection, views: "_Views", request: Json, *, name: str) -> None:
     try:
         with decoding(name):
-            pixels = _read(slide, Region(*request["region"]), Size(*request["working"]))
+            pixels = views.read(Region(*request["region"]), Size(*request["working"]))
     except IntimaError as error:
         _send(connection, _error(error, goes_on=True))
         return
     _send(connection, {"done": True})
     connection.send_bytes(pixels.tobytes())
+
+
+@dataclass(slots=True)
+class _Views:
+    """An open slide at any resolution; what shows it small is made of one overview, so it is read whole once only."""
+
+    slide: Slide
+    _overview: RgbImage | None = None
+
+    def read(self, region: Region, working: Size) -> RgbImage:
+        """Return a region of the slide resampled to the size ``working``. Raises Invalid "no_overview"."""
+        size = self.slide.size
+        if 2 * max(working.width, working.height) > OVERVIEW_PX or max(size.width, size.height) <= OVERVIEW_PX:
+            return _read(self.slide, region, working)
+        if self._overview is None:
+            small = size.scaled(OVERVIEW_PX / max(size.width, size.height))
+            self._overview = _read(self.slide, Region(0, 0, small.width, small.height), small)
+        shown = resample_image(self._overview, working)
+        return shown[region.y : region.y + region.height, region.x : region.x + region.width]
 
 
 def _read(slide: Slide, region: Region, working: Size) -> RgbImage:

@@ -13,6 +13,7 @@ from PIL import Image
 from intima.confined import Limits
 from intima.errors import Invalid
 from intima.geometry import Region, Size
+from intima.resampling import resample_image
 from intima.slides import open_slide, read_resampled
 from intima.slides.tiles import SlideTiles
 
@@ -44,6 +45,23 @@ def test_pixels_are_those_of_the_slide(tiles: SlideTiles, tmp_path: Path, workin
     region = Region(working.width // 3, working.height // 4, max(1, working.width // 2), max(1, working.height // 2))
     found = tiles.read(path, sha256="a", name="a.png", region=region, working=working)
     assert np.array_equal(found, expected(path, region, working))
+
+
+@pytest.mark.parametrize("working", [Size(512, 384), Size(100, 75), Size(1, 1), Size(600, 450)])
+def test_small_views_of_a_large_slide_are_made_of_one_overview(
+    tiles: SlideTiles, tmp_path: Path, working: Size
+) -> None:
+    path = tmp_path / "large.png"
+    Image.fromarray(RNG.integers(0, 256, (150, 200, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1)).save(path)
+    region = Region(0, working.height // 2, working.width, max(1, working.height // 2))
+    found = tiles.read(path, sha256="l", name="", region=region, working=working)
+    exact = expected(path, region, working)
+    if max(working.width, working.height) > 512:
+        assert np.array_equal(found, exact)
+    else:
+        overview = expected(path, Region(0, 0, 1024, 768), Size(1024, 768))
+        assert np.array_equal(found, resample_image(overview, working)[region.y : region.y + region.height])
+        assert np.abs(found.astype(int) - exact).mean() < 4
 
 
 def test_a_child_serves_many_tiles_and_few_stay(tiles: SlideTiles, tmp_path: Path) -> None:
