@@ -50,11 +50,19 @@ class Child:
 
     def answer(self, wall_s: float) -> Json | None:
         """Wait for the next answer; None where the child died, or was killed because the time was up."""
+        data = self.receive(wall_s, most_bytes=_MAX_ANSWER_BYTES)
+        try:
+            return None if data is None else dict(json.loads(data))
+        except ValueError:
+            return None
+
+    def receive(self, wall_s: float, *, most_bytes: int) -> bytes | None:
+        """Wait for the next bytes; None where the child died, sends more, or was killed because the time was up."""
         watchdog = threading.Timer(wall_s, self.process.kill)
         watchdog.start()
         try:
-            return dict(json.loads(self.connection.recv_bytes(_MAX_ANSWER_BYTES)))
-        except (EOFError, OSError, ValueError):
+            return self.connection.recv_bytes(most_bytes)
+        except (EOFError, OSError):
             return None
         finally:
             watchdog.cancel()
@@ -62,10 +70,15 @@ class Child:
 
 
 @contextmanager
-def child(module: str, arguments: Json, limits: Limits, *, method: StartMethod) -> Iterator[Child]:
-    """Start a child that calls ``module.work(sender, arguments, limits)``; it is dead and reaped at the end."""
+def child(
+    module: str, arguments: Json, limits: Limits, *, method: StartMethod, questions: bool = False
+) -> Iterator[Child]:
+    """Start a child that calls ``module.work(sender, arguments, limits)``; it is dead and reaped at the end.
+
+    With ``questions`` it can be sent bytes too.
+    """
     context: Any = multiprocessing.get_context(method)
-    receiver, sender = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=questions)
     process = context.Process(target=_work, args=(sender, module, arguments, limits), daemon=True)
     with receiver:
         with sender:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
+from typing import BinaryIO
 
 import onnxruntime
 
@@ -20,7 +20,7 @@ from intima.contracts.segmentation import (
     UncertaintySummary,
     VesselMeasures,
 )
-from intima.formats import FORMATS, NotWritten, ResultArrays
+from intima.formats import FORMATS, Format, NotWritten, ResultArrays
 from intima.framing import Frame, plan_frame
 from intima.geometry import Region
 from intima.inference import LoadedModel, load_model, sample_passes
@@ -346,23 +346,32 @@ def _images(
     )
 
 
-_OF_UNCERTAINTY = {"entropy.ome.tiff", "disagreement.ome.tiff", "uncertainty.png"}
-
-
 def _written(
     result: SegmentationResult, *, images: ResultArrays, storage: Storage, report: Report
 ) -> SegmentationResult:
-    """Return the result with its artefacts; one that cannot be written is left out with a warning."""
+    """Return the result with its artefacts and what they warn of; one that cannot be written is left out and said so.
+
+    Each writer is given the warnings of those before it.
+    """
     for name, form in FORMATS.items():
-        if result.uncertainty is None and name in _OF_UNCERTAINTY:
+        if form.of_uncertainty and result.uncertainty is None:
             continue
         report(0.95, f"writing {name}")
-        try:
-            sha256 = storage.blobs.put_written(partial(form.write, images, result))
-        except NotWritten as error:
-            warning = f"There is no {name}: {error}."
-            result = result.model_copy(update={"warnings": (*result.warnings, warning)})
-            continue
-        made = Artefact(name=name, sha256=sha256, bytes=storage.blobs.size(sha256), media_type=form.media_type)
-        result = result.model_copy(update={"artefacts": (*result.artefacts, made)})
+        result = _with_artefact(result, name, form, images=images, storage=storage)
     return result
+
+
+def _with_artefact(
+    result: SegmentationResult, name: str, form: Format, *, images: ResultArrays, storage: Storage
+) -> SegmentationResult:
+    notes: list[str] = []
+
+    def write(out: BinaryIO) -> None:
+        notes[:] = form.write(images, result, out) or ()
+
+    try:
+        sha256 = storage.blobs.put_written(write)
+    except NotWritten as error:
+        return result.model_copy(update={"warnings": (*result.warnings, f"There is no {name}: {error}.")})
+    made = Artefact(name=name, sha256=sha256, bytes=storage.blobs.size(sha256), media_type=form.media_type)
+    return result.model_copy(update={"artefacts": (*result.artefacts, made), "warnings": (*result.warnings, *notes)})

@@ -81,6 +81,7 @@ def near_tissue(thumbnail: RgbImage, *, size: Size, margin_px: int) -> NearTissu
     if not tissue.any():
         return NearTissue(np.ones_like(tissue), size)
     reach = 1 + math.ceil(margin_px * max(tissue.shape[0] / size.height, tissue.shape[1] / size.width))
+    reach = min(reach, max(tissue.shape))  # further than that is everywhere
     wide = ndimage.maximum_filter(np.pad(tissue, reach), size=2 * reach + 1)
     labels, _ = ndimage.label(wide, structure=np.ones((3, 3)))
     for piece in measure.regionprops(labels):  # type: ignore[no-untyped-call]

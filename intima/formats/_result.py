@@ -1,6 +1,6 @@
 """What every writer is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -40,8 +40,11 @@ class Format:
     """One file that a segmentation gives. The bytes depend on the arguments only, so their hash repeats."""
 
     media_type: str
-    write: Callable[[ResultArrays, SegmentationResult, BinaryIO], None]
-    """Writes into an empty file that can be read and sought. Raises NotWritten."""
+    write: Callable[[ResultArrays, SegmentationResult, BinaryIO], Sequence[str] | None]
+    """Writes into an empty file that can be read and sought; may return what a reader of the file should be warned of.
+    Raises NotWritten."""
+    of_uncertainty: bool = False
+    """Whether it exists only where uncertainty was sampled."""
 
 
 class NotWritten(Exception):

@@ -46,16 +46,43 @@ def components(mask: LabelRaster) -> Iterator[Component]:
     Raises:
         TooIntricate: before anything was yielded.
     """
+    yield from outlines(mask).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """The traced components of a mask, by class, then in the order of their first pixel."""
+
+    pieces: Pieces
+    rings: "_Rings"
+    order: NDArray[np.intp]
+    """Rings by component, each component's shell first."""
+
+    def all(self) -> Iterator[Component]:
+        """Yield every component."""
+        return self._of(np.ones(len(self.pieces), bool))
+
+    def largest(self, most: int) -> Iterator[Component]:
+        """Yield the ``most`` components of most pixels, in the order of all; of equal ones those that come first."""
+        chosen = np.zeros(len(self.pieces), bool)
+        chosen[np.argsort(-self.pieces.pixels, kind="stable")[:most]] = True
+        return self._of(chosen)
+
+    def _of(self, chosen: NDArray[np.bool_]) -> Iterator[Component]:
+        owner = self.rings.owner[self.order] - 1
+        first = np.searchsorted(owner, np.flatnonzero(chosen), side="left").tolist()
+        last = np.searchsorted(owner, np.flatnonzero(chosen), side="right").tolist()
+        for begin, end in zip(first, last, strict=True):
+            shell, *holes = (self.rings.points_of(ring) for ring in self.order[begin:end].tolist())
+            piece = self.pieces[int(owner[begin])]
+            yield Component(piece.value, piece.pixels, shell, tuple(holes))
+
+
+def outlines(mask: LabelRaster) -> Outlines:
+    """Trace the components of all classes but 0. Raises TooIntricate."""
     keys, owner, pieces = _edges(mask)
     rings = _rings(keys, owner, width=mask.shape[1] + 1)
-    if not len(rings.owner):
-        return
-    order = np.lexsort((-rings.twice_area, rings.owner))
-    ends = np.flatnonzero(np.diff(rings.owner[order], append=-1)) + 1
-    for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-        shell, *holes = (rings.points[rings.starts[r] : rings.starts[r + 1]] for r in order[first:last].tolist())
-        piece = pieces[int(rings.owner[order[first]]) - 1]
-        yield Component(piece.value, piece.pixels, shell, tuple(holes))
+    return Outlines(pieces, rings, np.lexsort((-rings.twice_area, rings.owner)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,10 @@ class _Rings:
     """Component number of each ring."""
     twice_area: NDArray[np.int64]
     """Positive for the one shell of a component, negative for its holes."""
+
+    def points_of(self, ring: int) -> NDArray[np.int64]:
+        """Return the corners of a ring."""
+        return self.points[self.starts[ring] : self.starts[ring + 1]]
 
 
 def _rings(keys: NDArray[np.int64], owner: NDArray[np.int64], *, width: int) -> _Rings:

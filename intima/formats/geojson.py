@@ -6,7 +6,8 @@ area is its pixel count.
 
 import json
 from collections.abc import Iterator
-from typing import BinaryIO
+from gzip import GzipFile
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
 from intima.rasters import LabelRaster, as_raster
 
+_LEVEL = 6
+"""Of deflate."""
+
 
 def write_annotations(arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
     """Write all components as one FeatureCollection. Raises NotWritten where the outlines are too many to hold."""
@@ -30,6 +34,12 @@ def write_annotations(arrays: ResultArrays, result: SegmentationResult, out: Bin
         out.writelines(parts)
     except TooIntricate as error:
         raise NotWritten(f"the outlines in the mask are too intricate: {error}") from error
+
+
+def write_annotations_gzip(arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
+    """Write what ``write_annotations`` writes, compressed, without name and time. Raises NotWritten."""
+    with GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=out, mtime=0) as packed:
+        write_annotations(arrays, result, cast(BinaryIO, packed))
 
 
 def stream_annotations(

@@ -62,9 +62,14 @@ def _write_indices(out: BinaryIO, mask: LabelRaster, *, schema: LabelSchema) -> 
 
 def write_overlay(arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO) -> None:
     """Write the slide with each class tinted and outlined in its colour, at most 2048 pixels on the long side."""
+    out.write(_png(result_overlay(arrays)))
+
+
+def result_overlay(arrays: ResultArrays) -> RgbImage:
+    """Return the analysed part of the slide, small, with each class tinted and outlined in its colour."""
     height, width = _fitted(*arrays.thumbnail.shape[:2])
     labels = _nearest(arrays.mask, height, width)
-    out.write(_png(overlay(arrays.thumbnail, labels, schema=arrays.schema)))
+    return overlay(arrays.thumbnail, labels, schema=arrays.schema)
 
 
 def write_uncertainty(arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO) -> None:
@@ -94,14 +99,15 @@ def heat_map(values: UncertaintyMap, *, title: str) -> RgbImage:
     while max(values.shape) > MAX_SIDE_PX:
         values = halve_map(values)
     enlarge = max(1, _MIN_SIDE_PX // max(values.shape))
-    picture = _colored(values.repeat(enlarge, axis=0).repeat(enlarge, axis=1))
+    picture = cividis(values.repeat(enlarge, axis=0).repeat(enlarge, axis=1))
     legend = _legend(max(picture.shape[0], 64), title=title)
     padded = np.full((legend.shape[0], picture.shape[1], 3), 255, np.uint8)
     padded[: picture.shape[0]] = picture
     return np.concatenate([padded, legend], axis=1)
 
 
-def _colored(values: NDArray[np.float32]) -> RgbImage:
+def cividis(values: NDArray[np.float32]) -> RgbImage:
+    """Return the colours of values 0..1; what lies beyond takes the colour of the end."""
     steps = np.linspace(0, 1, len(_CIVIDIS))
     ramp = np.stack([np.interp(np.linspace(0, 1, 256), steps, _CIVIDIS[:, i]) for i in range(3)], axis=1)
     index = np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)
@@ -111,7 +117,7 @@ def _colored(values: NDArray[np.float32]) -> RgbImage:
 
 def _legend(height: int, *, title: str) -> RgbImage:
     canvas = Image.new("RGB", (_LEGEND_PX, height), "white")
-    bar = _colored(np.linspace(1, 0, height - 32, dtype=np.float32)[:, None].repeat(_BAR_PX, axis=1))
+    bar = cividis(np.linspace(1, 0, height - 32, dtype=np.float32)[:, None].repeat(_BAR_PX, axis=1))
     canvas.paste(Image.fromarray(bar), (8, 24))
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default()

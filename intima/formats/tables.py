@@ -50,6 +50,17 @@ MEASURE_COLUMNS = {
 }
 """Columns of measures.csv and what they mean."""
 
+PROFILE_COLUMNS = {
+    "vessel": "number of the cross-section, as in measures.csv",
+    "angle_deg": "direction of the ray: 0 is to the right, 90 down; rays are equally spaced in µm",
+    "intima": "thickness of the neointima along the ray; empty where intima_thickness_mean is undefined",
+    "media": "thickness of the media along the ray; empty where media_thickness_mean is undefined",
+    "unit": "unit of intima and media",
+    "center_x_px": "where the rays start, in pixels of the mask from its left edge",
+    "center_y_px": "the same from its top edge",
+}
+"""Columns of thickness_profiles.csv and what they mean."""
+
 _NESTED = ("parameters", "curve", "losses", "artefacts")
 """Fields of an experiment that are no single cell."""
 
@@ -58,12 +69,14 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def write_measures_csv(_arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
     """Write one line per measure: class areas of the image, then each vessel's morphometry."""
-    out.write(_csv(tuple(MEASURE_COLUMNS), _measure_rows(result)))
+    out.write(csv_table(tuple(MEASURE_COLUMNS), _measure_rows(result)))
 
 
 def write_dictionary(_arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO) -> None:
-    """Write what each column of measures.csv means."""
-    out.write(_csv(("column", "meaning"), MEASURE_COLUMNS.items()))
+    """Write what each column of measures.csv and thickness_profiles.csv means."""
+    files = {"measures.csv": MEASURE_COLUMNS, "thickness_profiles.csv": PROFILE_COLUMNS}
+    rows = ((column, meaning, name) for name, columns in files.items() for column, meaning in columns.items())
+    out.write(csv_table(("column", "meaning", "file"), rows))
 
 
 def write_measures_json(_arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
@@ -76,7 +89,7 @@ def write_measures_json(_arrays: ResultArrays, result: SegmentationResult, out: 
 def scores_csv(rows: Sequence[ScoreRow]) -> bytes:
     """Write scores with the columns of the wire contract, in the order given."""
     dumped = (row.model_dump(by_alias=True) for row in rows)
-    return _csv(SCORE_COLUMNS, ([row[column] for column in SCORE_COLUMNS] for row in dumped))
+    return csv_table(SCORE_COLUMNS, ([row[column] for column in SCORE_COLUMNS] for row in dumped))
 
 
 def experiments_csv(rows: Sequence[ExperimentRow]) -> bytes:
@@ -84,7 +97,7 @@ def experiments_csv(rows: Sequence[ExperimentRow]) -> bytes:
     names = sorted({name for row in rows for name in row.parameters})
     plain = [field for field in ExperimentRow.model_fields if field not in _NESTED]
     header = (*plain, *(f"param.{name}" for name in names), *_NESTED[1:])
-    return _csv(header, (_experiment_cells(row, plain=plain, names=names) for row in rows))
+    return csv_table(header, (_experiment_cells(row, plain=plain, names=names) for row in rows))
 
 
 def _experiment_cells(row: ExperimentRow, *, plain: Sequence[str], names: Sequence[str]) -> list[Cell]:
@@ -110,10 +123,12 @@ def _vessel_row(vessel: int, measure: Measure) -> Sequence[Cell]:
     return ("vessel", vessel, measure.name, measure.value, measure.unit, low, high)
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
+def csv_table(header: Sequence[str] | None, rows: Iterable[Sequence[Cell]]) -> bytes:
+    """Return lines of CSV; without a header they go on with a table that has one."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(header)
+    if header is not None:
+        writer.writerow(header)
     writer.writerows([_cell(value) for value in row] for row in rows)
     return out.getvalue().encode()
 

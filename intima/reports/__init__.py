@@ -9,6 +9,8 @@ from intima.reports.document import (
     Facts,
     Figure,
     Paragraph,
+    Picture,
+    Pictures,
     Section,
     Table,
 )
@@ -33,6 +35,8 @@ __all__ = [
     "Facts",
     "Figure",
     "Paragraph",
+    "Picture",
+    "Pictures",
     "ReportFormat",
     "Section",
     "Table",

@@ -52,7 +52,23 @@ class Figure:
     """render(format) -> file; the PDF has one page of just this size."""
 
 
-Block: TypeAlias = Paragraph | Facts | Table | Figure
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture made of pixels; ``caption`` also stands for it where it cannot be seen."""
+
+    caption: str
+    data: bytes
+    media_type: Literal["image/png", "image/jpeg"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Pictures beside each other."""
+
+    items: tuple[Picture, ...]
+
+
+Block: TypeAlias = Paragraph | Facts | Table | Figure | Pictures
 
 
 @dataclass(frozen=True, slots=True)

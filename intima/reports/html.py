@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from intima.reports.document import Document, Figure, printable
+from intima.reports.document import Document, Figure, Picture, printable
 
 
 def write_html(document: Document) -> bytes:
@@ -23,6 +23,8 @@ def _template() -> Template:
     return environment.from_string(files("intima").joinpath("assets/report.html.jinja").read_text(encoding="utf-8"))
 
 
-def _data_url(figure: Figure) -> str:
+def _data_url(image: Figure | Picture) -> str:
     """Return the figure as an image of its own: ids inside several drawings may not meet on one page."""
-    return "data:image/svg+xml;base64," + base64.b64encode(figure.render("svg")).decode()
+    if isinstance(image, Picture):
+        return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
+    return "data:image/svg+xml;base64," + base64.b64encode(image.render("svg")).decode()

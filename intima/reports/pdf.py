@@ -3,12 +3,10 @@
 import io
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import Any, assert_never
 from xml.sax.saxutils import escape
 
-import matplotlib as mpl
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, PdfObject, StreamObject
 from reportlab.lib import colors
@@ -18,11 +16,23 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import inch, mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, LongTable, SimpleDocTemplate, Spacer
+from reportlab.platypus import CondPageBreak, Flowable, Image, KeepTogether, LongTable, SimpleDocTemplate, Spacer
 from reportlab.platypus import Paragraph as Words
 from reportlab.platypus import Table as Grid
 
-from intima.reports.document import LONGEST_TEXT, Block, Document, Facts, Figure, Paragraph, Section, Table, printable
+from intima.reports.document import (
+    LONGEST_TEXT,
+    Block,
+    Document,
+    Facts,
+    Figure,
+    Paragraph,
+    Pictures,
+    Section,
+    Table,
+    printable,
+)
+from intima.reports.fonts import bold, regular
 
 _REGULAR, _BOLD = "IntimaSans", "IntimaSans-Bold"
 _MARGIN = 18 * mm
@@ -33,6 +43,9 @@ _NAMES = 52 * mm
 _LARGEST_SCALE = 1.3
 """Figures are made for a column of a journal."""
 _GREATEST_FIGURE = A4[1] - 2 * _MARGIN - 30 * mm
+_GREATEST_PICTURE = 88 * mm
+_GAP = 4 * mm
+"""Between pictures."""
 _SOFT, _LINE, _TINT, _WARN = (colors.HexColor(c) for c in ("#57606a", "#d0d7de", "#eef4f9", "#fff4e5"))
 _BLUE, _VERMILION = (colors.HexColor(c) for c in ("#0072b2", "#d55e00"))
 _ONE_AT_A_TIME = Lock()
@@ -75,10 +88,9 @@ def _section(section: Section, places: "list[_Place]") -> list[Flowable]:
 
 @lru_cache(maxsize=1)
 def _register_fonts() -> None:
-    """Use the typeface of the figures, which matplotlib brings: it has Greek, Cyrillic and signs of mathematics."""
-    fonts = Path(mpl.get_data_path()) / "fonts" / "ttf"
-    pdfmetrics.registerFont(TTFont(_REGULAR, fonts / "DejaVuSans.ttf"))
-    pdfmetrics.registerFont(TTFont(_BOLD, fonts / "DejaVuSans-Bold.ttf"))
+    """Use the typeface of the figures."""
+    pdfmetrics.registerFont(TTFont(_REGULAR, regular()))
+    pdfmetrics.registerFont(TTFont(_BOLD, bold()))
 
 
 @lru_cache(maxsize=16)
@@ -124,8 +136,31 @@ def _flow(block: Block, places: "list[_Place]") -> list[Flowable]:
         case Figure():
             caption = Words(_safe(block.caption), _style("soft"))
             return [KeepTogether([_Placed(block, places), caption, Spacer(0, 2 * mm)])]
+        case Pictures():
+            return [KeepTogether([_beside(block), Spacer(0, 2 * mm)])] if block.items else []
         case _:
             assert_never(block)
+
+
+def _beside(pictures: Pictures) -> Grid:
+    """Set pictures beside each other over their captions, each as large as its share of the width allows."""
+    room = min(_WIDTH / len(pictures.items), _WIDTH * 0.6)
+    images = [_fitted(Image(io.BytesIO(p.data)), width=room - _GAP, height=_GREATEST_PICTURE) for p in pictures.items]
+    captions = [Words(_safe(p.caption), _style("soft")) for p in pictures.items]
+    style = [
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ("RIGHTPADDING", (0, 0), (-1, -1), _GAP),
+        ("TOPPADDING", (0, 0), (-1, -1), 1 * mm),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
+    ]
+    return Grid([images, captions], colWidths=[room] * len(images), style=style, hAlign="LEFT")
+
+
+def _fitted(image: Image, *, width: float, height: float) -> Image:
+    scale = min(width / image.imageWidth, height / image.imageHeight)
+    image.drawWidth, image.drawHeight, image.hAlign = image.imageWidth * scale, image.imageHeight * scale, "LEFT"
+    return image
 
 
 def _table(table: Table) -> list[Flowable]:
@@ -208,13 +243,13 @@ def _with_figures(pdf: bytes, places: list[_Place]) -> bytes:
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf)))
     for number in sorted({place.page for place in places}):
         page: Any = writer.pages[number - 1]
-        forms = DictionaryObject()
+        resources: Any = page["/Resources"].get_object()
+        forms = resources.setdefault(NameObject("/XObject"), DictionaryObject()).get_object()
         drawn = b"Q"
         for place in (p for p in places if p.page == number):
             name = f"/Figure{len(forms)}"
             forms[NameObject(name)] = _form(writer, place.pdf)
             drawn += f" q {place.scale:.5f} 0 0 {place.scale:.5f} {place.x:.3f} {place.y:.3f} cm {name} Do Q".encode()
-        page["/Resources"].get_object()[NameObject("/XObject")] = forms
         before, after = (writer._add_object(_encoded(data)) for data in (b"q", drawn))
         page[NameObject("/Contents")] = ArrayObject([before, page.raw_get("/Contents"), after])
     out = io.BytesIO()

@@ -188,6 +188,17 @@ def _wider_for_zip(path: Path, limits: Limits) -> Limits:
     )
 
 
+@contextmanager
+def open_child(module: str, arguments: Json, limits: Limits) -> Iterator[Child]:
+    """Start a child of another module that answers questions; the fork server has the decoders loaded."""
+    multiprocessing.get_context(_METHOD).set_forkserver_preload([_CHILD])
+    limits = _wider_for_zip(Path(str(arguments["path"])), limits)
+    with tempfile.TemporaryDirectory(prefix="intima-child-") as scratch:
+        work = {"scratch": scratch, **arguments}
+        with child(module, work, limits, method=_METHOD, questions=True) as started:
+            yield started
+
+
 def _error(answer: Json) -> Invalid | Unavailable:
     family = Unavailable if answer["unavailable"] else Invalid
     return family(str(answer["message"]), code=str(answer["code"]), hint=str(answer["hint"]))

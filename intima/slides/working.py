@@ -53,6 +53,16 @@ def read_resampled(slide: Slide, region: Region, *, frame: Region, working: Size
     return _read(slide, level, down=down, across=across, region=region)
 
 
+def pixels_to_read(slide: Slide, region: Region, *, frame: Region, working: Size) -> int:
+    """Return how many pixels of the file ``read_resampled`` would decode."""
+    level = slide.levels[_level(slide, frame, working)]
+    across = _axis(level.width, slide.size.width, (frame.x, frame.width), working.width)
+    down = _axis(level.height, slide.size.height, (frame.y, frame.height), working.height)
+    left, right = across.cover(region.x, region.width)
+    top, bottom = down.cover(region.y, region.height)
+    return (right - left) * (bottom - top)
+
+
 @dataclass(frozen=True, slots=True)
 class _Axis:
     """Where working pixel i begins along one axis, in pixels of the level: start + i * step."""

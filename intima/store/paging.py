@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -30,9 +30,17 @@ class Page(Generic[T]):
 
 
 def page_of(
-    conn: Connection, table: Table, *, page_size: int, page_token: str, key: ColumnElement[str] | None = None
+    conn: Connection,
+    table: Table,
+    *,
+    page_size: int,
+    page_token: str,
+    key: ColumnElement[str] | None = None,
+    where: Sequence[ColumnElement[bool]] = (),
 ) -> Page[Row[Any]]:
     """Return one page of a table that has ``created_at`` and ``id``, or another unique ``key`` of text.
+
+    Rows that do not meet ``where`` are on no page.
 
     Raises:
         Invalid: a page size outside 1..1000 or a token that is not one of ours.
@@ -41,6 +49,7 @@ def page_of(
         raise Invalid(f"Got page_size {page_size}; need 1 to {MAX_PAGE_SIZE}.", pointer="/page_size")
     unique = table.c.id if key is None else key
     newest_first = select(table, unique.label("page_key")).order_by(table.c.created_at.desc(), unique.desc())
+    newest_first = newest_first.where(*where)
     if page_token:
         at, last_key = _decode(page_token)
         behind = or_(table.c.created_at < at, and_(table.c.created_at == at, unique < last_key))

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, TypeAlias, TypeVar, cast
 
+import anyio
 from fastapi import Depends, Request, UploadFile
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ from intima.contracts.model import Precision, ProviderName
 from intima.errors import Invalid
 from intima.inference import LoadedModel, load_model
 from intima.registry import publish_default
+from intima.slides.tiles import SlideTiles
 from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage, open_storage
@@ -26,6 +28,7 @@ from services.api.settings import Settings
 from services.messages import Send, open_send
 
 _CHUNK = 2**20
+TILES_AT_A_TIME = 4
 M = TypeVar("M", bound=BaseModel)
 
 Transaction: TypeAlias = Connection
@@ -71,6 +74,10 @@ class State:
     """How many small images are segmented inside requests at once."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when this process is about to end: who is cut off then has not left, and units are given back."""
+    tiles: SlideTiles = field(default_factory=SlideTiles)
+    """Open slides that viewers look at."""
+    tile_turns: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(TILES_AT_A_TIME))
+    """How many tiles are read at once."""
 
     def queue_depth(self) -> dict[str, int]:
         """Return how many units wait and run."""
@@ -78,7 +85,8 @@ class State:
             return dict(ledger.queue_depth(connection))
 
     def close(self) -> None:
-        """Release storage."""
+        """Release storage and slides."""
+        self.tiles.close()
         self.storage.close()
 
 

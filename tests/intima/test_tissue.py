@@ -1,5 +1,6 @@
 """Tissue against glass on pictures whose answer is known."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,14 @@ def test_a_region_of_the_map_is_the_crop_of_the_whole() -> None:
 def test_an_image_without_tissue_is_looked_at_everywhere() -> None:
     near = near_tissue(np.full((50, 60, 3), 244, np.uint8), size=Size(600, 500), margin_px=64)
     assert near.of(Region(0, 0, 600, 500)).all()
+
+
+def test_a_margin_wider_than_the_image_is_everywhere_and_takes_no_time() -> None:
+    """Few working pixels of a large image: the margin is thousands of pixels of the thumbnail."""
+    thumbnail = np.full((400, 400, 3), 240, np.uint8)
+    thumbnail[5:40, 5:40] = (150, 40, 90)
+    started = time.perf_counter()
+    near = near_tissue(thumbnail, size=Size(4, 4), margin_px=64)
+    assert near.mask.all()
+    assert near.mask.shape == (400, 400)
+    assert time.perf_counter() - started < 10

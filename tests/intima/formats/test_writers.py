@@ -28,7 +28,7 @@ from intima.contracts.segmentation import (
 from intima.formats import FORMATS, ResultArrays, scores_csv
 from intima.formats.ome_tiff import halve_labels, halve_map
 from intima.formats.png import heat_map, overlay
-from intima.formats.tables import MEASURE_COLUMNS, SCORE_COLUMNS
+from intima.formats.tables import MEASURE_COLUMNS, PROFILE_COLUMNS, SCORE_COLUMNS
 from intima.geometry import MicronsPerPixel
 from intima.labels import ARTERY
 from intima.rasters import as_raster
@@ -207,7 +207,8 @@ def test_measures_csv_has_units_and_keeps_undefined_values_empty() -> None:
 
 def test_the_dictionary_explains_every_column() -> None:
     rows = table(written("measures_dictionary.csv"))
-    assert {row["column"] for row in rows} == set(MEASURE_COLUMNS)
+    for name, columns in (("measures.csv", MEASURE_COLUMNS), ("thickness_profiles.csv", PROFILE_COLUMNS)):
+        assert [row["column"] for row in rows if row["file"] == name] == list(columns)
     assert all(row["meaning"] for row in rows)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure as Drawn
+from PIL import Image
 from pypdf import PdfReader
 
 from intima.reports import (
@@ -16,6 +17,8 @@ from intima.reports import (
     Facts,
     Figure,
     Paragraph,
+    Picture,
+    Pictures,
     ReportFormat,
     Section,
     Table,
@@ -155,3 +158,21 @@ def test_figures_lie_on_their_own_pages() -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_same_document_is_the_same_bytes(form: ReportFormat) -> None:
     assert write_report(document(), form) == write_report(document(), form)
+
+
+def test_pictures_lie_beside_each_other_and_share_a_page_with_a_figure() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20), (0, 128, 255)).save(out, "PNG")
+    shown = Pictures((Picture("left one", out.getvalue(), "image/png"), Picture(HOSTILE, out.getvalue(), "image/png")))
+    figure = Figure("A drawing", 2.0, 1.0, drawing)  # type: ignore[arg-type]
+    made = Document("t", "s", (Section("both", (shown, figure, Pictures(()))),))
+    (page,) = PdfReader(io.BytesIO(write_report(made, "pdf"))).pages
+    images = [image.image.convert("RGB").getpixel((5, 5)) for image in page.images]
+    assert images
+    assert set(images) == {(0, 128, 255)}
+    assert "in the figure" in page.extract_text()
+    assert "left one" in page.extract_text()
+    assert write_report(made, "pdf") == write_report(made, "pdf")
+    html = read_page(write_report(made, "html"))
+    sources = [attrs["src"] or "" for tag, attrs in html.tags if tag == "img"]
+    assert [source.split(";")[0] for source in sources] == ["data:image/png", "data:image/png", "data:image/svg+xml"]

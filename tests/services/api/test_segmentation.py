@@ -32,6 +32,10 @@ FILES = {
     "disagreement.ome.tiff",
     "overlay.png",
     "annotations.geojson",
+    "annotations.geojson.gz",
+    "rois.zip",
+    "report.pdf",
+    "thickness_profiles.csv",
     "measures.csv",
     "measures.json",
 }

@@ -1,0 +1,101 @@
+"""What runs inside a child that keeps one slide open: limits first, then a tile for every question."""
+
+import json
+import logging
+import tempfile
+import warnings
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from intima.arrays import Json, RgbImage
+from intima.confined import Limits, allow_cpu, apply_limits
+from intima.errors import IntimaError, Invalid
+from intima.geometry import Region, Size
+from intima.resampling import resample_image
+from intima.slides._guard import decoding
+from intima.slides.opening import Slide, open_slide
+from intima.slides.working import pixels_to_read, read_resampled
+
+OVERVIEW_PX = 1024
+"""Longer side of the overview."""
+MOST_SOURCE_PX = 2**27
+"""Pixels of the file that one tile may take: some seconds of decoding, and more than an image read whole may have."""
+
+
+def work(connection: Connection, arguments: Json, limits: Limits) -> None:
+    """Open the slide and answer until nobody asks."""
+    apply_limits(limits)
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    tempfile.tempdir = arguments["scratch"]
+    name = str(arguments["name"])
+    with connection:
+        allow_cpu(limits.cpu_s)
+        try:
+            with decoding(name):
+                slide = open_slide(Path(arguments["path"]), name=name)
+        except IntimaError as error:
+            _send(connection, _error(error, goes_on=False))
+            return
+        with slide:
+            views = _Views(slide)
+            while (request := _next(connection, float(arguments["idle_s"]))) is not None:
+                allow_cpu(limits.cpu_s)
+                _answer(connection, views, request, name=name)
+
+
+def _next(connection: Connection, idle_s: float) -> Json | None:
+    try:
+        return dict(json.loads(connection.recv_bytes())) if connection.poll(idle_s) else None
+    except (EOFError, OSError):
+        return None
+
+
+def _answer(connection: Connection, views: "_Views", request: Json, *, name: str) -> None:
+    try:
+        with decoding(name):
+            pixels = views.read(Region(*request["region"]), Size(*request["working"]))
+    except IntimaError as error:
+        _send(connection, _error(error, goes_on=True))
+        return
+    _send(connection, {"done": True})
+    connection.send_bytes(pixels.tobytes())
+
+
+@dataclass(slots=True)
+class _Views:
+    """An open slide at any resolution; what shows it small is made of one overview, so it is read whole once only."""
+
+    slide: Slide
+    _overview: RgbImage | None = None
+
+    def read(self, region: Region, working: Size) -> RgbImage:
+        """Return a region of the slide resampled to the size ``working``. Raises Invalid "no_overview"."""
+        size = self.slide.size
+        if 2 * max(working.width, working.height) > OVERVIEW_PX or max(size.width, size.height) <= OVERVIEW_PX:
+            return _read(self.slide, region, working)
+        if self._overview is None:
+            small = size.scaled(OVERVIEW_PX / max(size.width, size.height))
+            self._overview = _read(self.slide, Region(0, 0, small.width, small.height), small)
+        shown = resample_image(self._overview, working)
+        return shown[region.y : region.y + region.height, region.x : region.x + region.width]
+
+
+def _read(slide: Slide, region: Region, working: Size) -> RgbImage:
+    whole = Region(0, 0, slide.size.width, slide.size.height)
+    if pixels_to_read(slide, region, frame=whole, working=working) > MOST_SOURCE_PX:
+        raise Invalid(
+            f"Got a slide of {whole.width} x {whole.height} pixels without the reduced levels that an overview needs.",
+            code="no_overview",
+            hint="Save it as a tiled pyramidal TIFF.",
+        )
+    return read_resampled(slide, region, frame=whole, working=working)
+
+
+def _send(connection: Connection, answer: Json) -> None:
+    connection.send_bytes(json.dumps(answer).encode())
+
+
+def _error(error: IntimaError, *, goes_on: bool) -> Json:
+    return {"error": {"message": error.message, "code": error.code, "hint": error.hint}, "goes_on": goes_on}

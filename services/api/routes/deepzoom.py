@@ -1,0 +1,170 @@
+"""Slides and the layers of segmentations as Deep Zoom images, tile by tile on demand."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Header, Query, Response
+
+from intima.contracts.segmentation import Artefact
+from intima.deepzoom import DeepZoom
+from intima.errors import NotFound
+from intima.formats.layers import layer_tile, layer_zoom, slide_tile
+from intima.geometry import Size
+from intima.slides.layers import open_layer
+from intima.store import catalog
+from intima.store.catalog import StoredSlide
+from services.api.dependencies import State, StateDep
+from services.api.results import find_artefact
+
+router = APIRouter(prefix="/v1", tags=["deep zoom"])
+
+_SLIDE_TILE_PX, _SLIDE_OVERLAP_PX = 254, 1
+_FOREVER = "private, max-age=31536000, immutable"
+_ASK_AGAIN = "private, no-cache"
+_LAYERS = ("mask", "entropy", "disagreement")
+_LONGEST_NUMBER = 9
+_XML: dict[int | str, dict[str, Any]] = {200: {"content": {"application/xml": {}}}}
+
+IfNoneMatch = Annotated[str | None, Header(max_length=1000)]
+LayerSha256 = Annotated[str | None, Query(alias="sha256", pattern="^[0-9a-f]{64}$")]
+
+
+@router.get("/slides/{slide_id}/deepzoom.dzi", operation_id="get_slide_zoom", response_class=Response, responses=_XML)
+def get_slide_zoom(slide_id: str, state: StateDep) -> Response:
+    """Return the Deep Zoom descriptor of a slide; OpenSeadragon takes its URL as a tile source."""
+    zoom = _slide_zoom(_slide(state, slide_id))
+    return Response(zoom.descriptor("jpeg"), media_type="application/xml", headers={"Cache-Control": _FOREVER})
+
+
+@router.get(
+    "/slides/{slide_id}/deepzoom_files/{level}/{tile}.jpeg",
+    operation_id="get_slide_tile",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}},
+)
+async def get_slide_tile(
+    slide_id: str, level: str, tile: str, state: StateDep, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Return a tile (``{column}_{row}``) of a slide; 404 outside the level."""
+    return await _in_turn(state, lambda: _slide_tile(state, slide_id, level, tile, if_none_match))
+
+
+@router.get(
+    "/segmentations/{segmentation_id}/layers/{layer}.dzi",
+    operation_id="get_layer_zoom",
+    response_class=Response,
+    responses=_XML,
+)
+def get_layer_zoom(segmentation_id: str, layer: str, state: StateDep, sha256: LayerSha256 = None) -> Response:
+    """Return the Deep Zoom descriptor of a layer: mask, entropy or disagreement.
+
+    With ``?sha256=`` of its ``.ome.tiff`` (OpenSeadragon passes it on to the tiles) everything may be cached for good,
+    and a layer that was made anew is a 404. The mask has the pixels of the analysed region, the maps those of the
+    working image (``working_*`` of the provenance).
+    """
+    found = _layer(state, segmentation_id, layer, sha256)
+    with open_layer(state.storage.blobs.path(found.sha256)) as opened:
+        descriptor = layer_zoom(opened).descriptor("png")
+    headers = _caching(f"{found.sha256}-dzi", pinned=sha256 is not None)
+    return Response(descriptor, media_type="application/xml", headers=headers)
+
+
+@router.get(
+    "/segmentations/{segmentation_id}/layers/{layer}_files/{level}/{tile}.png",
+    operation_id="get_layer_tile",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+async def get_layer_tile(
+    *,
+    segmentation_id: str,
+    layer: str,
+    level: str,
+    tile: str,
+    state: StateDep,
+    sha256: LayerSha256 = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Return a tile (``{column}_{row}``) of a layer as RGBA PNG: background is transparent, maps are in cividis."""
+
+    def read() -> Response:
+        at, column, row = _place(level, tile)
+        found = _layer(state, segmentation_id, layer, sha256)
+        etag = f"{found.sha256}-{at}-{column}-{row}"
+        headers = _caching(etag, pinned=sha256 is not None)
+        with open_layer(state.storage.blobs.path(found.sha256)) as opened:
+            layer_zoom(opened).region(at, column, row)
+            if _has(if_none_match, etag):
+                return Response(status_code=304, headers=headers)
+            data = layer_tile(opened, level=at, column=column, row=row)
+        return Response(data, media_type="image/png", headers=headers)
+
+    return await _in_turn(state, read)
+
+
+async def _in_turn(state: State, read: Callable[[], Response]) -> Response:
+    """Read a few tiles at a time; the others wait without holding a thread that other requests need."""
+    return await anyio.to_thread.run_sync(read, limiter=state.tile_turns)
+
+
+def _slide_tile(state: State, slide_id: str, level: str, tile: str, if_none_match: str | None) -> Response:
+    at, column, row = _place(level, tile)
+    slide = _slide(state, slide_id)
+    zoom = _slide_zoom(slide)
+    region = zoom.region(at, column, row)
+    etag = f"{slide.sha256}-{at}-{column}-{row}"
+    headers = _caching(etag, pinned=True)
+    if _has(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    pixels = state.tiles.read(
+        state.storage.blobs.path(slide.sha256),
+        sha256=slide.sha256,
+        name=slide.name,
+        region=region,
+        working=zoom.level_size(at),
+    )
+    return Response(slide_tile(pixels), media_type="image/jpeg", headers=headers)
+
+
+def _slide(state: State, slide_id: str) -> StoredSlide:
+    with state.storage.reading() as connection:
+        return catalog.get_slide(connection, slide_id)
+
+
+def _slide_zoom(slide: StoredSlide) -> DeepZoom:
+    size = Size(slide.info.width, slide.info.height)
+    return DeepZoom(size, tile_px=_SLIDE_TILE_PX, overlap_px=_SLIDE_OVERLAP_PX)
+
+
+def _layer(state: State, segmentation_id: str, layer: str, sha256: str | None) -> Artefact:
+    if layer not in _LAYERS:
+        raise NotFound(f"There is no layer {layer[:40]!r}.", hint=f"There are: {', '.join(_LAYERS)}.")
+    with state.storage.reading() as connection:
+        found = find_artefact(connection, segmentation_id, f"{layer}.ome.tiff")
+    if sha256 is not None and found.sha256 != sha256:
+        raise NotFound("The layer was made anew since.", code="layer_changed", hint="Read the segmentation again.")
+    return found
+
+
+def _place(level: str, tile: str) -> tuple[int, int, int]:
+    """Return level, column and row. Raises NotFound for what is no number."""
+    parts = (level, *tile.split("_"))
+    if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) <= _LONGEST_NUMBER for p in parts):
+        raise NotFound("There is no such tile.", code="tile_not_found", hint="Tiles are {level}/{column}_{row}.")
+    at, column, row = map(int, parts)
+    return at, column, row
+
+
+def _caching(etag: str, *, pinned: bool) -> dict[str, str]:
+    return {
+        "ETag": f'"{etag}"',
+        "Cache-Control": _FOREVER if pinned else _ASK_AGAIN,
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _has(if_none_match: str | None, etag: str) -> bool:
+    """Tell whether a client has the present bytes (RFC 9110, 13.1.2)."""
+    given = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
+    return "*" in given or f'"{etag}"' in given
