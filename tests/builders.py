@@ -1,9 +1,13 @@
 """Images, datasets and a model whose answer is known exactly."""
 
+import atexit
 import io
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +29,12 @@ from intima.contracts.model import LeftOut, Member, MemberFile, ModelCard, Parit
 from intima.labels import ARTERY
 from intima.registry import publish
 from intima.review import summary_of
+from intima.store.scratch import Scratch
 from intima.store.storage import Storage
+
+SCRATCH = Scratch(Path(tempfile.gettempdir()), 0, ExitStack())
+"""Where writers keep images of their own in tests; closed at the end."""
+atexit.register(SCRATCH.stack.close)
 
 COMPARED = Similarity(pairs=(), compared=0, overlaps_searched=True, fingerprints_sha256="0" * 64)
 """Of a dataset whose images share nothing."""

@@ -6,8 +6,6 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ from intima.formats.geojson import write_annotations, write_annotations_gzip
 from intima.formats.imagej_roi import write_rois
 from intima.labels import ARTERY, LabelSchema, TissueClass
 from intima.rasters import as_raster
-from intima.store.scratch import Scratch
+from tests.builders import SCRATCH
 
 RESULT = SegmentationResult(
     width=1,
@@ -53,7 +51,7 @@ def images(mask: np.ndarray, *, origin: tuple[int, int] = (0, 0), schema: LabelS
         mpp=None,
         working_mpp=None,
         origin=origin,
-        scratch=Scratch(Path(tempfile.gettempdir()), 0, ExitStack()),
+        scratch=SCRATCH,
     )
 
 

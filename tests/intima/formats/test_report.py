@@ -1,10 +1,7 @@
 """The page for the lab book: says everything, stays on its pages, repeats its bytes."""
 
 import io
-import tempfile
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +24,8 @@ from intima.geometry import MicronsPerPixel
 from intima.labels import ARTERY, LabelSchema, TissueClass
 from intima.morphometry import class_areas
 from intima.rasters import as_raster
-from intima.store.scratch import Scratch
-from tests.builders import COLORS, rings
+from tests.builders import COLORS, SCRATCH, rings
 
-SCRATCH = Scratch(Path(tempfile.gettempdir()), 0, ExitStack())
 HASHES = {"slide": "a" * 64, "one": "b" * 64, "two": "c" * 64}
 PROVENANCE: dict[str, object] = {
     "slide_sha256": HASHES["slide"],

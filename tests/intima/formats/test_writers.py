@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +31,7 @@ from intima.geometry import MicronsPerPixel
 from intima.labels import ARTERY
 from intima.rasters import as_raster
 from intima.slides import open_slide, read_mask
-from intima.store.scratch import Scratch
+from tests.builders import SCRATCH
 
 RNG = np.random.default_rng(6)
 MASK = RNG.integers(0, 4, (88, 67), dtype=np.uint8).repeat(8, 0).repeat(8, 1)[:700, :531]
@@ -47,7 +45,7 @@ ARRAYS = ResultArrays(
     mpp=MicronsPerPixel(0.5, 0.5),
     working_mpp=MicronsPerPixel(1.0, 1.0),
     origin=(0, 0),
-    scratch=Scratch(Path(tempfile.gettempdir()), 0, ExitStack()),
+    scratch=SCRATCH,
 )
 RESULT = SegmentationResult(
     width=531,
