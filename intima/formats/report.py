@@ -22,6 +22,8 @@ from intima.reports.pdf import write_pdf
 
 _MOST_VESSELS = 3
 """Columns of the table of measures."""
+_MOST_LETTERS, _FEWEST_LETTERS = 85, 6
+"""Of a line of that table, and of a column of it."""
 _MOST_WARNINGS = 60
 _WARNINGS_ON_TOP = 3
 _DIGITS = 4
@@ -124,21 +126,30 @@ def _pictures(arrays: ResultArrays, result: SegmentationResult) -> Pictures:
 
 
 def _measures(result: SegmentationResult) -> Iterator[Block]:
-    vessels = result.vessels[:_MOST_VESSELS]
-    if not vessels:
+    if not result.vessels:
         yield Paragraph("No vessel was found, so there is nothing to measure but the areas of the classes.")
         return
+    shown = _most_that_fit(result.vessels)
     columns = [Column("Measure", numeric=False), Column("Unit", numeric=False)]
-    for vessel in vessels:
+    for vessel in shown:
         columns += [Column(f"Vessel {vessel.vessel}"), Column("Interval")]
-    rest = len(result.vessels) - len(vessels)
-    more = f"{rest} smaller vessels stand in measures.csv. " if rest > 0 else ""
+    rest = len(result.vessels) - len(shown)
+    more = f"Smaller vessels: {rest} more in measures.csv. " if rest > 0 else ""
     yield Table(
         tuple(columns),
-        tuple(_measure_rows(vessels)),
+        tuple(_measure_rows(shown)),
         f"{more}Interval: {result.interval_basis}. All measures: measures.csv. IEL, EEL: internal and external elastic "
         "lamina. – where undefined; the reason is among the warnings.",
     )
+
+
+def _most_that_fit(vessels: Sequence[VesselMeasures]) -> Sequence[VesselMeasures]:
+    """Return the largest vessels, as many as have room beside each other without breaking a number in two."""
+    for count in range(min(_MOST_VESSELS, len(vessels)), 1, -1):
+        cells = zip(*_measure_rows(vessels[:count]), strict=True)
+        if sum(max(_FEWEST_LETTERS, *map(len, column)) for column in cells) <= _MOST_LETTERS:
+            return vessels[:count]
+    return vessels[:1]
 
 
 def _measure_rows(vessels: Sequence[VesselMeasures]) -> Iterator[tuple[str, ...]]:
