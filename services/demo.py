@@ -82,13 +82,15 @@ def run_main_job(client: httpx.Client, stack: LocalStack) -> None:
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=2))
     for form in ("html", "pdf"):
         document = client.get(f"/v1/benchmarks/{benchmark['id']}/report.{form}", params={"margin": MARGIN})
-        (folder / f"report.{form}").write_bytes(document.raise_for_status().content)
+        (folder / f"benchmark.{form}").write_bytes(document.raise_for_status().content)
     phantom = unseen_phantom()
-    segmentation = segment(client, phantom, model=benchmark["models"][0]["model"], folder=folder)
+    segmentation = segment(client, phantom, model=benchmark["models"][0]["model"], folder=folder / "section")
     report(scores, verdict, segmentation, phantom.truth)
     say(f"\nFiles: {folder}")
-    say("  report.html and report.pdf of the benchmark, verdict.json, scores.csv,")
-    say("  overlay.png, uncertainty.png, annotations.geojson for QuPath")
+    say("  benchmark.html, benchmark.pdf, verdict.json, scores.csv;")
+    say(
+        "  section/ of the unseen one: report.pdf, overlay.png, annotations.geojson for QuPath, rois.zip for Fiji, tables"
+    )
     say(f"Everything above is from SYNTHETIC arteries. It took {time.monotonic() - started:.0f} s.")
 
 
@@ -225,6 +227,7 @@ def segment(client: httpx.Client, phantom: Phantom, *, model: str, folder: Path)
         time.sleep(0.3)
     if view["state"] != "succeeded":
         raise IntimaError(f"The segmentation ended as {view['state']}: {view['error']}")
+    folder.mkdir(exist_ok=True)
     (folder / "slide.png").write_bytes(png(phantom.image))
     for artefact in view["artefacts"]:
         (folder / artefact["name"]).write_bytes(client.get(artefact["url"]).raise_for_status().content)
