@@ -88,9 +88,7 @@ def run_main_job(client: httpx.Client, stack: LocalStack) -> None:
     report(scores, verdict, segmentation, phantom.truth)
     say(f"\nFiles: {folder}")
     say("  benchmark.html, benchmark.pdf, verdict.json, scores.csv;")
-    say(
-        "  section/ of the unseen one: report.pdf, overlay.png, annotations.geojson for QuPath, rois.zip for Fiji, tables"
-    )
+    say("  section/ of the unseen one: report.pdf, overlay.png, annotations.geojson (QuPath), rois.zip (Fiji)")
     say(f"Everything above is from SYNTHETIC arteries. It took {time.monotonic() - started:.0f} s.")
 
 
