@@ -2,10 +2,12 @@
 
 import json
 import logging
+import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import grpc
@@ -92,3 +94,15 @@ def bind(server: grpc.Server, host: str, port: int | None, *, setting: str) -> i
         return int(server.add_insecure_port(address))
     except RuntimeError as error:
         raise Unavailable(f"{address} is taken.", hint=f"Choose another {setting}.") from error
+
+
+def stop_as_by_hand() -> None:
+    """Let SIGTERM end this process as Ctrl-C does.
+
+    uvicorn, once it has stopped, raises the signal again; by default that kills what would end after it.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,8 +1,6 @@
 """Run the api: ``python -m services.api``."""
 
 import logging
-import signal
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -11,6 +9,7 @@ from services.api.app import create_app
 from services.api.dependencies import open_state
 from services.api.rpc import create_server
 from services.api.settings import Settings
+from services.rpc import stop_as_by_hand
 
 _log = logging.getLogger("intima.api")
 GRACE_S = 5.0
@@ -27,7 +26,7 @@ def main() -> None:
     app = create_app(settings, state=state)
     server, port = create_server(state)
     server.start()
-    signal.signal(signal.SIGTERM, _leave)
+    stop_as_by_hand()
     _log.info("gRPC on %s:%d", settings.host, port)
     try:
         _serve(app, settings)
@@ -35,11 +34,6 @@ def main() -> None:
         state.stopping.set()
         server.stop(GRACE_S).wait()
         state.close()
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does: uvicorn, once it has stopped, raises the signal again, and calls over gRPC end after it."""
-    raise KeyboardInterrupt
 
 
 def _serve(app: FastAPI, settings: Settings) -> None:

@@ -5,6 +5,7 @@ import logging
 import uvicorn
 from fastapi import FastAPI
 
+from services.rpc import stop_as_by_hand
 from services.stats.app import create_app
 from services.stats.dependencies import open_state
 from services.stats.rpc import create_server
@@ -25,6 +26,7 @@ def main() -> None:
     state = open_state(settings)
     server, port = create_server(state)
     server.start()
+    stop_as_by_hand()
     _log.info("gRPC on %s:%d", settings.host, port)
     try:
         _serve(app, settings)
