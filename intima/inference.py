@@ -1,5 +1,6 @@
 """Run a published ONNX network as a Predict. The provider asked for is the provider used, or it is an error."""
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ def _open(data: bytes, *, device: Device, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=_providers(device) if there else [_CPU])
+        session = onnxruntime.InferenceSession(data, options, providers=_providers(device, data) if there else [_CPU])
     except Exception as error:  # ONNX Runtime's exception types share no other base
         raise Invalid(f"ONNX Runtime cannot load this network: {error}", code="bad_model") from error
     used = session.get_providers()[0]
@@ -205,15 +206,18 @@ def _open(data: bytes, *, device: Device, threads: int) -> Any:
     return session
 
 
-def _providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:
-    """Return the provider and, for TensorRT, the one that runs what it cannot."""
+def _providers(device: Device, data: bytes) -> list[str | tuple[str, dict[str, Any]]]:
+    """Return the provider and, for TensorRT, the one that runs what it cannot.
+
+    TensorRT names its engines by the graph and not by the weights, so every file has a folder of its own.
+    """
     if device.provider != "tensorrt":
         return [_PROVIDERS[device.provider]]
-    kept = (
-        {}
-        if device.engines is None
-        else {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(device.engines)}
-    )
+    kept: dict[str, Any] = {}
+    if device.engines is not None:
+        folder = device.engines / onnxruntime.__version__ / hashlib.sha256(data).hexdigest()
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
     return [(_PROVIDERS["tensorrt"], kept), _PROVIDERS["cuda"]]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from intima.arrays import FloatMatrix, Logits, UncertaintyMap
+from intima.errors import Invalid
 from intima.framing import Frame
 from intima.geometry import Region, Size
 from intima.rasters import LabelRaster, MapRaster
@@ -102,6 +103,7 @@ def map_slide(
         temperature: divides the logarithm of the mean probability where its entropy is taken.
 
     Raises:
+        Invalid: a logit is not finite.
         StorageFull: no room for the rasters.
     """
     window, native = frame.window, frame.native
@@ -147,6 +149,8 @@ def _mean_slabs(
             part = region.shared(window)
             if part is None or stacked is None or (near is not None and not near.touches(part)):
                 continue
+            if not np.isfinite(stacked).all():
+                raise Invalid("The model gives numbers that are not finite on this slide.", code="model_not_finite")
             found = summarise_passes(_cropped(stacked, region, part), classes=classes, temperature=temperature)
             found = found if near is None else found.where(near.of(part))
             writer.write(part.y - window.y, part.x - window.x, found)

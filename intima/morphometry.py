@@ -87,7 +87,8 @@ def measure_vessels(
         Invalid: the mask is not (height, width) or holds a value the schema does not know.
     """
     found = find_vessels(mask, schema=schema, min_area_px=min_area_px)
-    return tuple(_measured(vessel, number, _scale(mpp)) for number, vessel in enumerate(found, start=1))
+    measured = sorted(((_rank(vessel), _measured(vessel, _scale(mpp))) for vessel in found), key=lambda pair: pair[0])
+    return tuple(m.model_copy(update={"vessel": number}) for number, (_, m) in enumerate(measured, start=1))
 
 
 def thickness_profiles(
@@ -103,7 +104,13 @@ def thickness_profiles(
         Invalid: the mask is not (height, width) or holds a value the schema does not know.
     """
     found = find_vessels(mask, schema=schema, min_area_px=min_area_px)
-    return tuple(_profile(vessel, _scale(mpp).reduced(vessel.reduction)) for vessel in found)
+    profiles = [(_rank(vessel), _profile(vessel, _scale(mpp).reduced(vessel.reduction))) for vessel in found]
+    return tuple(profile for _, profile in sorted(profiles, key=lambda pair: pair[0]))
+
+
+def _rank(vessel: Vessel) -> tuple[int, int, int]:
+    """Return what vessels are sorted by: the largest first."""
+    return -int(vessel.eel.sum()) * vessel.reduction**2, vessel.bounds.y, vessel.bounds.x
 
 
 def class_areas(
@@ -132,7 +139,8 @@ def _scale(mpp: MicronsPerPixel | None) -> _Scale:
     return _Scale(1.0, 1.0, "px", "px^2") if mpp is None else _Scale(mpp.x, mpp.y, "µm", "µm²")
 
 
-def _measured(vessel: Vessel, number: int, scale: _Scale) -> VesselMeasures:
+def _measured(vessel: Vessel, scale: _Scale) -> VesselMeasures:
+    """Return the measures of a vessel as if it were the only one."""
     scale = scale.reduced(vessel.reduction)
     void, warnings = _order(vessel)
     if vessel.reduction > 1:
@@ -148,7 +156,7 @@ def _measured(vessel: Vessel, number: int, scale: _Scale) -> VesselMeasures:
     if undefined:
         warnings.append(f"No value, because a layer it needs is absent or too small: {', '.join(undefined)}.")
     return VesselMeasures(
-        vessel=number,
+        vessel=1,
         bounds=vessel.bounds,
         measures=tuple(Measure(name=n, value=v, unit=u) for n, (v, u) in values.items()),
         warnings=tuple(warnings),

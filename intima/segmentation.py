@@ -31,7 +31,7 @@ from intima.prediction_intervals import with_evidence
 from intima.ranges import Passes, with_ranges
 from intima.registry import member_files
 from intima.review import expected_dice, expected_foreground_dice, judge, temperature_of
-from intima.serving_tiles import serving_tiles
+from intima.serving_tiles import require_narrow, serving_tiles
 from intima.slides import Slide, open_slide, read_resampled, read_working
 from intima.store.catalog import StoredSlide, segmentation_parameters
 from intima.store.keys import segmentation_id
@@ -65,10 +65,11 @@ def plan_segmentation(
         Invalid: no pixel size where the model needs one or one far too coarse, an impossible sampler, a region outside
             the slide, a number format the model is not published in.
     """
-    plan_frame(slide.info, card=model.card, mpp=slide.mpp, region=request.region)
+    frame = plan_frame(slide.info, card=model.card, mpp=slide.mpp, region=request.region)
     precision: Precision = "fp32" if request.precision == "auto" else request.precision
     member_files(model.card, precision)
     sampler, passes = passes_of(model.card, request.uncertainty)
+    require_narrow(frame.working_slide.width, model.card, passes=len(passes))
     bare = SegmentPayload(
         segmentation="",
         slide=slide.id,
@@ -167,7 +168,9 @@ def _segment(
         uncertainty=None if sampler == "none" else summary,
         artefacts=(),
         timings_s={},
-        provenance=_provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes)),
+        provenance=_provenance(
+            payload, model=model, frame=frame, sampler=sampler, passes=len(passes), looked_at=_share(near)
+        ),
         warnings=(*slide.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
     )
     images = _images(maps, thumbnail=small, frame=frame, schema=schema, scratch=scratch)
@@ -182,6 +185,11 @@ def _near_tissue(slide: Slide, frame: Frame, payload: SegmentPayload) -> NearTis
         return None
     small = read_small(slide, Region(0, 0, slide.size.width, slide.size.height))
     return near_tissue(small, size=frame.working_slide, margin_px=TISSUE_MARGIN_PX)
+
+
+def _share(near: NearTissue | None) -> float:
+    """Return how much of the slide was looked at."""
+    return 1.0 if near is None else round(float(near.mask.mean()), 4)
 
 
 def _maps(
@@ -269,7 +277,7 @@ def _summary(maps: SlideMaps, *, sampler: str, passes: int, card: ModelCard) -> 
 
 
 def _provenance(
-    payload: SegmentPayload, *, model: LoadedModel, frame: Frame, sampler: str, passes: int
+    payload: SegmentPayload, *, model: LoadedModel, frame: Frame, sampler: str, passes: int, looked_at: float
 ) -> dict[str, object]:
     tiles = serving_tiles(model.card)
     return {
@@ -287,6 +295,7 @@ def _provenance(
         "working_x": frame.window.x,
         "working_y": frame.window.y,
         "background": payload.background,
+        "looked_at": looked_at,
         "tile_px": tiles.tile_px,
         "halo_px": tiles.halo_px,
         "sampler": sampler,

@@ -121,12 +121,11 @@ def predict_blocks(
     overlap = _Overlap(max((a[0].y + a[0].height - b[0].y for a, b in itertools.pairwise(rows)), default=0), size.width)
     for index, row in enumerate(rows):
         bottom = rows[index + 1][0].y if index + 1 < len(rows) else size.height
-        weights = _row_weights(rows, index)
         pending = _Pending(row[0])
         for column, region in enumerate(row):
             pending.reach(region.x + region.width)
             if run[index][column]:
-                pending.add(region, next(tiles), weights[column])
+                pending.add(region, next(tiles), _weight(rows, index, column))
             right = row[column + 1].x if column + 1 < len(row) else size.width
             yield pending.finish(right, bottom, overlap)
 
@@ -257,22 +256,16 @@ class _Pending:
         return region, sums[:, :rows] / total
 
 
-def _row_weights(rows: Sequence[Sequence[Region]], index: int) -> list[NDArray[np.float32]]:
+def _weight(rows: Sequence[Sequence[Region]], index: int, column: int) -> NDArray[np.float32]:
+    """Return the weights of a tile's pixels."""
     row = rows[index]
-    above = rows[index - 1][0] if index > 0 else None
-    below = rows[index + 1][0] if index + 1 < len(rows) else None
-    here = row[0]
-    vertical = _ramp(
-        here.height,
-        0 if above is None else above.y + above.height - here.y,
-        0 if below is None else here.y + here.height - below.y,
-    )
-    weights = []
-    for column, region in enumerate(row):
-        left = row[column - 1].x + row[column - 1].width - region.x if column > 0 else 0
-        right = region.x + region.width - row[column + 1].x if column + 1 < len(row) else 0
-        weights.append(np.outer(vertical, _ramp(region.width, left, right)).astype(np.float32))
-    return weights
+    here = row[column]
+    above = rows[index - 1][0].y + rows[index - 1][0].height - here.y if index > 0 else 0
+    below = here.y + here.height - rows[index + 1][0].y if index + 1 < len(rows) else 0
+    left = row[column - 1].x + row[column - 1].width - here.x if column > 0 else 0
+    right = here.x + here.width - row[column + 1].x if column + 1 < len(row) else 0
+    vertical, horizontal = _ramp(here.height, above, below), _ramp(here.width, left, right)
+    return np.outer(vertical, horizontal).astype(np.float32)
 
 
 def _ramp(length: int, before: int, after: int) -> NDArray[np.float32]:

@@ -34,7 +34,11 @@ def tissue_mask(thumbnail: RgbImage) -> BinaryMask:
         thumbnail: any size; best at most 2048 pixels on the long side.
     """
     signal = ndimage.gaussian_filter(_signal(thumbnail), sigma=1.0)
-    threshold = float(np.clip(_otsu(signal), _GLASS_OD, _TISSUE_OD))
+    return _above(signal, float(np.clip(_otsu(signal), _GLASS_OD, _TISSUE_OD)))
+
+
+def _above(signal: NDArray[np.float64], threshold: float) -> BinaryMask:
+    """Return where a signal is above a threshold, specks and pin-holes closed."""
     raw = signal > threshold
     cleaned: BinaryMask = ndimage.binary_closing(np.pad(raw, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
     opened: BinaryMask = ndimage.binary_opening(np.pad(cleaned, 1, mode="edge"))[1:-1, 1:-1]
@@ -70,14 +74,15 @@ class NearTissue:
 def near_tissue(thumbnail: RgbImage, *, size: Size, margin_px: int) -> NearTissue:
     """Return where an image is worth looking at: in the convex hull of each piece of tissue, and near it.
 
-    The hull holds what a torn or open vessel encloses. Where no tissue is found, everything is near.
+    The hull holds what a torn or open vessel encloses. Where no tissue is found, everything is near. What is not
+    clearly glass counts as tissue: a pale section beside a dark one is not lost.
 
     Args:
         thumbnail: the whole image, small.
         size: of the image.
         margin_px: what is near, in pixels of the image.
     """
-    tissue = tissue_mask(thumbnail)
+    tissue = _above(ndimage.gaussian_filter(_signal(thumbnail), sigma=1.0), _GLASS_OD)
     if not tissue.any():
         return NearTissue(np.ones_like(tissue), size)
     reach = 1 + math.ceil(margin_px * max(tissue.shape[0] / size.height, tissue.shape[1] / size.width))

@@ -11,6 +11,7 @@ A piece that is too large to hold is read at a part of the resolution.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from intima.rasters import LabelRaster, as_raster, read_blocks
 
 MOST_VESSEL_PX = 2**24
 """Size of the rectangle round a vessel beyond which it is measured at a part of the resolution."""
+
+MOST_VESSELS = 1000
+"""More pieces than this are no slide of vessels but noise."""
 
 PAD_PX = 4
 """Margin of a vessel's masks."""
@@ -56,8 +60,10 @@ class Vessel:
         return self.lumen | self.neointima | self.media
 
 
-def find_vessels(image: LabelMask | LabelRaster, *, schema: LabelSchema, min_area_px: int) -> list[Vessel]:
-    """Return the vessels of a mask, largest first; a schema without the arterial layers has none.
+def find_vessels(image: LabelMask | LabelRaster, *, schema: LabelSchema, min_area_px: int) -> Iterator[Vessel]:
+    """Yield the vessels of a mask, one at a time; a schema without the arterial layers has none.
+
+    Only the ``MOST_VESSELS`` largest pieces are looked at.
 
     Raises:
         Invalid: the mask is not (height, width) or holds a value the schema does not know.
@@ -72,9 +78,9 @@ def find_vessels(image: LabelMask | LabelRaster, *, schema: LabelSchema, min_are
         found.add((layers[rows] > 0).astype(np.uint8))
     pieces, _ = found.finish()
     least = max(1, min_area_px)
-    large = [pieces[n] for n in np.flatnonzero(pieces.pixels >= least).tolist()]
-    vessels = [vessel for piece in large for vessel in _cut_out(mask, piece, layers, least)]
-    return sorted(vessels, key=lambda v: (-int(v.eel.sum()) * v.reduction**2, v.bounds.y, v.bounds.x))
+    largest = np.argsort(-pieces.pixels, kind="stable")[:MOST_VESSELS]
+    for number in largest[pieces.pixels[largest] >= least].tolist():
+        yield from _cut_out(mask, pieces[number], layers, least)
 
 
 def _parts(piece: BinaryMask, min_area_px: int) -> list[BinaryMask]:
@@ -99,15 +105,30 @@ def _cut_out(mask: LabelRaster, piece: Piece, layers: NDArray[np.uint8], min_are
     step = math.ceil(math.sqrt(piece.bounds.size.pixels / MOST_VESSEL_PX))
     window = layers[_read_reduced(mask, piece.bounds, step)]
     labels, _ = ndimage.label(window > 0, structure=np.ones((3, 3)))
-    first = labels[(piece.first[0] - piece.bounds.y) // step, (piece.first[1] - piece.bounds.x) // step]
-    own = first or 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    for part in _parts(labels == own, max(1, min_area_px // step**2)):
+    least = max(1, min_area_px // step**2)
+    own = _own(labels, piece, step, least)
+    for part in _parts(own, least) if own.any() else ():
         rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
         inner = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         left, width = _stretch(columns, step, start=piece.bounds.x, length=piece.bounds.width)
         top, height = _stretch(rows, step, start=piece.bounds.y, length=piece.bounds.height)
         bounds = RegionSpec(x=left, y=top, width=width, height=height)
         yield _vessel(window[inner], part[inner], bounds=bounds, step=step, shape=mask.shape)
+
+
+def _own(labels: NDArray[Any], piece: Piece, step: int, least: int) -> BinaryMask:
+    """Return the piece among all that lie in its rectangle; where it was read reduced, what has its size.
+
+    A thin piece may fall apart there, and then its largest fragment counts.
+    """
+    if step == 1:
+        own: BinaryMask = labels == labels[piece.first[0] - piece.bounds.y, piece.first[1] - piece.bounds.x]
+        return own
+    sizes = np.bincount(labels.ravel())[1:]
+    if not len(sizes) or sizes.max() < least:
+        return np.zeros(labels.shape, bool)
+    nearest: BinaryMask = labels == 1 + int(np.argmin(np.abs(sizes - piece.pixels / step**2)))
+    return nearest
 
 
 def _stretch(used: NDArray[np.intp], step: int, *, start: int, length: int) -> tuple[int, int]:

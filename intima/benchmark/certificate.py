@@ -3,6 +3,7 @@
 On images that the model was trained on: what is compared are two forms of the same nets, not the nets with the world.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from intima.arrays import FloatVector, Predict
 from intima.benchmark.external import as_ensemble
 from intima.benchmark.recipe import Recipe
+from intima.contracts.dataset import StoredCase
 from intima.contracts.model import DiceEquivalence, Precision
 from intima.inference import load_onnx
 from intima.statistics.equivalence import FEWEST_FOR_VERDICT, decide, paired_t
@@ -42,7 +44,7 @@ def compare_formats(
 def equivalence_of(full: Mapping[str, float], other: Mapping[str, float]) -> DiceEquivalence:
     """Compare macro Dice by subject: two one-sided t tests of the mean loss at the margin.
 
-    Masks that are the same for every subject are called identical; fewer than 3 subjects decide nothing.
+    Scores that are the same for every subject are called identical; fewer than 3 subjects decide nothing.
     """
     shared = [subject for subject in full if subject in other]
     losses: FloatVector = np.array([round(full[s] - other[s], _DIGITS) for s in shared], dtype=np.float64)
@@ -50,7 +52,7 @@ def equivalence_of(full: Mapping[str, float], other: Mapping[str, float]) -> Dic
     known = DiceEquivalence(
         margin=MARGIN, subjects=len(shared), loss=round(mean, _DIGITS), ci90=None, verdict="inconclusive"
     )
-    if shared and not losses.any():
+    if shared and all(full[s] == other[s] for s in shared):
         return known.model_copy(update={"verdict": "identical"})
     test = paired_t(losses) if len(shared) >= FEWEST_FOR_VERDICT else None
     if test is None:
@@ -67,7 +69,7 @@ def _dice(storage: Storage, recipe: Recipe, members: Sequence[bytes]) -> dict[st
     scored = score_cases(
         storage,
         recipe.dataset,
-        [case.case for case in recipe.dataset.cases[:_MOST_CASES]],
+        in_turn(recipe.dataset.cases)[:_MOST_CASES],
         predict=as_ensemble([_served(data) for data in members]),
         resolution=recipe.resolution,
         tiling=Tiling.of(recipe.study.architecture),
@@ -75,6 +77,16 @@ def _dice(storage: Storage, recipe: Recipe, members: Sequence[bytes]) -> dict[st
     )
     values = ((item.case.subject, item.macro_dice) for item in scored)
     return mean_by_subject((subject, value) for subject, value in values if value is not None)
+
+
+def in_turn(cases: Sequence[StoredCase]) -> list[str]:
+    """Return the cases in the order of a first section of every subject, then a second, and so on."""
+    seen: Counter[str] = Counter()
+    rounds = []
+    for case in cases:
+        rounds.append((seen[case.subject], case.case))
+        seen[case.subject] += 1
+    return [case for _, case in sorted(rounds, key=lambda pair: pair[0])]
 
 
 def _served(data: bytes) -> Predict:

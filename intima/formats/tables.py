@@ -45,8 +45,8 @@ MEASURE_COLUMNS = {
     "name": "name of the measure, the same as in measures.json",
     "value": "the number; empty where it is undefined, the reason stands in measures.json under warnings",
     "unit": "unit of value, low and high; 1 for a ratio, % for a percentage",
-    "low": "smallest value over the passes (ensemble members or augmentations); empty for one pass",
-    "high": "largest value over the passes; empty for one pass",
+    "low": "lower end of the interval; interval_basis in measures.json says what it is; empty where there is none",
+    "high": "upper end of the interval",
 }
 """Columns of measures.csv and what they mean."""
 

@@ -122,6 +122,7 @@ class LocalBlobs:
             with self._writing(0) as (temporary, file):
                 write(file)
                 file.flush()
+                self._check_room(0)
                 name = _sha256_of(temporary)
                 if not self._holds(name):
                     self._settle(temporary, file, name=name)

@@ -227,6 +227,10 @@ def _segmentation(row: Row[tuple[object, ...]]) -> StoredSegmentation:
     return StoredSegmentation(row.id, row.slide, row.job_id, payload, rfc3339(row.created_at))
 
 
+PROCEDURE = 2
+"""Raised whenever the same request gives other pixels, measures or files than before: older results are not reused."""
+
+
 def segmentation_parameters(payload: SegmentPayload) -> Json:
     """Return what decides a segmentation, its provenance included, besides slide content and model."""
     decisive = {"mpp", "region", "uncertainty", "subject", "slide_name"}
@@ -235,5 +239,5 @@ def segmentation_parameters(payload: SegmentPayload) -> Json:
     if payload.background != "skip":
         decisive.add("background")
     if payload.provider != "cpu":
-        decisive.add("provider")
-    return payload.model_dump(mode="json", include=decisive)
+        decisive |= {"provider", "provider_fallback"}
+    return {"procedure": PROCEDURE, **payload.model_dump(mode="json", include=decisive)}

@@ -88,8 +88,18 @@ class Scratch:
             )
         file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115 - closed by the stack
         self.stack.enter_context(file)
-        os.truncate(file.fileno(), wanted)
+        _reserve(file.fileno(), wanted)
         return ScratchRaster(file, shape, kind)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take the room of a file at once, where the volume can. Raises StorageFull."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(f"No room for an intermediate image of {size} bytes.", hint=MAKE_ROOM) from error
+        os.truncate(descriptor, size)
 
 
 @contextmanager

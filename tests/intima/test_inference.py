@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import get_available_providers
 
+from intima import inference
 from intima.contracts.model import ProviderName
 from intima.errors import Invalid, Unavailable
 from intima.inference import Device, load_onnx
@@ -110,3 +112,11 @@ def test_a_provider_that_is_not_there_is_an_error_unless_the_cpu_may_stand_in(pr
     assert "cpu" in caught.value.hint
     net = load_onnx(color_net(), device=Device(provider, fallback=True))
     assert net.provider == "CPUExecutionProvider"
+
+
+def test_engines_of_two_files_lie_apart(tmp_path: Path) -> None:
+    """TensorRT names them by the graph, which members of an ensemble share."""
+    device = Device("tensorrt", engines=tmp_path)
+    folders = [inference._providers(device, data)[0][1]["trt_engine_cache_path"] for data in (b"a", b"b", b"a")]
+    assert folders[0] == folders[2] != folders[1]
+    assert all(Path(folder).is_dir() for folder in folders)

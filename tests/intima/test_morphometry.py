@@ -384,3 +384,28 @@ def test_a_large_vessel_at_the_image_edge_is_still_known_to_be_cut(monkeypatch: 
     assert {m.name: m.value for m in found.measures}["stenosis"] is None
     assert any("runs over the image edge" in warning for warning in found.warnings)
     assert found.bounds.x + found.bounds.width == 403
+
+
+@pytest.mark.parametrize("thread", [0, 1, 2, 3])
+def test_a_thread_on_a_large_vessel_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, thread: int) -> None:
+    """Reading every fourth pixel cuts the thread off, and it is what the piece begins with."""
+    monkeypatch.setattr("intima.vessels.MOST_VESSEL_PX", 100 * 100)
+    rows, columns = np.mgrid[:420, :403]
+    radius = np.hypot(rows - 220, columns - 200)
+    mask = np.select([radius < 60, radius < 90, radius < 150], [1, 2, 3], 0).astype(np.uint8)
+    mask[10:75, 200 + thread] = 3
+    mask[10:13, 200:240] = 3
+    (found,) = measure_vessels(mask, schema=ARTERY, mpp=None)
+    values = {m.name: m.value for m in found.measures}
+    assert values["lumen_area"] == pytest.approx((mask == 1).sum(), rel=0.05)
+    assert found.bounds.width > 280
+
+
+def test_noise_is_not_measured_speck_by_speck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intima.vessels.MOST_VESSELS", 3)
+    mask = np.zeros((60, 60), np.uint8)
+    for size in range(2, 9):
+        mask[size * 6 : size * 6 + 2, 2 : 2 + size] = 3
+    found = measure_vessels(mask, schema=ARTERY, mpp=None, min_area_px=1)
+    assert [v.bounds.width for v in found] == [8, 7, 6]
+    assert [v.vessel for v in found] == [1, 2, 3]

@@ -10,6 +10,7 @@ import pytest
 
 from intima import tiling
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SlideInfo, UncertaintySpec
+from intima.errors import Invalid
 from intima.framing import Frame
 from intima.geometry import Region, Size
 from intima.inference import load_model
@@ -255,3 +256,40 @@ def test_without_sampling_there_is_no_interval_whatever_the_card_says(storage: S
     assert result.interval_basis == "none: one pass"
     assert result.uncertainty is None
     assert all(m.interval is None for v in result.vessels for m in v.measures)
+
+
+def test_a_model_that_gives_no_numbers_is_said_so() -> None:
+    stacked = np.zeros((4, 12, 20), np.float32)
+    stacked[1, 5, 5] = np.nan
+    with pytest.raises(Invalid, match="not finite") as caught, collected(stacked, native=Size(50, 30)):
+        pass
+    assert caught.value.code == "model_not_finite"
+
+
+def test_another_provider_or_background_is_another_segmentation(storage: Storage) -> None:
+    version = publish_default(storage)
+    info = SlideInfo(format="test", width=320, height=320, levels=1, mpp=2.0, vendor=None)
+    slide = StoredSlide(
+        id="s", sha256="0" * 64, name="a", info=info, mpp=None, subject=None, created_at="2026-01-01T00:00:00Z"
+    )
+    usual = SegmentationRequest(model=version.ref)
+    everywhere = usual.model_copy(update={"background": "segment"})
+    ids = [
+        plan_segmentation(slide, version, usual).segmentation,
+        plan_segmentation(slide, version, everywhere).segmentation,
+        plan_segmentation(slide, version, usual, provider="cuda").segmentation,
+        plan_segmentation(slide, version, usual, provider="cuda", fallback=True).segmentation,
+    ]
+    assert len(set(ids)) == 4
+    assert plan_segmentation(slide, version, usual).segmentation == ids[0]
+
+
+def test_a_slide_too_wide_for_memory_is_refused_when_asked_for(storage: Storage) -> None:
+    version = publish_default(storage)
+    info = SlideInfo(format="test", width=400_000, height=100, levels=1, mpp=1.5, vendor=None)
+    slide = StoredSlide(
+        id="s", sha256="0" * 64, name="a", info=info, mpp=None, subject=None, created_at="2026-01-01T00:00:00Z"
+    )
+    with pytest.raises(Invalid, match="400000 pixels wide") as caught:
+        plan_segmentation(slide, version, SegmentationRequest(model=version.ref))
+    assert caught.value.code == "too_wide"

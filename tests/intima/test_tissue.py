@@ -114,3 +114,13 @@ def test_a_margin_wider_than_the_image_is_everywhere_and_takes_no_time() -> None
     assert near.mask.all()
     assert near.mask.shape == (400, 400)
     assert time.perf_counter() - started < 10
+
+
+def test_a_pale_section_beside_a_dark_one_is_looked_at() -> None:
+    """Otsu's threshold for both lies above the pale one."""
+    image = np.full((300, 600, 3), 240, np.uint8)
+    image[50:250, 50:200] = (90, 40, 110)
+    image[50:250, 380:540] = (200, 191, 200)
+    near = near_tissue(image, size=Size(6000, 3000), margin_px=10)
+    assert near.of(Region(3900, 600, 1400, 1800)).all()
+    assert not near.of(Region(2600, 0, 600, 3000)).any()

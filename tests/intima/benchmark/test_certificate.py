@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from intima.benchmark.certificate import MARGIN, equivalence_of
+from intima.benchmark.certificate import MARGIN, equivalence_of, in_turn
+from tests.builders import stored_case
 
 
 def by_subject(values: list[float]) -> dict[str, float]:
@@ -39,3 +40,8 @@ def test_the_verdict_is_that_of_two_one_sided_tests(losses: list[float], verdict
 def test_subjects_without_a_score_in_one_format_are_left_out() -> None:
     found = equivalence_of({"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6}, {"a": 0.9, "b": 0.801, "c": 0.699})
     assert found.subjects == 3
+
+
+def test_every_subject_comes_before_a_second_section_of_any() -> None:
+    cases = [stored_case(f"{subject}{n}", subject) for subject in "abc" for n in range(3)]
+    assert in_turn(cases) == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
