@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
@@ -40,7 +41,8 @@ def deidentify_instance(source: Path, target: Path) -> bool:
     """Write a copy without patient, study and specimen; a label, overview or thumbnail is left out (False).
 
     Raises:
-        Invalid: the pixels themselves are said to show a label or text.
+        Invalid: the pixels themselves are said to show a label or text, or a kept element is not of the kind that
+            DICOM's dictionary says (unknown, UN, may hold anything).
     """
     data = pydicom.dcmread(source)
     kind = tuple(data.get("ImageType") or ())
@@ -69,9 +71,10 @@ def _clean(data: Dataset) -> Dataset:
 
 
 def _kept(data: Dataset, names: frozenset[str]) -> Dataset:
-    """Return the elements of these names; sequences are cleaned inside."""
+    """Return the elements of these names; sequences are cleaned inside. Raises Invalid for one of another kind."""
     clean = Dataset()
     for element in _elements(data, names):
+        _check_kind(element)
         if element.VR == "SQ":
             setattr(clean, element.keyword, [_kept(item, _INSIDE) for item in element.value])
         elif element.keyword == "DimensionOrganizationUID":
@@ -79,6 +82,14 @@ def _kept(data: Dataset, names: frozenset[str]) -> Dataset:
         else:
             clean.add(element)
     return clean
+
+
+def _check_kind(element: pydicom.DataElement) -> None:
+    """Refuse an element whose value representation is not the dictionary's or one of its choices. Raises Invalid."""
+    stated, expected = str(element.VR), dictionary_VR(element.tag)
+    if stated not in (expected, *expected.split(" or ")):
+        what = f"DICOM whose {element.keyword} is stored as {stated}, not {expected}"
+        raise cannot_deidentify(what, "Write the file anew with the value representations of DICOM's dictionary.")
 
 
 def _elements(data: Dataset, names: frozenset[str]) -> Iterator[pydicom.DataElement]:

@@ -16,6 +16,7 @@ from tifffile import COMPRESSION, TiffFile, TiffPage, TiffTag
 from intima.slides import _tiff
 from intima.slides import _tiff_meta as meta
 from intima.slides._guard import cannot_deidentify, unreadable
+from intima.slides._thumbnail import is_thumbnail, says_label
 
 _DESCRIPTION, _SUB_IFDS = 270, 330
 _LAYOUT = (254, 255, 256, 257, 258, 266, 273, 274, 277, 278, 279, 282, 283, 284, 296, 322, 323, 324, 325, 330, 32997)
@@ -42,9 +43,12 @@ def deidentify_tiff(source: Path, target: Path) -> None:
         Invalid: several planes, or directories this cannot take apart.
     """
     with TiffFile(source) as file, source.open("rb") as original:
-        pages = (*_tiff.pyramid(file), *_thumbnail(file))
+        levels = _tiff.pyramid(file)
+        pages = (*levels, *_thumbnail(file, levels))
         for page in pages:
             _tiff.check_page(page)
+        if any(says_label(str(page.description).split("|")[0]) for page in levels[1:]):
+            raise cannot_deidentify("a TIFF with a level called label or macro", "Save it as a pyramidal TIFF.")
         if math.prod(meta.main_series(file).shape) != math.prod(pages[0].shape):
             raise cannot_deidentify("a TIFF of several planes", "Save the plane you want as a TIFF of its own.")
         size = source.stat().st_size
@@ -56,10 +60,10 @@ def deidentify_tiff(source: Path, target: Path) -> None:
             plan.write_directories(out)
 
 
-def _thumbnail(file: TiffFile) -> Iterator[TiffPage]:
+def _thumbnail(file: TiffFile, levels: tuple[TiffPage, ...]) -> Iterator[TiffPage]:
     """Yield the second page of an SVS where it is a small picture of the first: readers of SVS count on it."""
     second = file.pages[1] if file.is_svs and len(file.pages) > 1 else None
-    if isinstance(second, TiffPage) and not second.is_tiled and _tiff.is_reduction(second, _tiff.pyramid(file)[0]):
+    if isinstance(second, TiffPage) and is_thumbnail(second, levels):
         yield second
 
 

@@ -76,7 +76,7 @@ class TiffSlide:
         if self.tiles is not None:
             with suppress(*_jpeg_tiles.REFUSALS):
                 return self.tiles.read(level, region)
-        return _read_rgb(self.pages[level], region)
+        return read_rgb(self.pages[level], region)
 
     def close(self) -> None:
         """Release the file."""
@@ -188,7 +188,8 @@ def _decode(page: TiffPage, index: int) -> tuple[NDArray[Any] | None, tuple[int,
     return page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
 
 
-def _read_rgb(page: TiffPage, region: Region) -> RgbImage:
+def read_rgb(page: TiffPage, region: Region) -> RgbImage:
+    """Decode a region inside the page as 8-bit RGB, white where the file has no tile."""
     samples, present = read_samples(page, region)
     pixels = color.to_rgb(page, samples)
     pixels[~present] = 255
@@ -197,4 +198,4 @@ def _read_rgb(page: TiffPage, region: Region) -> RgbImage:
 
 def _read_upright(page: TiffPage, orientation: int) -> RgbImage:
     whole = Region(0, 0, page.imagewidth, page.imagelength)
-    return oriented(_read_rgb(page, whole), orientation)
+    return oriented(read_rgb(page, whole), orientation)

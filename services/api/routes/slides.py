@@ -118,14 +118,19 @@ def get_slide(slide_id: str, connection: ReadDep) -> SlideView:
 
 
 @router.post("/{slide_id}/deidentified", operation_id="deidentify_slide", status_code=status.HTTP_201_CREATED)
-def deidentify_slide(slide_id: str, state: StateDep) -> SlideView:
-    """Store a copy of a slide without label, further images and identifying fields; the slide itself stays."""
+def deidentify_slide(
+    slide_id: str, state: StateDep, subject: Annotated[str | None, Form(max_length=200)] = None
+) -> SlideView:
+    """Store a copy of a slide without label, further images and identifying fields; the slide itself stays.
+
+    The copy has the ``subject`` given here and never the slide's own, which may name a patient.
+    """
     with state.storage.reading() as connection:
         slide = catalog.get_slide(connection, slide_id)
     if not state.storage.blobs.exists(slide.sha256):
         raise Conflict("The bytes of this slide are gone.", code="blob_missing", hint="Upload the file again.")
     path = state.storage.blobs.path(slide.sha256)
-    return slide_view(store_deidentified(state, path, name=slide.name, mpp=slide.mpp, subject=slide.subject))
+    return slide_view(store_deidentified(state, path, name=slide.name, mpp=slide.mpp, subject=subject))
 
 
 @router.post(

@@ -11,6 +11,8 @@ import pytest
 import tifffile
 from openslide import OpenSlide
 from PIL import Image
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_sequence
 
 from intima.errors import Invalid
 from intima.slides import open_slide, read_image
@@ -226,6 +228,62 @@ def test_a_label_in_the_pixels_is_not_called_removed(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as caught:
         deidentify_isolated(tmp_path / "a.dcm", tmp_path / "b.dcm", name="a")
     assert caught.value.code == "cannot_deidentify"
+
+
+@pytest.mark.parametrize("keyword", ["DimensionIndexSequence", "PerFrameFunctionalGroupsSequence"])
+def test_a_kept_dicom_sequence_stored_as_unknown_is_refused_whole(tmp_path: Path, keyword: str) -> None:
+    items = [pydicom.Dataset() for _ in range(2500)]
+    for item in items:
+        item.DimensionIndexPointer, item.DimensionDescriptionLabel = 0x0048021E, SECRET.decode()
+    body = DicomBytesIO()
+    body.is_little_endian = body.is_implicit_VR = True
+    write_sequence(body, pydicom.DataElement(keyword, "SQ", pydicom.Sequence(items)), ["ascii"])
+    assert len(body.getvalue()) >= 2**16
+    data = pydicom.dcmread(io.BytesIO(dicom_instance(texture(256, 384), mpp=0.5)))
+    data.add(pydicom.DataElement(keyword, "UN", body.getvalue()))
+    data.save_as(tmp_path / "a.dcm")
+    assert (tmp_path / "a.dcm").read_bytes().count(SECRET) == 2500
+    _is_refused(tmp_path / "a.dcm", tmp_path / "b.dcm", keyword)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr"),
+    [("Manufacturer", "UN"), ("ImagedVolumeDepth", "UN"), ("Manufacturer", "UT"), ("ImagedVolumeWidth", "LO")],
+)
+def test_a_kept_dicom_element_of_another_kind_is_refused(tmp_path: Path, keyword: str, vr: str) -> None:
+    text = SECRET.ljust(64) * (1024 if vr == "UN" else 1)
+    data = pydicom.dcmread(io.BytesIO(dicom_instance(texture(256, 384), mpp=0.5)))
+    data.add(pydicom.DataElement(keyword, vr, text if vr == "UN" else text.decode().strip()))
+    data.save_as(tmp_path / "a.dcm")
+    assert SECRET in (tmp_path / "a.dcm").read_bytes()
+    _is_refused(tmp_path / "a.dcm", tmp_path / "b.dcm", keyword)
+
+
+def test_an_element_of_another_kind_inside_a_sequence_is_refused(tmp_path: Path) -> None:
+    data = pydicom.dcmread(io.BytesIO(dicom_instance(texture(256, 384), mpp=0.5)))
+    measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.add(pydicom.DataElement("SliceThickness", "UN", SECRET.ljust(64) * 1024))
+    data.save_as(tmp_path / "a.dcm")
+    assert SECRET in (tmp_path / "a.dcm").read_bytes()
+    _is_refused(tmp_path / "a.dcm", tmp_path / "b.dcm", "SliceThickness")
+
+
+def _is_refused(source: Path, target: Path, word: str) -> None:
+    with pytest.raises(Invalid, match=word) as caught:
+        deidentify_isolated(source, target, name="a")
+    assert caught.value.code == "cannot_deidentify"
+    assert caught.value.hint
+    assert not target.exists() or SECRET not in target.read_bytes()
+
+
+def test_implicit_dicom_has_the_kinds_of_the_dictionary(tmp_path: Path) -> None:
+    data = pydicom.dcmread(io.BytesIO(dicom_instance(texture(64, 64), mpp=0.5)))
+    data.PixelData, data.PhotometricInterpretation = texture(64, 64).tobytes(), "RGB"
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    data.save_as(tmp_path / "a.dcm", implicit_vr=True, little_endian=True)
+    target = stripped(tmp_path / "a.dcm", tmp_path / "b.dcm")
+    assert pydicom.dcmread(target).PixelData == texture(64, 64).tobytes()
+    assert b"Doe" not in target.read_bytes()
 
 
 def test_real_dicom_keeps_its_pixels(shared_data: Path, tmp_path: Path) -> None:

@@ -76,7 +76,12 @@ def test_a_deidentified_upload_keeps_neither_label_nor_name(
     assert b"CMU-1" in storage.blobs.read(original["sha256"])
     later = client.post(f"/v1/slides/{original['id']}/deidentified")
     assert later.status_code == 201, later.text
-    assert later.json() == view
+    assert later.json()["subject"] is None
+    assert {key for key, value in later.json().items() if value != view[key]} == {"id", "subject", "created_at"}
+    named = client.post(f"/v1/slides/{original['id']}/deidentified", data={"subject": "m1"})
+    assert named.json() == view
+    error = client.post(f"/v1/slides/{original['id']}/deidentified", data={"subject": "m" * 201})
+    assert error.status_code == 422
     assert client.get(f"/v1/slides/{original['id']}").json() == original
 
 
