@@ -339,6 +339,30 @@ def test_a_caller_who_leaves_others_behind_cancels_nothing(
     assert [e["data"]["message"] for e in log] == ["somebody else asked for it too"]
 
 
+def test_a_caller_who_leaves_a_watcher_behind_cancels_nothing(stub: Stub, state: State, slow: threading.Event) -> None:
+    call = stub.Segment(chunks(artery(11)), timeout=DEADLINE_S)
+    progress = running(call)
+    watched = stub.WatchSegmentation(pb.SegmentationRef(id=progress.segmentation), timeout=DEADLINE_S)
+    assert next(watched).progress.job == progress.job
+    call.cancel()
+    assert ended(state, progress.job, within_s=3.0) == "running"
+    slow.set()
+    assert ended(state, progress.job) == "succeeded"
+    watched.cancel()
+
+
+def test_watching_what_has_ended_changes_nothing(stub: Stub, rest: TestClient, state: State) -> None:
+    form = {"mpp": "2.0", "model": "color-net", "uncertainty": "none"}
+    made = rest.post("/v1/segment", files={"file": ("a.png", artery(12))}, data=form).raise_for_status().json()
+    before = rest.get(f"/v1/jobs/{made['job']}/logs").json()
+    watched = stub.WatchSegmentation(pb.SegmentationRef(id=made["id"]), timeout=DEADLINE_S)
+    assert next(watched).progress.state == "succeeded"
+    assert rest.get(f"/v1/jobs/{made['job']}/logs").json() == before
+    with state.storage.reading() as connection:
+        assert ledger.is_alone(connection, made["job"])
+    watched.cancel()
+
+
 def test_two_callers_at_once_share_the_work(stub: Stub, state: State, slow: threading.Event) -> None:
     first = stub.Segment(chunks(artery(8)), timeout=DEADLINE_S)
     progress = running(first)
