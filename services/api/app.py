@@ -50,7 +50,6 @@ _ROUTES = (
     models,
     slides,
     segmentations,
-    measures,
     deepzoom,
     stability,
     verdicts,

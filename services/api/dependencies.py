@@ -25,10 +25,16 @@ from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage, open_storage
 from services.api.settings import Settings
+from services.api.turns import Turns
 from services.messages import Send, open_send
 
 _CHUNK = 2**20
 TILES_AT_A_TIME = 4
+SLOTS = max(1, os.cpu_count() or 1)
+MOST_WAITING = 64
+"""Requests of a kind that wait for their turn; a client that sends more at once is told to come back."""
+_SPARE_THREADS = 2
+"""Beyond the slots: one reads its body or writes its answer while others compute."""
 M = TypeVar("M", bound=BaseModel)
 
 Transaction: TypeAlias = Connection
@@ -60,6 +66,11 @@ class ModelCache:
             return self._models[key]
 
 
+def new_turns() -> Turns:
+    """Return turns of requests that will each want a slot."""
+    return Turns(threads=SLOTS + _SPARE_THREADS, most_waiting=MOST_WAITING)
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What the app holds while it runs."""
@@ -68,10 +79,12 @@ class State:
     storage: Storage
     models: ModelCache
     send: Send
-    slots: threading.BoundedSemaphore = field(
-        default_factory=lambda: threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
-    )
-    """How many small images are segmented inside requests at once."""
+    slots: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(SLOTS))
+    """How many requests compute at once, over both doors."""
+    segment_turns: Turns = field(default_factory=new_turns)
+    """Who comes next to segment a small image over REST; what waits there holds no thread."""
+    infer_turns: Turns = field(default_factory=new_turns)
+    """Who comes next to run a model on tiles over REST."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when this process is about to end: who is cut off then has not left, and units are given back."""
     tiles: SlideTiles = field(default_factory=SlideTiles)

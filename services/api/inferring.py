@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from intima import __version__
 from intima.contracts.model import ModelVersion, Precision
-from intima.errors import IntimaError, Invalid, Unavailable
+from intima.errors import IntimaError, Invalid
 from intima.registry import DEFAULT_MODEL, member_files, resolve
 from intima.store import models
 from intima.tile_inference import (
@@ -23,6 +23,7 @@ from intima.tile_inference import (
 )
 from services.api.dependencies import State
 from services.api.tensors import InferAnswer, InferQuestion, Parameter, TensorIn, TensorOut, to_float32
+from services.api.turns import busy
 
 SERVER = "intima"
 EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters")
@@ -192,7 +193,7 @@ def infer(state: State, question: InferQuestion) -> InferAnswer:
 def slot(state: State) -> Iterator[None]:
     """Hold one of the slots in which requests compute. Raises Unavailable where none becomes free in time."""
     if not state.slots.acquire(timeout=SLOT_WAIT_S):
-        raise Unavailable("Every slot for requests is busy.", code="busy", hint="Try again in a few seconds.")
+        raise busy()
     try:
         yield
     finally:

@@ -24,6 +24,7 @@ from intima.store.ledger import Claim
 from intima.store.storage import Storage
 from intima.store.work import Report
 from services.api.dependencies import Spooled, State, Transaction, once, send_ready
+from services.api.turns import busy
 from services.runner import identity
 
 UNIT = "segment"
@@ -158,7 +159,8 @@ def segment_in_request(
 
     Raises:
         Invalid: the image or the request cannot be used.
-        Unavailable: somebody else works on the same segmentation and is not done in time, or the caller left.
+        Unavailable: no slot becomes free in time, somebody else works on the same segmentation and is not done in
+            time, or the caller left.
     """
     why = why_too_large(state, slide, request)
     if why:
@@ -178,8 +180,11 @@ def segment_in_request(
 
 @contextmanager
 def _slot(state: State, caller: Caller) -> Iterator[None]:
+    deadline = time.monotonic() + WAIT_S
     while not state.slots.acquire(timeout=_SLOT_POLL_S):
         _refuse_left(caller)
+        if time.monotonic() > deadline:
+            raise busy()
     try:
         yield
     finally:

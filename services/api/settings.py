@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """Null: no gRPC. 0 takes a free port."""
     grpc_workers: int = Field(default=16, ge=2, le=256)
-    """Calls that run at once; at most half of them are streams."""
+    """Calls that run at once, at most half of them streams; half as many streams of segmentations run beside them."""
     max_message_bytes: int = Field(default=32 * _MIB, ge=2 * _MIB)
     """Limit of one gRPC message; uploads come in many."""
     stats_url: str | None = None
@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     max_request_work_px: int = Field(default=12_000_000, ge=1)
     """Largest number of working pixels times passes that POST /v1/segment does in the request: some 20 s on a core."""
     silence_s: float = Field(default=30.0, gt=0)
-    """A body that sends nothing for this long is ended with 408."""
+    """A body or a stream that sends nothing for this long is ended (408, DEADLINE_EXCEEDED)."""
 
     @property
     def stats_address(self) -> str:

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Request, Response
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from intima.errors import Invalid, NotFound, Unavailable
+from services.api import inferring
 from services.api.dependencies import State, StateDep
 from services.api.inferring import (
     ModelIndex,
@@ -46,7 +46,7 @@ class IndexRequest(BaseModel):
 
 
 @router.get("/health/live", operation_id="oip_server_live")
-def server_live() -> dict[str, bool]:
+async def server_live() -> dict[str, bool]:
     """Say that the process answers."""
     return {"live": True}
 
@@ -157,7 +157,9 @@ async def _infer(
             ended = Invalid("The client left before its request was whole.", code="bad_body")
         if ended is not None:
             raise ended
-        return await run_in_threadpool(_answer, state, body, model, header_length, codings)
+        return await state.infer_turns.run(
+            lambda: _answer(state, body, model, header_length, codings), wait_s=inferring.SLOT_WAIT_S
+        )
 
 
 def _first(group: BaseExceptionGroup[HTTPException]) -> HTTPException:

@@ -17,7 +17,7 @@ from intima.store import catalog
 from services.api.dependencies import ReadDep, State, StateDep, spool_upload
 from services.api.results import SegmentationView, find_artefact, read_segmentation, segmentation_view
 from services.api.routes.paging import PageSize, PageToken
-from services.api.segmenting import segment_in_request, store_slide
+from services.api.segmenting import WAIT_S, segment_in_request, store_slide
 
 router = APIRouter(prefix="/v1", tags=["segmentations"])
 
@@ -86,7 +86,9 @@ async def segment_image(
     the answer is the mask of class indices, with ``application/zip`` all artefacts.
     """
     request = SegmentationRequest(model=model, uncertainty=_sampling(uncertainty), precision=precision)
-    view = await run_in_threadpool(_segment_now, state, file, request=request, mpp=mpp, subject=subject)
+    view = await state.segment_turns.run(
+        lambda: _segment_now(state, file, request=request, mpp=mpp, subject=subject), wait_s=WAIT_S
+    )
     if "application/zip" in accept:
         return Response(await run_in_threadpool(_zip, state, view), media_type="application/zip")
     if "image/png" in accept:

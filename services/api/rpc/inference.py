@@ -24,7 +24,6 @@ from services.rpc import refusals
 from services.wire.v1 import open_inference_pb2 as pb
 from services.wire.v1 import open_inference_pb2_grpc as pb_grpc
 
-STREAM_IDLE_S = 600.0
 MOST_TENSORS = 16
 
 
@@ -94,7 +93,7 @@ class InferenceDoor(pb_grpc.GRPCInferenceServiceServicer):
     ) -> Iterator[pb.ModelStreamInferResponse]:
         """Answer one request after another; an error is the answer of its request."""
         with refusals(context), one_stream(self._streams):
-            for request in incoming(request_iterator, silence_s=STREAM_IDLE_S):
+            for request in incoming(request_iterator, silence_s=self._state.settings.silence_s):
                 try:
                     answer = pb.ModelStreamInferResponse(infer_response=self._infer(request))
                 except IntimaError as error:

@@ -104,10 +104,13 @@ class SegmentationDoor(pb_grpc.SegmentationServiceServicer):
     def WatchSegmentation(  # noqa: N802
         self, request: pb.SegmentationRef, context: grpc.ServicerContext
     ) -> Iterator[pb.SegmentEvent]:
-        """Progress until the job has ended, then the result."""
+        """Progress until the job has ended, then the result; who watches has asked for it too."""
         with refusals(context), one_stream(self._streams):
-            job = read_segmentation(self._state, request.id).job
-            done = yield from self._watch(request.id, job, context)
+            view = read_segmentation(self._state, request.id)
+            if view.state not in FINAL:
+                with self._state.storage.writing() as connection:
+                    ledger.join_job(connection, view.job)
+            done = yield from self._watch(request.id, view.job, context)
             if done:
                 yield from self._results(request.id, ())
 

@@ -23,13 +23,14 @@ def create_server(state: State) -> tuple[grpc.Server, int]:
         Unavailable: the port is taken.
     """
     settings = state.settings
+    places = settings.grpc_workers // 2
     server = new_server(
-        workers=settings.grpc_workers,
+        workers=settings.grpc_workers + places,
         max_message_bytes=settings.max_message_bytes,
         most_calls=_CALLS_PER_WORKER * settings.grpc_workers,
     )
-    streams = threading.BoundedSemaphore(settings.grpc_workers // 2)
-    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceDoor(state, streams), server)
-    segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationDoor(state, streams), server)
+    tensors, slides = threading.BoundedSemaphore(places), threading.BoundedSemaphore(places)
+    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceDoor(state, tensors), server)
+    segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationDoor(state, slides), server)
     describe(server, INFERENCE, SEGMENTATION)
     return server, bind(server, settings.host, settings.grpc_port, setting="INTIMA_GRPC_PORT")

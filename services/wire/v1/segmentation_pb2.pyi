@@ -432,12 +432,15 @@ class Measure(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     INTERVAL_FIELD_NUMBER: _builtins.int
+    PASS_SD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     value: _builtins.float
     unit: _builtins.str
+    pass_sd: _builtins.float
+    """Standard deviation over passes, in the unit"""
     @_builtins.property
     def interval(self) -> Global___MeasureInterval:
-        """Range over members and orientations; unset with one pass"""
+        """What it is says interval_basis of the result"""
 
     def __init__(
         self,
@@ -446,13 +449,19 @@ class Measure(_message.Message):
         value: _builtins.float | None = ...,
         unit: _builtins.str = ...,
         interval: Global___MeasureInterval | None = ...,
+        pass_sd: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "interval", b"interval", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pass_sd", b"_pass_sd", "_value", b"_value", "interval", b"interval", "pass_sd", b"pass_sd", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "interval", b"interval", "name", b"name", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pass_sd", b"_pass_sd", "_value", b"_value", "interval", b"interval", "name", b"name", "pass_sd", b"pass_sd", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__pass_sd: _TypeAlias = _typing.Literal["pass_sd"]  # noqa: Y015
+    _WhichOneofArgType__pass_sd: _TypeAlias = _typing.Literal["_pass_sd", b"_pass_sd"]  # noqa: Y015
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pass_sd) -> _WhichOneofReturnType__pass_sd | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___Measure: _TypeAlias = Measure  # noqa: Y015
@@ -528,12 +537,25 @@ class UncertaintySummary(_message.Message):
     MEAN_DISAGREEMENT_FIELD_NUMBER: _builtins.int
     PAIRWISE_DICE_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    EXPECTED_FOREGROUND_DICE_FIELD_NUMBER: _builtins.int
+    EXPECTED_DICE_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    REVIEW_REASON_FIELD_NUMBER: _builtins.int
     sampler: _builtins.str
     passes: _builtins.int
     mean_entropy: _builtins.float
     mean_disagreement: _builtins.float
     pairwise_dice: _builtins.float
     calibration: _builtins.str
+    temperature: _builtins.float
+    expected_foreground_dice: _builtins.float
+    review: _builtins.bool
+    review_reason: _builtins.str
+    @_builtins.property
+    def expected_dice(self) -> _struct_pb2.Struct:
+        """By foreground class; null where none of it was predicted"""
+
     def __init__(
         self,
         *,
@@ -543,14 +565,32 @@ class UncertaintySummary(_message.Message):
         mean_disagreement: _builtins.float = ...,
         pairwise_dice: _builtins.float | None = ...,
         calibration: _builtins.str = ...,
+        temperature: _builtins.float = ...,
+        expected_foreground_dice: _builtins.float | None = ...,
+        expected_dice: _struct_pb2.Struct | None = ...,
+        review: _builtins.bool | None = ...,
+        review_reason: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pairwise_dice", b"_pairwise_dice", "pairwise_dice", b"pairwise_dice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_foreground_dice", b"_expected_foreground_dice", "_pairwise_dice", b"_pairwise_dice", "_review", b"_review", "_review_reason", b"_review_reason", "expected_dice", b"expected_dice", "expected_foreground_dice", b"expected_foreground_dice", "pairwise_dice", b"pairwise_dice", "review", b"review", "review_reason", b"review_reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pairwise_dice", b"_pairwise_dice", "calibration", b"calibration", "mean_disagreement", b"mean_disagreement", "mean_entropy", b"mean_entropy", "pairwise_dice", b"pairwise_dice", "passes", b"passes", "sampler", b"sampler"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_foreground_dice", b"_expected_foreground_dice", "_pairwise_dice", b"_pairwise_dice", "_review", b"_review", "_review_reason", b"_review_reason", "calibration", b"calibration", "expected_dice", b"expected_dice", "expected_foreground_dice", b"expected_foreground_dice", "mean_disagreement", b"mean_disagreement", "mean_entropy", b"mean_entropy", "pairwise_dice", b"pairwise_dice", "passes", b"passes", "review", b"review", "review_reason", b"review_reason", "sampler", b"sampler", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_foreground_dice: _TypeAlias = _typing.Literal["expected_foreground_dice"]  # noqa: Y015
+    _WhichOneofArgType__expected_foreground_dice: _TypeAlias = _typing.Literal["_expected_foreground_dice", b"_expected_foreground_dice"]  # noqa: Y015
     _WhichOneofReturnType__pairwise_dice: _TypeAlias = _typing.Literal["pairwise_dice"]  # noqa: Y015
     _WhichOneofArgType__pairwise_dice: _TypeAlias = _typing.Literal["_pairwise_dice", b"_pairwise_dice"]  # noqa: Y015
+    _WhichOneofReturnType__review: _TypeAlias = _typing.Literal["review"]  # noqa: Y015
+    _WhichOneofArgType__review: _TypeAlias = _typing.Literal["_review", b"_review"]  # noqa: Y015
+    _WhichOneofReturnType__review_reason: _TypeAlias = _typing.Literal["review_reason"]  # noqa: Y015
+    _WhichOneofArgType__review_reason: _TypeAlias = _typing.Literal["_review_reason", b"_review_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_foreground_dice) -> _WhichOneofReturnType__expected_foreground_dice | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pairwise_dice) -> _WhichOneofReturnType__pairwise_dice | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__review) -> _WhichOneofReturnType__review | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__review_reason) -> _WhichOneofReturnType__review_reason | None: ...
 
 Global___UncertaintySummary: _TypeAlias = UncertaintySummary  # noqa: Y015
 

@@ -23,6 +23,7 @@ from services.api.rpc.server import INFERENCE, SEGMENTATION
 from services.api.settings import Settings
 from services.wire.v1 import open_inference_pb2 as pb
 from services.wire.v1 import open_inference_pb2_grpc as pb_grpc
+from services.wire.v1 import segmentation_pb2, segmentation_pb2_grpc
 from tests.builders import publish_color_model
 
 RANDOM = np.random.default_rng(11)
@@ -274,6 +275,66 @@ def test_streams_leave_room_for_short_calls(state: State, model: str) -> None:
         release.set()
         assert [list(stream) for stream in opened] == [[], []]
         assert not list(stub.ModelStreamInfer(iter(()), timeout=DEADLINE_S))
+
+
+def test_silent_streams_of_inference_end_and_leave_segmentations_their_places(state: State, model: str) -> None:
+    few = State(
+        settings=state.settings.model_copy(update={"grpc_workers": 4, "silence_s": 2.0}),
+        storage=state.storage,
+        models=state.models,
+        send=state.send,
+    )
+    with rpc_server(few) as address, grpc.insecure_channel(address) as channel:
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        segmentations = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+        release = threading.Event()
+
+        def silent() -> Iterator[pb.ModelInferRequest]:
+            yield request(random_tiles(1, 3, 32, 32))
+            release.wait(DEADLINE_S)
+
+        started = time.monotonic()
+        opened = [stub.ModelStreamInfer(silent(), timeout=DEADLINE_S) for _ in range(2)]
+        for stream in opened:
+            assert not next(stream).error_message
+        missing = segmentation_pb2.SegmentationRef(id="seg_0")
+        assert refused(segmentations.WatchSegmentation, missing)[0] == grpc.StatusCode.NOT_FOUND
+        for stream in opened:
+            with pytest.raises(grpc.RpcError) as caught:
+                next(stream)
+            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - started < 20
+        assert not list(stub.ModelStreamInfer(iter(()), timeout=DEADLINE_S)), "the places are free again"
+        release.set()
+
+
+def test_streams_of_segmentations_leave_room_for_short_calls(state: State) -> None:
+    few = State(
+        settings=state.settings.model_copy(update={"grpc_workers": 2}),
+        storage=state.storage,
+        models=state.models,
+        send=state.send,
+    )
+    with rpc_server(few) as address, grpc.insecure_channel(address) as channel:
+        release = threading.Event()
+
+        def silent() -> Iterator[segmentation_pb2.SegmentChunk]:
+            yield segmentation_pb2.SegmentChunk(header=segmentation_pb2.SegmentHeader(name="a.png"))
+            release.wait(DEADLINE_S)
+
+        def waiting() -> Iterator[pb.ModelInferRequest]:
+            release.wait(DEADLINE_S)
+            yield from ()
+
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        segment = segmentation_pb2_grpc.SegmentationServiceStub(channel).Segment
+        opened = [segment(silent(), timeout=DEADLINE_S), stub.ModelStreamInfer(waiting(), timeout=DEADLINE_S)]
+        time.sleep(0.5)
+        assert refused(segment, silent())[2]["code"] == "busy"
+        assert stub.ServerLive(pb.ServerLiveRequest(), timeout=5).live
+        release.set()
+        for stream in opened:
+            stream.cancel()
 
 
 def test_more_calls_than_can_wait_are_refused_and_none_hangs(state: State, model: str) -> None:

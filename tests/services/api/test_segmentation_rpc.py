@@ -12,13 +12,14 @@ import pytest
 from api_rpc import DEADLINE_S, refused, rpc_server
 from fastapi.testclient import TestClient
 
+from intima.contracts.segmentation import Interval, Measure, UncertaintySummary
 from intima.phantom import PhantomSpec, render
 from intima.store import ledger
 from services.api.app import create_app
 from services.api.dependencies import State, open_state
 from services.api.settings import Settings
 from services.runner import run_local
-from services.wire.convert import to_json
+from services.wire.convert import to_json, to_message
 from services.wire.v1 import segmentation_pb2 as pb
 from services.wire.v1 import segmentation_pb2_grpc as pb_grpc
 from tests.builders import COLORS, png, publish_color_model, rings
@@ -339,6 +340,30 @@ def test_a_caller_who_leaves_others_behind_cancels_nothing(
     assert [e["data"]["message"] for e in log] == ["somebody else asked for it too"]
 
 
+def test_a_caller_who_leaves_a_watcher_behind_cancels_nothing(stub: Stub, state: State, slow: threading.Event) -> None:
+    call = stub.Segment(chunks(artery(11)), timeout=DEADLINE_S)
+    progress = running(call)
+    watched = stub.WatchSegmentation(pb.SegmentationRef(id=progress.segmentation), timeout=DEADLINE_S)
+    assert next(watched).progress.job == progress.job
+    call.cancel()
+    assert ended(state, progress.job, within_s=3.0) == "running"
+    slow.set()
+    assert ended(state, progress.job) == "succeeded"
+    watched.cancel()
+
+
+def test_watching_what_has_ended_changes_nothing(stub: Stub, rest: TestClient, state: State) -> None:
+    form = {"mpp": "2.0", "model": "color-net", "uncertainty": "none"}
+    made = rest.post("/v1/segment", files={"file": ("a.png", artery(12))}, data=form).raise_for_status().json()
+    before = rest.get(f"/v1/jobs/{made['job']}/logs").json()
+    watched = stub.WatchSegmentation(pb.SegmentationRef(id=made["id"]), timeout=DEADLINE_S)
+    assert next(watched).progress.state == "succeeded"
+    assert rest.get(f"/v1/jobs/{made['job']}/logs").json() == before
+    with state.storage.reading() as connection:
+        assert ledger.is_alone(connection, made["job"])
+    watched.cancel()
+
+
 def test_two_callers_at_once_share_the_work(stub: Stub, state: State, slow: threading.Event) -> None:
     first = stub.Segment(chunks(artery(8)), timeout=DEADLINE_S)
     progress = running(first)
@@ -407,3 +432,25 @@ def test_many_calls_at_once_give_the_same_mask(stub: Stub) -> None:
         thread.join()
     assert len(found) == 6
     assert len(set(found)) == 1
+
+
+def test_every_field_of_a_result_has_a_place_on_the_wire() -> None:
+    summary = UncertaintySummary(
+        sampler="ensemble",
+        passes=2,
+        mean_entropy=0.1,
+        mean_disagreement=0.2,
+        pairwise_dice=0.9,
+        calibration="held out",
+        temperature=1.25,
+        expected_foreground_dice=0.875,
+        expected_dice={"plaque": None, "lumen": 0.5},
+        review=True,
+        review_reason="low",
+    )
+    measure = Measure(name="a", value=1.0, unit="µm", interval=Interval(low=0.5, high=1.5), pass_sd=0.25)
+    assert to_json(to_message(summary, pb.UncertaintySummary)) == summary.model_dump(mode="json")
+    assert to_json(to_message(measure, pb.Measure)) == measure.model_dump(mode="json")
+    bare = summary.model_copy(update={"expected_foreground_dice": None, "review": None, "expected_dice": {}})
+    assert not to_message(bare, pb.UncertaintySummary).HasField("review")
+    assert to_json(to_message(bare, pb.UncertaintySummary))["expected_dice"] == {}
