@@ -13,11 +13,11 @@ from intima.arrays import LabelMask
 from intima.contracts.segmentation import Interval, Measure, RegionSpec, VesselMeasures
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
+from intima.matching import SAME_VESSEL, Box, box_of, box_overlap
 from intima.morphometry import measure_vessels
 from intima.rasters import LabelRaster
 
 _MARGIN_PX = 8
-_SAME_VESSEL = 0.3
 _POWER_OF_PX = {"px": 1, "px^2": 2}
 
 
@@ -61,7 +61,7 @@ def _partial(vessel: VesselMeasures, each: Sequence[dict[str, float]]) -> Iterat
         yield f"Undefined in {len(each) - count} of {len(each)} passes, so {basis}: {names}."
 
 
-def _box(bounds: RegionSpec, passes: Passes) -> tuple[float, float, float, float]:
+def _box(bounds: RegionSpec, passes: Passes) -> Box:
     """Return left, top, right and bottom of a vessel in working pixels."""
     left, top = bounds.x * passes.scale_x + passes.corner_x, bounds.y * passes.scale_y + passes.corner_y
     return left, top, left + bounds.width * passes.scale_x, top + bounds.height * passes.scale_y
@@ -83,19 +83,10 @@ def _same_vessel(
     left, top, right, bottom = _box(bounds, passes)
     box = (left - columns.start, top - rows.start, right - columns.start, bottom - rows.start)
     found = measure_vessels(mask, schema=passes.schema, mpp=passes.mpp)
-    best = max(found, key=lambda vessel: _overlap(vessel.bounds, box), default=None)
-    if best is None or _overlap(best.bounds, box) < _SAME_VESSEL:
+    best = max(found, key=lambda vessel: box_overlap(box_of(vessel.bounds), box), default=None)
+    if best is None or box_overlap(box_of(best.bounds), box) < SAME_VESSEL:
         return {}
     return {m.name: m.value for m in best.measures if m.value is not None}
-
-
-def _overlap(bounds: RegionSpec, box: tuple[float, float, float, float]) -> float:
-    """Return intersection over union of two boxes."""
-    left, top, right, bottom = box
-    width = min(right, bounds.x + bounds.width) - max(left, bounds.x)
-    height = min(bottom, bounds.y + bounds.height) - max(top, bounds.y)
-    shared = max(0.0, width) * max(0.0, height)
-    return shared / (bounds.width * bounds.height + (right - left) * (bottom - top) - shared)
 
 
 def _ranged(

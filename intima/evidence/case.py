@@ -13,9 +13,10 @@ from intima.borders import Scale, boundary_distance
 from intima.conformal import reach
 from intima.contracts.dataset import PixelSize
 from intima.contracts.evidence import Detection, HeldOutCase, MeasuredPair
-from intima.contracts.segmentation import RegionSpec, VesselMeasures
+from intima.contracts.segmentation import VesselMeasures
 from intima.geometry import MicronsPerPixel, Size
 from intima.labels import LabelSchema
+from intima.matching import SAME_VESSEL, match_vessels
 from intima.morphometry import measure_vessels
 from intima.ranges import Passes, with_ranges
 from intima.rasters import as_raster
@@ -34,8 +35,6 @@ FOREGROUND = "foreground"
 _MOST_PIXELS = 2**19
 """Of a case that calibration looks at; larger cases are thinned by whole rows and columns."""
 _MOST_DETECTED = 2**18
-_SAME_VESSEL = 0.3
-"""Least intersection over union of the boxes of one vessel, as in ``intima.ranges``."""
 _LEAST = np.finfo(np.float32).tiny
 
 
@@ -164,14 +163,8 @@ def _pairs(held: HeldOut, predicted: LabelMask, done: PassStatistics) -> tuple[i
     if len(done.labels) > 1:
         passes = _passes(done, Size(held.truth.shape[1], held.truth.shape[0]), schema=held.schema, mpp=mpp)
         found = tuple(with_ranges(vessel, passes) for vessel in found)
-    pairs: list[MeasuredPair] = []
-    free = list(found)
-    for vessel in true:
-        best = max(free, key=lambda other: _overlap(vessel.bounds, other.bounds), default=None)
-        if best is not None and _overlap(vessel.bounds, best.bounds) >= _SAME_VESSEL:
-            free.remove(best)
-            pairs += _pairs_of(vessel, best)
-    return len(true), pairs
+    matched = match_vessels(true, found, least=SAME_VESSEL)
+    return len(true), [pair for vessel, other in matched if other is not None for pair in _pairs_of(vessel, other)]
 
 
 def _passes(done: PassStatistics, native: Size, *, schema: LabelSchema, mpp: MicronsPerPixel | None) -> Passes:
@@ -201,11 +194,3 @@ def _pairs_of(vessel: VesselMeasures, found: VesselMeasures) -> Iterator[Measure
                 unit=true.unit,
                 pass_sd=match.pass_sd,
             )
-
-
-def _overlap(a: RegionSpec, b: RegionSpec) -> float:
-    """Return intersection over union of two boxes."""
-    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    shared = max(0, width) * max(0, height)
-    return shared / (a.width * a.height + b.width * b.height - shared)

@@ -8,9 +8,10 @@ from skimage import measure
 
 from intima.arrays import BinaryMask, LabelMask
 from intima.contracts.explanation import MeasurePair, MorphologyLayer, RegionShape, VesselPair
-from intima.contracts.segmentation import RegionSpec, VesselMeasures
+from intima.contracts.segmentation import VesselMeasures
 from intima.geometry import MicronsPerPixel
 from intima.labels import LUMEN, MEDIA, NEOINTIMA, LabelSchema
+from intima.matching import match_vessels
 from intima.morphometry import measure_vessels
 
 NOT_ARTERIAL = "not arterial: the classes hold no lumen, neointima and media; areas and pieces per class only"
@@ -47,16 +48,9 @@ def _pair_vessels(
     truth: Sequence[VesselMeasures], predicted: Sequence[VesselMeasures]
 ) -> tuple[tuple[VesselPair, ...], int]:
     """Return the pairs and the number of predicted vessels that no true one has taken."""
-    free = list(predicted)
-    pairs = []
-    for vessel in truth:
-        found = max(free, key=lambda v: (_overlap(vessel.bounds, v.bounds), -v.vessel), default=None)
-        if found is not None and _overlap(vessel.bounds, found.bounds) > 0:
-            free.remove(found)
-        else:
-            found = None
-        pairs.append(_vessel_pair(vessel, found))
-    return tuple(pairs), len(free)
+    pairs = list(match_vessels(truth, predicted, least=0.0))
+    taken = sum(found is not None for _, found in pairs)
+    return tuple(_vessel_pair(vessel, found) for vessel, found in pairs), len(predicted) - taken
 
 
 def _vessel_pair(truth: VesselMeasures, predicted: VesselMeasures | None) -> VesselPair:
@@ -68,15 +62,6 @@ def _vessel_pair(truth: VesselMeasures, predicted: VesselMeasures | None) -> Ves
         truth_checks=truth.warnings,
         predicted_checks=() if predicted is None else predicted.warnings,
     )
-
-
-def _overlap(a: RegionSpec, b: RegionSpec) -> float:
-    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / (a.width * a.height + b.width * b.height - both)
 
 
 def _regions(mask: LabelMask, schema: LabelSchema) -> dict[str, BinaryMask]:
