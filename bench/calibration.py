@@ -24,7 +24,7 @@ from intima.contracts.benchmark import FoldPayload, FoldResult
 from intima.contracts.dataset import label_schema
 from intima.contracts.evidence import CalibrationFigure, Figure, HeldOutCase
 from intima.contracts.segmentation import UncertaintySpec
-from intima.evidence import HeldOut, Measured, gather_case, image_strips, pool_evidence
+from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
 from intima.evidence.pool import figures_at
 from intima.framing import working_scale
 from intima.geometry import MicronsPerPixel, Size
@@ -35,6 +35,7 @@ from intima.registry import publish_default
 from intima.resampling import resample_image
 from intima.store import ledger
 from intima.store.storage import Storage, open_storage
+from intima.tiling import image_strips
 from intima.training.data import read_truth, read_working_image
 from intima.training.loop import as_predict
 from intima.training.scoring import Tiling

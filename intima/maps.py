@@ -13,15 +13,14 @@ from intima.geometry import Region, Size
 from intima.rasters import LabelRaster, MapRaster
 from intima.resampling import Strip, label_strips
 from intima.store.scratch import Scratch, ScratchRaster
+from intima.temperature import log_probabilities
 from intima.tiling import Block
 from intima.tissue import NearTissue
-from intima.uncertainty import PassAgreement, PassStatistics, log_probabilities, summarise_passes
+from intima.uncertainty import PassAgreement, PassStatistics, summarise_passes
 
 _NEVER = float(log_probabilities(np.zeros(1, np.float32))[0])
 _SLAB_ROWS = 64
 """Working rows brought to the native size at once."""
-
-
 _STEPS = 4096
 """Values of a map are rounded to one in so many: finer digits mean nothing and hardly compress."""
 

@@ -33,6 +33,11 @@ class Fit:
     """True where it lies at an end of the grid: the true one may lie beyond."""
 
 
+def log_probabilities(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what masks are decided by: the logarithm of mean probabilities, 0 taken for the least float32."""
+    return np.log(np.maximum(probabilities, _LEAST))
+
+
 def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Return probabilities (classes, ...) after temperature; at 1 they come back as they are.
 
@@ -43,7 +48,7 @@ def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[
         raise Invalid(f"Got a temperature of {temperature}; need a positive number.")
     if temperature == 1.0:
         return probabilities
-    logits = np.log(np.maximum(probabilities, _LEAST)) / np.float32(temperature)
+    logits = log_probabilities(probabilities) / np.float32(temperature)
     weights = np.exp(logits - logits.max(axis=0))
     result: NDArray[np.float32] = weights / weights.sum(axis=0)
     return result

@@ -9,12 +9,12 @@ from intima.arrays import LogitBatch, TileBatch
 from intima.contracts.model import ModelCard
 from intima.errors import Conflict, Invalid
 from intima.inference import LoadedModel
-from intima.uncertainty import log_probabilities, mean_probabilities
+from intima.temperature import log_probabilities
+from intima.tiling import SIDE_MULTIPLE
+from intima.uncertainty import mean_probabilities
 
-SIDE_MULTIPLE = 32
-"""Sides of a tile are multiples of this; ``tiling`` pads to them."""
 TILES_AT_ONCE = 4
-"""Tiles of the model's own size that one run of a network takes, as for a slide."""
+"""Tiles of the card's size whose pixels one run of a network takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TileAnswer:
 
 
 def largest_tile_px(card: ModelCard) -> int:
-    """Return the most pixels of one tile: what a network is given at once when it serves a slide."""
+    """Return the most pixels of one tile, which is also what one run of a network is given at most."""
     return TILES_AT_ONCE * card.tile_px**2
 
 

@@ -31,8 +31,8 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 _MIN_WEIGHT = 1e-3
-_STEP_PX = 32
-"""Nets take sides that are multiples of it."""
+SIDE_MULTIPLE = 32
+"""Nets take tiles whose sides are multiples of it, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class TileGrid:
         overlap = 2 * self.halo_px
         count = math.ceil((length - overlap) / (self.tile_px - overlap))
         least = math.ceil((length - overlap) / count) + overlap
-        return min(self.tile_px, math.ceil(least / _STEP_PX) * _STEP_PX)
+        return min(self.tile_px, math.ceil(least / SIDE_MULTIPLE) * SIDE_MULTIPLE)
 
     def rows(self) -> list[list[Region]]:
         """Return the tiles, row by row, left to right."""
@@ -178,7 +178,7 @@ def _in_order(run: Callable[[In], Out], items: Iterator[In], *, threads: int) ->
 def to_tile_batch(images: Sequence[RgbImage]) -> TileBatch:
     """Stack images of one size as (tiles, 3, h, w) in 0..1, padded by reflection to multiples of 32."""
     stack = np.stack(images)
-    bottom, right = -stack.shape[1] % _STEP_PX, -stack.shape[2] % _STEP_PX
+    bottom, right = -stack.shape[1] % SIDE_MULTIPLE, -stack.shape[2] % SIDE_MULTIPLE
     if bottom or right:
         mode = "reflect" if stack.shape[1] > bottom and stack.shape[2] > right else "symmetric"
         stack = np.pad(stack, ((0, 0), (0, bottom), (0, right), (0, 0)), mode=mode)  # type: ignore[call-overload]
@@ -295,6 +295,11 @@ def predict_image(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: i
     Returns:
         (channels, height, width) blended logits.
     """
-    size = Size(image.shape[1], image.shape[0])
-    strips = predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px)
+    strips = image_strips(image, predict, tile_px=tile_px, halo_px=halo_px)
     return np.concatenate([logits for _, logits in strips], axis=1)
+
+
+def image_strips(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: int) -> Iterator[Strip]:
+    """Yield the strips of a whole image in memory, (height, width, 3) at the working resolution."""
+    size = Size(image.shape[1], image.shape[0])
+    return predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px)

@@ -289,15 +289,3 @@ def mean_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean over passes of the probabilities of (passes, classes, rows, width) logits."""
     mean: NDArray[np.float32] = softmax(logits, axis=1).mean(0).astype(np.float32)
     return mean
-
-
-def log_probabilities(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what masks are decided by: the logarithm of mean probabilities, 0 taken for the least float32."""
-    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-
-
-def pairwise_dice(labels: NDArray[np.uint8], *, classes: int) -> float | None:
-    """Return ``PassAgreement.dice`` of labels (passes, height, width) of a whole image."""
-    agreement = PassAgreement(passes=len(labels), classes=classes)
-    agreement.add(labels)
-    return agreement.dice()

@@ -8,9 +8,10 @@ from intima.contracts.benchmark import FoldResult
 from intima.contracts.dataset import label_schema
 from intima.contracts.evidence import HeldOutCase, OutOfFoldEvidence
 from intima.contracts.segmentation import UncertaintySpec
-from intima.evidence import HeldOut, Measured, gather_case, image_strips, pool_evidence
+from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
 from intima.store.storage import Storage
 from intima.store.work import Report
+from intima.tiling import image_strips
 from intima.training.data import read_truth, read_working_image
 from intima.training.loop import as_predict
 from intima.training.scoring import Tiling

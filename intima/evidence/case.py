@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from intima.arrays import BinaryMask, LabelMask, Logits, Predict, RgbImage
+from intima.arrays import BinaryMask, LabelMask, Logits
 from intima.borders import Scale, boundary_distance
 from intima.conformal import reach
 from intima.contracts.dataset import PixelSize
@@ -24,8 +24,7 @@ from intima.reliability import AtTemperature, measure_temperatures
 from intima.resampling import Strip, upsample_logits
 from intima.review import expected_foreground_dice, expected_overlap
 from intima.selective import detect_errors
-from intima.temperature import AT_ONE, OCTAVES
-from intima.tiling import predict_tiled, read_from
+from intima.temperature import AT_ONE, OCTAVES, log_probabilities
 from intima.uncertainty import PassStatistics, joined, summarise_passes
 
 BAND_UM, BAND_PX = 5.0, 3.0
@@ -35,7 +34,6 @@ FOREGROUND = "foreground"
 _MOST_PIXELS = 2**19
 """Of a case that calibration looks at; larger cases are thinned by whole rows and columns."""
 _MOST_DETECTED = 2**18
-_LEAST = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def gather_case(held: HeldOut, strips: Iterable[Strip]) -> HeldOutCase:
     classes = len(held.schema)
     height, width = held.truth.shape
     done = joined([summarise_passes(stacked, classes=classes) for _, stacked in strips])
-    logits = upsample_logits(np.log(np.maximum(done.probabilities, _LEAST)), Size(width, height))
+    logits = upsample_logits(log_probabilities(done.probabilities), Size(width, height))
     predicted: LabelMask = logits.argmax(axis=0).astype(np.uint8)
     stride = max(1, math.ceil(math.sqrt(held.truth.size / _MOST_PIXELS)))
     measured = _measure(held, logits, predicted, stride=stride)
@@ -92,12 +90,6 @@ def gather_case(held: HeldOut, strips: Iterable[Strip]) -> HeldOutCase:
         vessels_found=len({p.vessel for p in pairs}),
         pairs=tuple(pairs),
     )
-
-
-def image_strips(image: RgbImage, predict: Predict, *, tile_px: int, halo_px: int) -> Iterator[Strip]:
-    """Return the strips of an image in memory, (height, width, 3) at the working resolution."""
-    size = Size(image.shape[1], image.shape[0])
-    return predict_tiled(read_from(image), size=size, predict=predict, tile_px=tile_px, halo_px=halo_px)
 
 
 def _short(values: Iterator[float]) -> tuple[float, ...]:

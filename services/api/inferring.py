@@ -14,13 +14,13 @@ from intima.errors import IntimaError, Invalid
 from intima.registry import DEFAULT_MODEL, member_files, resolve
 from intima.store import models
 from intima.tile_inference import (
-    SIDE_MULTIPLE,
     TileAnswer,
     infer_tiles,
     largest_tile_px,
     require_rgb,
     require_tile_shape,
 )
+from intima.tiling import SIDE_MULTIPLE
 from services.api.dependencies import State
 from services.api.tensors import InferAnswer, InferQuestion, Parameter, TensorIn, TensorOut, to_float32
 from services.api.turns import busy

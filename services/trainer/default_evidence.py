@@ -12,12 +12,13 @@ import numpy as np
 from intima.contracts.evidence import HeldOutCase
 from intima.contracts.model import ModelCard
 from intima.contracts.segmentation import UncertaintySpec
-from intima.evidence import HeldOut, Measured, gather_case, image_strips, pool_evidence
+from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
 from intima.inference import load_onnx, sample_passes
 from intima.labels import ARTERY
 from intima.phantom import NamedSpec, Shift, draw_specs, phantom_cases
 from intima.resampling import resample_image
 from intima.review import summary_of
+from intima.tiling import image_strips
 from intima.uncertainty import plan_passes
 from services.trainer.default_model import FOLDER, say, working_size
 

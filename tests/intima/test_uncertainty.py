@@ -13,8 +13,8 @@ from intima.errors import Invalid
 from intima.uncertainty import (
     DropoutLayer,
     Pass,
+    PassAgreement,
     draw_masks,
-    pairwise_dice,
     plan_passes,
     stack_passes,
     summarise_passes,
@@ -170,6 +170,13 @@ def test_masks_keep_the_mean_and_stay_the_same_over_versions() -> None:
     (mask,) = draw_masks([DropoutLayer("d", 200, 0.3)], seed=0, member=0, draws=range(1, 501)).values()
     assert float(mask.mean()) == pytest.approx(1, abs=4 * math.sqrt(0.3 / 0.7 / 100_000))
     assert np.flatnonzero(mask[0, :20, 0, 0] == 0).tolist() == DROPPED
+
+
+def pairwise_dice(labels: np.ndarray, *, classes: int) -> float | None:
+    agreement = PassAgreement(passes=len(labels), classes=classes)
+    for row in range(labels.shape[1]):
+        agreement.add(labels[:, row : row + 1])
+    return agreement.dice()
 
 
 def test_pairwise_dice() -> None:
