@@ -143,7 +143,12 @@ def _segment(
     timings = _Timings()
     schema = label_schema(model.card.classes)
     sampler, passes = passes_of(model.card, payload.uncertainty)
-    near = _near_tissue(slide, frame, payload)
+    whole = Region(0, 0, slide.size.width, slide.size.height)
+    small = read_small(slide, frame.region)
+    near = None
+    if payload.background == "skip":
+        overview = small if frame.region == whole else read_small(slide, whole)
+        near = near_tissue(overview, size=frame.working_slide, margin_px=TISSUE_MARGIN_PX)
     maps = _maps(
         slide, frame=frame, near=near, model=model, passes=passes, payload=payload, scratch=scratch, report=report
     )
@@ -155,7 +160,6 @@ def _segment(
     timings.mark("measures")
     report(0.9, "writing artefacts")
     summary = _summary(maps, sampler=sampler, passes=len(passes), card=model.card)
-    small = thumbnail(slide, frame)
     bare = SegmentationResult(
         width=frame.native.width,
         height=frame.native.height,
@@ -177,14 +181,6 @@ def _segment(
     written = _written(bare, images=images, storage=storage, report=report)
     timings.mark("artefacts")
     return written.model_copy(update={"timings_s": timings.seconds})
-
-
-def _near_tissue(slide: Slide, frame: Frame, payload: SegmentPayload) -> NearTissue | None:
-    """Return where the slide is analysed; None: everywhere."""
-    if payload.background == "segment":
-        return None
-    small = read_small(slide, Region(0, 0, slide.size.width, slide.size.height))
-    return near_tissue(small, size=frame.working_slide, margin_px=TISSUE_MARGIN_PX)
 
 
 def _share(near: NearTissue | None) -> float:
@@ -244,6 +240,7 @@ def _vessels(maps: SlideMaps, *, frame: Frame, schema: LabelSchema, sampled: boo
     native = measure_vessels(maps.mask, schema=schema, mpp=frame.mpp)
     if not sampled:
         return native
+    window = frame.window
     passes = Passes(
         mean_mask=maps.working_mask,
         labels=maps.pass_labels,
@@ -251,8 +248,8 @@ def _vessels(maps: SlideMaps, *, frame: Frame, schema: LabelSchema, sampled: boo
         mpp=frame.working_mpp,
         scale_x=frame.scale_x,
         scale_y=frame.scale_y,
-        corner_x=frame.region.x * frame.scale_x - frame.window.x,
-        corner_y=frame.region.y * frame.scale_y - frame.window.y,
+        corner_x=frame.region.x * frame.scale_x - window.x,
+        corner_y=frame.region.y * frame.scale_y - window.y,
     )
     return tuple(with_ranges(vessel, passes) for vessel in native)
 
@@ -279,7 +276,7 @@ def _summary(maps: SlideMaps, *, sampler: str, passes: int, card: ModelCard) -> 
 def _provenance(
     payload: SegmentPayload, *, model: LoadedModel, frame: Frame, sampler: str, passes: int, looked_at: float
 ) -> dict[str, object]:
-    tiles = serving_tiles(model.card)
+    tiles, window = serving_tiles(model.card), frame.window
     return {
         "slide_sha256": payload.slide_sha256,
         "slide_name": payload.slide_name,
@@ -290,10 +287,10 @@ def _provenance(
         "synthetic_training_data": model.card.synthetic,
         "mpp_source": "given" if payload.mpp is not None else ("file" if frame.mpp is not None else "none"),
         "working_scale": frame.scale,
-        "working_width": frame.window.width,
-        "working_height": frame.window.height,
-        "working_x": frame.window.x,
-        "working_y": frame.window.y,
+        "working_width": window.width,
+        "working_height": window.height,
+        "working_x": window.x,
+        "working_y": window.y,
         "background": payload.background,
         "looked_at": looked_at,
         "tile_px": tiles.tile_px,
@@ -321,11 +318,6 @@ def _warnings(small: RgbImage, *, frame: Frame, card: ModelCard, sampler: Sample
         yield "No pixel size: areas are in pixels, ratios have no unit."
     if not tissue_mask(small).any():
         yield "No tissue was found in the analysed region."
-
-
-def thumbnail(slide: Slide, frame: Frame) -> RgbImage:
-    """Return the analysed region with at most 1024 pixels on its long side."""
-    return read_small(slide, frame.region)
 
 
 def read_small(slide: Slide, region: Region) -> RgbImage:

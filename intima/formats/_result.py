@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import BinaryIO
 
 from intima.arrays import RgbImage
 from intima.contracts.segmentation import SegmentationResult
+from intima.formats._rings import Outlines, TooIntricate, outlines
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
 from intima.rasters import LabelRaster, MapRaster
 from intima.store.scratch import Scratch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResultArrays:
     """The images of one segmentation."""
 
@@ -33,6 +35,14 @@ class ResultArrays:
     """Level-0 pixel (x, y) of the mask's top left corner."""
     scratch: Scratch
     """Where a writer keeps images of its own."""
+
+    @cached_property
+    def outlines(self) -> Outlines:
+        """The components of the mask, traced once for all writers. Raises NotWritten where they are too many."""
+        try:
+            return outlines(self.mask)
+        except TooIntricate as error:
+            raise NotWritten(f"the outlines in the mask are too intricate: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,15 +40,6 @@ class TooIntricate(Exception):
     """The outlines of a mask have too many corners to be held."""
 
 
-def components(mask: LabelRaster) -> Iterator[Component]:
-    """Yield the connected components of all classes but 0, by class, then in the order of their first pixel.
-
-    Raises:
-        TooIntricate: before anything was yielded.
-    """
-    yield from outlines(mask).all()
-
-
 @dataclass(frozen=True, slots=True)
 class Outlines:
     """The traced components of a mask, by class, then in the order of their first pixel."""

@@ -12,13 +12,12 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from intima.arrays import Json, LabelMask
+from intima.arrays import Json
 from intima.contracts.segmentation import SegmentationResult
-from intima.formats._result import NotWritten, ResultArrays
-from intima.formats._rings import Component, TooIntricate, components
+from intima.formats._result import ResultArrays
+from intima.formats._rings import Component, Outlines
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
-from intima.rasters import LabelRaster, as_raster
 
 _LEVEL = 6
 """Of deflate."""
@@ -28,12 +27,9 @@ def write_annotations(arrays: ResultArrays, result: SegmentationResult, out: Bin
     """Write all components as one FeatureCollection. Raises NotWritten where the outlines are too many to hold."""
     metadata = {"origin": result.origin, "source": "Intima"}
     parts = stream_annotations(
-        arrays.mask, schema=arrays.schema, mpp=arrays.mpp, origin=arrays.origin, metadata=metadata
+        arrays.outlines, schema=arrays.schema, mpp=arrays.mpp, origin=arrays.origin, metadata=metadata
     )
-    try:
-        out.writelines(parts)
-    except TooIntricate as error:
-        raise NotWritten(f"the outlines in the mask are too intricate: {error}") from error
+    out.writelines(parts)
 
 
 def write_annotations_gzip(arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
@@ -43,7 +39,7 @@ def write_annotations_gzip(arrays: ResultArrays, result: SegmentationResult, out
 
 
 def stream_annotations(
-    mask: LabelMask | LabelRaster,
+    found: Outlines,
     *,
     schema: LabelSchema,
     mpp: MicronsPerPixel | None,
@@ -53,7 +49,7 @@ def stream_annotations(
     """Yield the bytes of a FeatureCollection, one Feature at a time; class 0 is not written."""
     separator = b""
     yield b'{"type":"FeatureCollection","features":['
-    for component in components(as_raster(mask)):
+    for component in found.all():
         feature = _feature(component, schema=schema, mpp=mpp, origin=origin, metadata=metadata)
         yield separator + json.dumps(feature, ensure_ascii=False, separators=(",", ":")).encode()
         separator = b",\n"

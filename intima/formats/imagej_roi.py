@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from roifile import ROI_TYPE, ImagejRoi
 
 from intima.contracts.segmentation import SegmentationResult
-from intima.formats._result import NotWritten, ResultArrays
-from intima.formats._rings import Component, TooIntricate, outlines
+from intima.formats._result import ResultArrays
+from intima.formats._rings import Component
 from intima.labels import TissueClass
 
 MOST_ROIS = 10_000
@@ -34,10 +34,7 @@ def write_rois(arrays: ResultArrays, _result: SegmentationResult, out: BinaryIO)
     Raises:
         NotWritten: the outlines are too many to hold.
     """
-    try:
-        found = outlines(arrays.mask)
-    except TooIntricate as error:
-        raise NotWritten(f"the outlines in the mask are too intricate: {error}") from error
+    found = arrays.outlines
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bundle:
         for number, component in enumerate(found.largest(MOST_ROIS), start=1):
             roi = _roi(component, number, arrays.schema.classes[component.class_index], arrays.origin)

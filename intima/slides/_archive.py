@@ -25,6 +25,12 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EO
 Entries = Mapping[str, zipfile.ZipInfo]
 
 
+def is_zip(path: Path) -> bool:
+    """Tell by its first bytes whether a file is a zip."""
+    with path.open("rb") as file:
+        return file.read(len(HEAD)) == HEAD
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, Entries]]:
     """Open a zip and give its plain files by name, in the order of names.

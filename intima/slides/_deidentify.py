@@ -44,9 +44,7 @@ def deidentify(source: Path, target: Path, *, name: str) -> None:
 
 
 def _deidentify_dicom(source: Path, target: Path) -> None:
-    with source.open("rb") as file:
-        is_zip = file.read(4) == _archive.HEAD
-    if not is_zip:
+    if not _archive.is_zip(source):
         deidentify_instance(source, target)
         return
     with ExitStack() as stack:

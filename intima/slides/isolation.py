@@ -26,8 +26,7 @@ from intima.contracts.segmentation import SlideInfo
 from intima.errors import Invalid, Unavailable
 from intima.geometry import Size
 from intima.likeness import Fingerprint, fingerprint_from_json
-from intima.slides._archive import HEAD as ZIP_HEAD
-from intima.slides._archive import MAX_UNPACKED_BYTES
+from intima.slides._archive import MAX_UNPACKED_BYTES, is_zip
 from intima.slides._guard import MAX_DECODE_PIXELS, unreadable
 
 _CHILD = "intima.slides._child"
@@ -175,9 +174,8 @@ def _child(task: str, arguments: Json, limits: Limits) -> Iterator[Child]:
 
 def _wider_for_zip(path: Path, limits: Limits) -> Limits:
     """Allow a slide of several files to be unpacked: time by its size, larger files, more of them open."""
-    with path.open("rb") as file:
-        if file.read(len(ZIP_HEAD)) != ZIP_HEAD:
-            return limits
+    if not is_zip(path):
+        return limits
     extra_s = path.stat().st_size // _UNPACKED_BYTES_PER_S
     return replace(
         limits,

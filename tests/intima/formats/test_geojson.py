@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,23 +13,27 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from shapely.geometry import Point, Polygon, shape
 
-from intima.formats._rings import TooIntricate, components
+from intima.formats._rings import Component, TooIntricate, outlines
 from intima.formats.geojson import stream_annotations
 from intima.geometry import MicronsPerPixel
 from intima.labels import ARTERY
-from intima.rasters import as_raster
+from intima.rasters import LabelRaster, as_raster
+
+
+def components_of(mask: LabelRaster) -> Iterator[Component]:
+    yield from outlines(mask).all()
 
 
 def collection(mask: np.ndarray, **options: object) -> dict[str, object]:
     settled = {"schema": ARTERY, "mpp": MicronsPerPixel(0.5, 0.25), "metadata": {"origin": "full"}} | options
-    parsed: dict[str, object] = json.loads(b"".join(stream_annotations(mask, **settled)))
+    parsed: dict[str, object] = json.loads(b"".join(stream_annotations(outlines(as_raster(mask)), **settled)))
     return parsed
 
 
 @settings(max_examples=300)
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
 def test_any_mask_gives_valid_polygons_of_the_right_area(mask: np.ndarray) -> None:
-    found = list(components(as_raster(mask)))
+    found = list(components_of(as_raster(mask)))
     for component in found:
         polygon = Polygon(component.shell, component.holes)
         assert polygon.is_valid
@@ -44,7 +49,7 @@ def test_any_mask_gives_valid_polygons_of_the_right_area(mask: np.ndarray) -> No
 @given(arrays.arrays(np.uint8, (6, 7), elements=st.integers(0, 2)))
 def test_polygons_cover_exactly_their_pixels(mask: np.ndarray) -> None:
     again = np.zeros_like(mask)
-    for component in components(as_raster(mask)):
+    for component in components_of(as_raster(mask)):
         polygon = Polygon(component.shell, component.holes)
         for row, column in np.ndindex(mask.shape):
             if polygon.contains(Point(column + 0.5, row + 0.5)):
@@ -56,7 +61,7 @@ def test_a_square_has_four_corners_and_a_ring_keeps_its_hole() -> None:
     mask = np.zeros((10, 12), np.uint8)
     mask[2:7, 3:9] = 3
     mask[4, 5:7] = 1
-    lumen, media = components(as_raster(mask))
+    lumen, media = components_of(as_raster(mask))
     assert lumen.shell.tolist() == [[5, 4], [7, 4], [7, 5], [5, 5]]
     assert len(media.shell) == 4
     assert [hole.tolist() for hole in media.holes] == [[[5, 5], [7, 5], [7, 4], [5, 4]]] or len(media.holes[0]) == 4
@@ -64,12 +69,12 @@ def test_a_square_has_four_corners_and_a_ring_keeps_its_hole() -> None:
 
 
 def test_pixels_that_touch_at_a_corner_are_two_components() -> None:
-    assert len(list(components(as_raster(np.eye(3, dtype=np.uint8))))) == 3
+    assert len(list(components_of(as_raster(np.eye(3, dtype=np.uint8))))) == 3
 
 
 def test_a_component_round_a_corner_touch_stays_valid() -> None:
     mask = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]], np.uint8)
-    (component,) = components(as_raster(mask))
+    (component,) = components_of(as_raster(mask))
     assert len(component.holes) == 2
     assert Polygon(component.shell, component.holes).is_valid
 
@@ -107,7 +112,9 @@ def test_a_quarter_of_a_slide_takes_seconds() -> None:
     smooth = ndimage.gaussian_filter(rng.normal(size=(1110, 1484)).astype(np.float32), 10)
     mask = np.digitize(smooth, np.quantile(smooth, [0.4, 0.6, 0.8])).astype(np.uint8)
     start = time.perf_counter()
-    size = sum(len(part) for part in stream_annotations(mask, schema=ARTERY, mpp=None, metadata={}))
+    size = sum(
+        len(part) for part in stream_annotations(outlines(as_raster(mask)), schema=ARTERY, mpp=None, metadata={})
+    )
     assert size > 1000
     assert time.perf_counter() - start < 8
 
@@ -136,17 +143,15 @@ class Narrow:
 @settings(max_examples=5, deadline=None)
 @given(arrays.arrays(np.uint8, (7, 9), elements=st.integers(0, 3)))
 def test_components_do_not_depend_on_how_the_mask_is_read(mask: np.ndarray) -> None:
-    found = [
-        (c.class_index, c.pixels, c.shell.tolist(), [h.tolist() for h in c.holes]) for c in components(Narrow(mask))
-    ]
-    at_once = [
-        (c.class_index, c.pixels, c.shell.tolist(), [h.tolist() for h in c.holes]) for c in components(as_raster(mask))
-    ]
-    assert found == at_once
+    def listed(raster: LabelRaster) -> list[tuple[object, ...]]:
+        found = components_of(raster)
+        return [(c.class_index, c.pixels, c.shell.tolist(), [h.tolist() for h in c.holes]) for c in found]
+
+    assert listed(Narrow(mask)) == listed(as_raster(mask))
 
 
 def test_outlines_beyond_the_limit_are_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("intima.formats._rings.MOST_EDGES", 100)
     board = np.indices((20, 20)).sum(0).astype(np.uint8) % 2
     with pytest.raises(TooIntricate, match="more than 100"):
-        next(components(as_raster(board)))
+        next(components_of(as_raster(board)))
