@@ -11,16 +11,14 @@ At native resolution, by the passes of the default sampler; means over subjects 
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bench._models import fold_nets, shipped_model
 from bench.default_model import MPP, SIZE_PX
 from bench.samplers import SHIFTS
-from intima.benchmark.recipe import read_dataset, resolution_of, restore_trained
-from intima.contracts.benchmark import FoldPayload, FoldResult
 from intima.contracts.dataset import label_schema
 from intima.contracts.evidence import CalibrationFigure, Figure, HeldOutCase
 from intima.contracts.segmentation import UncertaintySpec
@@ -28,17 +26,14 @@ from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
 from intima.evidence.pool import figures_at
 from intima.framing import working_scale
 from intima.geometry import MicronsPerPixel, Size
-from intima.inference import load_model, sample_passes
+from intima.inference import sample_passes
 from intima.labels import ARTERY
 from intima.phantom import Shift, draw_specs, render
-from intima.registry import publish_default
 from intima.resampling import resample_image
-from intima.store import ledger
 from intima.store.storage import Storage, open_storage
 from intima.tiling import image_strips
-from intima.training.data import read_truth, read_working_image
+from intima.training.data import read_truth
 from intima.training.loop import as_predict
-from intima.training.scoring import Tiling
 from intima.uncertainty import plan_passes, stack_passes
 
 UNSEEN_SEED = 654_987
@@ -76,10 +71,7 @@ def main() -> int:
 
 def shipped(count: int, name: str, shift: Shift) -> None:
     """Print what the shipped model gives on unseen synthetic arteries."""
-    with tempfile.TemporaryDirectory() as folder:
-        storage = open_storage(Path(folder))
-        model = load_model(storage, publish_default(storage).ref)
-        storage.close()
+    model = shipped_model()
     card, mpp = model.card, MicronsPerPixel(MPP, MPP)
     _, passes = plan_passes(UncertaintySpec(), members=len(model.nets))
     predict = sample_passes(model.nets, passes, seed=0)
@@ -97,36 +89,11 @@ def shipped(count: int, name: str, shift: Shift) -> None:
 
 def folds(storage: Storage, *, model: str, protocol: str) -> Iterator[HeldOutCase]:
     """Yield what the test cases of every fold say of the net of that fold."""
-    with storage.reading() as connection:
-        (job,) = {j.id for j in ledger.list_jobs(connection, page_size=50).items if j.kind == "benchmark"}
-        keys = ledger.unit_keys(connection, job, kinds=["fold"], states=["done"])
-        payloads, results = ledger.payloads_of(connection, job, keys), ledger.results_of(connection, job, keys)
-    for key in keys:
-        payload, result = FoldPayload.model_validate(payloads[key]), FoldResult.model_validate(results[key])
-        if (payload.study.label, payload.split.protocol) == (model, protocol):
-            yield from fold(storage, payload, result)
-
-
-def fold(storage: Storage, payload: FoldPayload, result: FoldResult) -> Iterator[HeldOutCase]:
-    """Yield what the test cases of one fold say."""
-    dataset = read_dataset(storage, payload.dataset)
-    if result.weights_sha256 is None:
-        message = "This benchmark was run by a version that kept no weights of its folds."
-        raise ValueError(message)
-    architecture, net = restore_trained(
-        storage,
-        payload.study,
-        classes=len(dataset.classes),
-        parameters=result.parameters,
-        weights_sha256=result.weights_sha256,
-    )
-    resolution, tiling = resolution_of(dataset, payload.study, input_px=architecture.input_px), Tiling.of(architecture)
     _, passes = plan_passes(UncertaintySpec(), members=1)
-    predict, schema = stack_passes([as_predict(net)], passes), label_schema(dataset.classes)
-    for case in dataset.cases:
-        if case.case in payload.split.test:
-            image = read_working_image(storage, case, resolution=resolution)
-            strips = image_strips(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
+    for fold in fold_nets(storage, model=model, protocol=protocol):
+        predict, schema = stack_passes([as_predict(fold.net)], passes), label_schema(fold.dataset.classes)
+        for case, image in fold.tests:
+            strips = image_strips(image, predict, tile_px=fold.tiling.tile_px, halo_px=fold.tiling.halo_px)
             held = HeldOut(case.case, case.subject, mpp=case.mpp, truth=read_truth(storage, case), schema=schema)
             yield gather_case(held, strips)
 

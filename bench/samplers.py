@@ -10,7 +10,6 @@ predictive entropy (H) or the disagreement (MI) of the passes.
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,23 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
+from bench._models import fold_nets, shipped_model
 from intima.arrays import LabelMask, RgbImage
-from intima.benchmark.recipe import read_dataset, resolution_of, restore_trained
 from intima.calibration import measure_calibration
-from intima.contracts.benchmark import FoldPayload, FoldResult
 from intima.contracts.segmentation import UncertaintySpec
 from intima.framing import working_scale
 from intima.geometry import MicronsPerPixel, Size
-from intima.inference import OnnxNet, load_model, load_onnx, sample_passes
+from intima.inference import OnnxNet, load_onnx, sample_passes
 from intima.phantom import Shift, draw_specs, render
-from intima.registry import publish_default
 from intima.resampling import resample_image
 from intima.selective import ErrorDetection, detect_errors
 from intima.statistics.intervals import t_interval
-from intima.store import ledger
 from intima.store.storage import Storage, open_storage
 from intima.tiling import predict_image
-from intima.training.data import read_truth, read_working_image, resample_mask
+from intima.training.data import read_truth, resample_mask
 from intima.training.export import to_onnx
 from intima.training.scoring import Tiling
 from intima.uncertainty import plan_passes, summarise_passes
@@ -96,10 +92,7 @@ def main() -> int:
 
 def phantoms(count: int, shift: Shift) -> Iterator[Seen]:
     """Yield synthetic arteries with the shipped model."""
-    with tempfile.TemporaryDirectory() as folder:
-        storage = open_storage(Path(folder))
-        model = load_model(storage, publish_default(storage).ref)
-        storage.close()
+    model = shipped_model()
     card, mpp = model.card, MicronsPerPixel(MPP, MPP)
     size = Size(SIZE_PX, SIZE_PX).scaled(working_scale(card, mpp))
     for named in draw_specs(seed=UNSEEN_SEED, subjects=count, size_px=SIZE_PX, mpp=MPP, shift=shift):
@@ -110,37 +103,12 @@ def phantoms(count: int, shift: Shift) -> Iterator[Seen]:
 
 def folds(storage: Storage, *, model: str, protocol: str) -> Iterator[Seen]:
     """Yield the test cases of every fold with the net of that fold."""
-    with storage.reading() as connection:
-        (job,) = {j.id for j in ledger.list_jobs(connection, page_size=50).items if j.kind == "benchmark"}
-        keys = ledger.unit_keys(connection, job, kinds=["fold"], states=["done"])
-        payloads, results = ledger.payloads_of(connection, job, keys), ledger.results_of(connection, job, keys)
-    for key in keys:
-        payload, result = FoldPayload.model_validate(payloads[key]), FoldResult.model_validate(results[key])
-        if (payload.study.label, payload.split.protocol) == (model, protocol):
-            yield from fold(storage, payload, result)
-
-
-def fold(storage: Storage, payload: FoldPayload, result: FoldResult) -> Iterator[Seen]:
-    """Yield the test cases of one fold."""
-    dataset = read_dataset(storage, payload.dataset)
-    if result.weights_sha256 is None:
-        message = "This benchmark was run by a version that kept no weights of its folds."
-        raise ValueError(message)
-    architecture, net = restore_trained(
-        storage,
-        payload.study,
-        classes=len(dataset.classes),
-        parameters=result.parameters,
-        weights_sha256=result.weights_sha256,
-    )
-    resolution = resolution_of(dataset, payload.study, input_px=architecture.input_px)
-    served = load_onnx(to_onnx(net))
-    for case in dataset.cases:
-        if case.case in payload.split.test:
-            image = read_working_image(storage, case, resolution=resolution)
+    for fold in fold_nets(storage, model=model, protocol=protocol):
+        served = load_onnx(to_onnx(fold.net))
+        for case, image in fold.tests:
             size = Size(image.shape[1], image.shape[0])
-            truth = resample_mask(read_truth(storage, case), size, classes=len(dataset.classes))
-            yield Seen(image, truth, (served,), Tiling.of(architecture))
+            truth = resample_mask(read_truth(storage, case), size, classes=len(fold.dataset.classes))
+            yield Seen(image, truth, (served,), fold.tiling)
 
 
 def report(seen: Sequence[Seen]) -> None:

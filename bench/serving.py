@@ -28,6 +28,7 @@ import psutil
 import tifffile
 from PIL import Image
 
+from bench._memory import resident_bytes
 from intima.arrays import RgbImage
 from intima.contracts.segmentation import SegmentationRequest, SlideInfo
 from intima.inference import load_model
@@ -152,9 +153,9 @@ def uploads(url: str, process: psutil.Process, folder: Path, megabytes: int) -> 
     sink = subprocess.Popen([sys.executable, "-m", "bench.serving", "--sink", str(sink_port), str(folder / "sink")])
     try:
         theirs = wait_for(f"http://127.0.0.1:{port}", "/docs")
-        before = peak_mb(process)
+        before = resident_bytes("VmHWM", process.pid)
         ours_s = server_cpu_s(process, lambda: post(f"{url}/v1/slides", path))
-        grown = peak_mb(process) - before
+        grown = (resident_bytes("VmHWM", process.pid) - before) / 2**20
         peer_s = server_cpu_s(psutil.Process(peer.pid), lambda: post(f"{theirs}/upload", path))
         sink_s = server_cpu_s(psutil.Process(sink.pid), lambda: send_raw(sink_port, path))
     finally:
@@ -221,12 +222,6 @@ def cpu_s(process: psutil.Process) -> float:
         times = each.cpu_times()
         total += times.user + times.system + times.children_user + times.children_system
     return total
-
-
-def peak_mb(process: psutil.Process) -> float:
-    """Return the peak memory of a process."""
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def take_raw(port: int, path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from bench._memory import resident_bytes
 from intima.arrays import RgbImage
 from intima.contracts.segmentation import SegmentationRequest, UncertaintySpec
 from intima.geometry import Size
@@ -144,18 +145,12 @@ def _segmented(path: Path, folder: Path, options: argparse.Namespace) -> dict[st
         "sampler": f"{payload.uncertainty.sampler} {payload.uncertainty.passes}",
         "cpu_s": time.process_time() - used,
         "wall_s": time.perf_counter() - started,
-        "rss_mb": peak_rss_mb(),
+        "rss_mb": resident_bytes("VmHWM") / 2**20,
         "timings": result.timings_s,
         "vessels": len(result.vessels),
         "files": {a.name: round(a.bytes / 2**20, 1) for a in result.artefacts},
         "warnings": result.warnings,
     }
-
-
-def peak_rss_mb() -> float:
-    """Return the peak of this process since it was started; getrusage's counts the parent's before that."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def _print(side: int, found: dict[str, object]) -> None:
