@@ -57,7 +57,7 @@ def _partial(vessel: VesselMeasures, each: Sequence[dict[str, float]]) -> Iterat
     defined = {m.name: sum(m.name in e for e in each) for m in vessel.measures if m.value is not None}
     for count in sorted({n for n in defined.values() if n < len(each)}):
         names = ", ".join(name for name, n in defined.items() if n == count)
-        basis = f"the range is over the other {count}" if count > 1 else "no range is given"
+        basis = f"the interval rests on the other {count}" if count > 1 else "no interval is given"
         yield f"Undefined in {len(each) - count} of {len(each)} passes, so {basis}: {names}."
 
 
