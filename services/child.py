@@ -81,15 +81,24 @@ class Child:
     def receive(self, timeout_s: float) -> Message | None:
         """Return the next message, or null after the time; a child that died without a word is a Failure."""
         wait([self.connection, self.process.sentinel], timeout=max(0.0, timeout_s))
+        message = self._said()
+        if message is not None:
+            return message
+        with _process_lock:
+            status = self.process.exitcode
+        if status is None:
+            return None
+        return self._said() or _death(status)  # it may have spoken and ended since the first look
+
+    def _said(self) -> Message | None:
+        """Return the message that waits in the pipe; null where there is none, or nobody can write one any more."""
         try:
             if self.connection.poll(0):
                 message: Message = self.connection.recv()
                 return message
         except (EOFError, OSError):
             self.join(1.0)
-        with _process_lock:
-            status = self.process.exitcode
-        return None if status is None else _death(status)
+        return None
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; tell whether it came."""

@@ -1,5 +1,8 @@
 """Fixtures every test may use."""
 
+import multiprocessing
+import multiprocessing.util
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,19 @@ settings.load_profile("any machine")
 
 pytest_plugins = ["store_fixtures"]
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> None:
+    """Start the one server of this process that children are forked from with all that they import.
+
+    Whoever asks for a child first starts it else, with what that one needs; the rest import it in every child.
+    """
+    multiprocessing.util.get_temp_dir()
+    multiprocessing.set_forkserver_preload(
+        ["intima.slides._child", "services.child", "services.runner", "intima.benchmark", "intima.segmentation"]
+    )
+    forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session")

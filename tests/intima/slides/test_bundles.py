@@ -1,7 +1,6 @@
 """Slides of several files in a zip: read exactly, or refused, and nothing of the zip reaches the disk unasked."""
 
 import contextlib
-import multiprocessing.util
 import os
 import stat
 import tempfile
@@ -28,7 +27,6 @@ PICTURE = texture(256, 384)
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Temporary files of this process go to a folder that must be empty at the end."""
-    multiprocessing.util.get_temp_dir()  # the fork server's socket stays where it is
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
