@@ -110,7 +110,7 @@ def run_unit(
     pace: Pace = PACE,
     gpus: Sequence[str] = (),
 ) -> str:
-    """Claim a unit and run it; the body of a task. A unit that is not ready returns at once as "refused".
+    """Claim the next unit of this one's queue and run it; the body of a task. Returns "refused" where none is ready.
 
     With GPUs it waits for a free one before it claims.
 
@@ -122,7 +122,7 @@ def run_unit(
         with hold_gpu(gpus, stop=_NEVER, tell=functools.partial(show_waiting, storage)) as gpu:
             assert gpu is not None
             with storage.writing() as connection:
-                claim = ledger.claim_unit(connection, unit_id, owner=identity(), lease_s=pace.lease_s)
+                claim = ledger.claim_in_turn(connection, unit_id, owner=identity(), lease_s=pace.lease_s)
             if claim is None:
                 return "refused"
             return execute_claim(storage, claim, handlers=handlers, send=send, pace=pace, gpu=gpu)

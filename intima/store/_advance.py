@@ -13,6 +13,7 @@ from intima.store.tables import database_now, jobs, unit_needs, units
 ACTIVE: tuple[UnitState, ...] = ("waiting", "ready", "running")
 FINAL: tuple[JobState, ...] = ("succeeded", "failed", "canceled")
 DEAD: tuple[UnitState, ...] = ("failed", "skipped", "canceled")
+OPEN: tuple[JobState, ...] = ("queued", "validating", "running")
 
 
 def lock_job(conn: Connection, job_id: str) -> Row[Any]:
@@ -27,6 +28,21 @@ def lock_job(conn: Connection, job_id: str) -> Row[Any]:
     if row is None:
         raise NotFound(f"There is no job {job_id[:80]!r}.", code="job_not_found")
     return row
+
+
+def next_turn(conn: Connection, *, flow: str, place: int) -> int:
+    """Return the turn of a job that is asked for now: jobs with a lower turn go first.
+
+    The nth of a batch, a flow of its own, comes n turns after the one served last; a job by itself one turn after the
+    last such job, or now. So two batches have every second turn each, a single slide comes between those of a batch of
+    hundreds, and no number of single slides holds a batch up: start-time fair queueing (Goyal, Vin and Cheng 1997)
+    with all jobs of one size.
+    """
+    served = int(conn.execute(select(func.max(jobs.c.turn)).where(jobs.c.started_at.is_not(None))).scalar() or 0)
+    if flow:
+        return served + place
+    last = conn.execute(select(func.max(jobs.c.turn)).where(jobs.c.flow == "")).scalar()
+    return served if last is None else max(served, int(last) + 1)
 
 
 def add_event(conn: Connection, job_id: str, kind: str, data: Json) -> None:

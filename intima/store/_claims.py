@@ -47,10 +47,10 @@ class Claim:
 def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: float) -> Claim | None:
     """Claim the next ready unit of these queues; null where there is none.
 
-    A benchmark is hours of units and gives way to jobs that someone waits for; else the oldest job goes first.
-    A transaction may come to hold several jobs here; all claims take them in this one order.
+    A benchmark is hours of units and gives way to jobs that someone waits for; else the job with the lowest turn goes
+    first, of several the oldest. A transaction may come to hold several jobs here; all claims take them in this order.
     """
-    order = (jobs.c.kind == PATIENT, jobs.c.created_at, jobs.c.id, units.c.position)
+    order = (jobs.c.kind == PATIENT, jobs.c.turn, jobs.c.created_at, jobs.c.id, units.c.position)
     ready = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id)
     ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*order).limit(CANDIDATES)
     for unit_id in conn.execute(ready).scalars().all():
@@ -58,6 +58,15 @@ def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: 
         if claim is not None:
             return claim
     return None
+
+
+def claim_in_turn(conn: Connection, unit_id: str, *, owner: str, lease_s: float) -> Claim | None:
+    """Claim whatever unit is next in the queue of this one; null where none is ready there.
+
+    Messages come in the order they were sent, turns do not: a message says that there is work, and not which.
+    """
+    queue = conn.execute(select(units.c.queue).where(units.c.id == unit_id)).scalar()
+    return None if queue is None else claim_next(conn, owner=owner, queues=[queue], lease_s=lease_s)
 
 
 def claim_unit(conn: Connection, unit_id: str, *, owner: str, lease_s: float) -> Claim | None:

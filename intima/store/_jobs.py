@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, insert, update
 from intima.arrays import Json
 from intima.contracts.benchmark import UnitPlan
 from intima.errors import Conflict, Invalid
-from intima.store._advance import DEAD, add_event, advance, lock_job, need_in, set_job_state, with_need
+from intima.store._advance import DEAD, add_event, advance, lock_job, need_in, next_turn, set_job_state, with_need
 from intima.store.keys import new_id
 from intima.store.tables import database_now, jobs, unit_needs, units
 
@@ -25,15 +25,20 @@ def create_job(
     result_url: str | None,
     job_id: str | None = None,
     unit_attempts: int = UNIT_ATTEMPTS,
+    flow: str = "",
+    place: int = 0,
 ) -> str:
     """Store a job with its units, make ready those that need nothing, and return its id.
+
+    A job of a batch names it as its ``flow`` and counts those before it in ``place``: see ``next_turn``.
 
     Raises:
         Invalid: no units, a key twice, a need that is no key, or needs in a circle.
     """
     _check_graph(units)
     new = job_id or new_id("job")
-    _insert_job(conn, new, kind=kind, payload=payload, result_url=result_url, unit_attempts=unit_attempts)
+    row = {"id": new, "kind": kind, "payload": payload, "result_url": result_url, "unit_attempts": unit_attempts}
+    _insert_job(conn, row | {"flow": flow, "turn": next_turn(conn, flow=flow, place=place)})
     _insert_units(conn, new, units)
     add_event(conn, new, "state", {"state": "queued"})
     advance(conn, new)
@@ -108,18 +113,12 @@ def _check_graph(plans: Sequence[UnitPlan]) -> None:
         raise Invalid(f"Got units that need each other: {' -> '.join(error.args[1])}.") from error
 
 
-def _insert_job(
-    conn: Connection, job_id: str, *, kind: str, payload: Json, result_url: str | None, unit_attempts: int
-) -> None:
+def _insert_job(conn: Connection, row: Json) -> None:
     conn.execute(
         insert(jobs).values(
-            id=job_id,
-            kind=kind,
+            **row,
             state="queued",
             attempt=1,
-            unit_attempts=unit_attempts,
-            payload=payload,
-            result_url=result_url,
             message="",
             last_event=0,
             created_at=database_now(),

@@ -10,7 +10,7 @@ from intima.arrays import Json
 from intima.contracts.segmentation import SegmentationResult, SegmentPayload
 from intima.store.catalog import rfc3339
 from intima.store.paging import Page, page_of
-from intima.store.tables import jobs, segmentations, units
+from intima.store.tables import batch_items, jobs, segmentations, units
 
 _KIND = "segment"
 
@@ -26,7 +26,13 @@ class Finding:
 
 
 def page_findings(
-    conn: Connection, *, subject: str | None, model: str | None, page_size: int, page_token: str = ""
+    conn: Connection,
+    *,
+    subject: str | None = None,
+    model: str | None = None,
+    batch: str | None = None,
+    page_size: int,
+    page_token: str = "",
 ) -> Page[Finding]:
     """Return one page of findings, newest first; a page may hold fewer than it could, or none, before the last.
 
@@ -34,6 +40,7 @@ def page_findings(
         conn: in the caller's transaction.
         subject: only this one; None: all.
         model: only this name@version; None: all.
+        batch: only what this batch asked for; None: all.
         page_size: segmentations that are looked at, finished or not.
         page_token: of the page before.
 
@@ -46,6 +53,9 @@ def page_findings(
         where.append(payload["subject"].as_string() == subject)
     if model is not None:
         where.append(payload["model"].as_string() == model)
+    if batch is not None:
+        asked = select(batch_items.c.segmentation).where(batch_items.c.batch_id == batch)
+        where.append(segmentations.c.id.in_(asked.where(batch_items.c.segmentation.is_not(None))))
     page = page_of(conn, segmentations, page_size=page_size, page_token=page_token, where=where)
     results = _results(conn, [row.job_id for row in page.items])
     found = [(row, results.get(row.job_id) or _before(conn, row.id)) for row in page.items]

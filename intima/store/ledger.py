@@ -20,6 +20,7 @@ from intima.store._asking import cancel_if_alone, is_alone, join_job
 from intima.store._claims import (
     Answer,
     Claim,
+    claim_in_turn,
     claim_next,
     claim_unit,
     fail_attempt,
@@ -67,6 +68,7 @@ __all__ = [
     "advance",
     "cancel_if_alone",
     "cancel_job",
+    "claim_in_turn",
     "claim_next",
     "claim_unit",
     "count_trials",

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
     true,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -167,6 +168,10 @@ jobs = Table(
     Column("error_code", String(80)),
     Column("error_message", Text),
     Column("error_unit", Text),
+    Column("flow", String(48), nullable=False, server_default=""),
+    Column("turn", Integer, nullable=False, server_default=text("0")),
+    Index("ix_jobs_flow_turn", "flow", "turn"),
+    Index("ix_jobs_turn_started_at", "turn", "started_at"),
 )
 
 units = Table(
@@ -197,6 +202,25 @@ units = Table(
     UniqueConstraint("job_id", "key"),
     Index("ix_units_state_queue", "state", "queue"),
     Index("ix_units_job_id_kind_state", "job_id", "kind", "state", "key", "position"),
+)
+
+batches = Table(
+    "batches",
+    METADATA,
+    Column("id", String(48), primary_key=True),
+    Column("request", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+batch_items = Table(
+    "batch_items",
+    METADATA,
+    Column("batch_id", String(48), ForeignKey("batches.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("slide", String(48), nullable=False),
+    Column("segmentation", String(64)),
+    Column("job_id", String(48), ForeignKey("jobs.id")),
+    Column("error", JSON(none_as_null=True)),
 )
 
 unit_needs = Table(

@@ -11,6 +11,7 @@ from services.api.dependencies import State, open_state
 from services.api.protocol_errors import ProtocolErrors
 from services.api.routes import (
     architectures,
+    batches,
     benchmarks,
     datasets,
     deepzoom,
@@ -50,6 +51,7 @@ _ROUTES = (
     models,
     slides,
     segmentations,
+    batches,
     deepzoom,
     stability,
     verdicts,

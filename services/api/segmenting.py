@@ -46,6 +46,18 @@ class Started(BaseModel):
     state: JobState
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Where a job stands: by itself, or as the nth of a batch."""
+
+    flow: str
+    """The batch, or ""."""
+    place: int
+
+
+ALONE = Queued("", 0)
+
+
 def store_slide(state: State, spooled: Spooled, *, mpp: float | None, subject: str | None) -> StoredSlide:
     """Check an upload in a limited child process, keep its bytes, add its row."""
     info = inspect_isolated(spooled.path, name=spooled.name)
@@ -78,7 +90,9 @@ def start_segmentation(
     return started
 
 
-def find_or_create(connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest) -> Started:
+def find_or_create(
+    connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest, queued: Queued = ALONE
+) -> Started:
     """Return the running or finished segmentation of this identity, or a new one in the queue."""
     slide = catalog.get_slide(connection, slide_id)
     if not state.storage.blobs.exists(slide.sha256):
@@ -86,17 +100,17 @@ def find_or_create(connection: Transaction, state: State, *, slide_id: str, requ
     settings, model = state.settings, models.get_model(connection, request.model)
     payload = plan_segmentation(slide, model, request, provider=settings.provider, fallback=settings.provider_fallback)
     known = catalog.find_segmentation(connection, payload.segmentation)
-    if known is not None and not request.force and _is_reusable(connection, state.storage, known.job_id):
+    if known is not None and not request.force and _is_reusable(connection, state.storage, known.job_id, queued):
         return started_now(connection, Started(id=known.id, job=known.job_id, state="queued"))
-    return _create(connection, payload)
+    return _create(connection, payload, queued)
 
 
-def _is_reusable(connection: Transaction, storage: Storage, job_id: str) -> bool:
+def _is_reusable(connection: Transaction, storage: Storage, job_id: str, queued: Queued) -> bool:
     """Tell whether a job has the result, whole, or is on its way to it; one that is will know that it is shared."""
     view = ledger.read_job(connection, job_id)
     if view.state == "succeeded":
         return _is_whole(connection, storage, view)
-    return view.state in _REUSABLE and ledger.join_job(connection, job_id)
+    return view.state in _REUSABLE and ledger.join_job(connection, job_id, flow=queued.flow, place=queued.place)
 
 
 def _is_whole(connection: Transaction, storage: Storage, job: JobView) -> bool:
@@ -105,7 +119,7 @@ def _is_whole(connection: Transaction, storage: Storage, job: JobView) -> bool:
     return all(storage.blobs.exists(a.sha256) for a in result.artefacts)
 
 
-def _create(connection: Transaction, payload: SegmentPayload) -> Started:
+def _create(connection: Transaction, payload: SegmentPayload, queued: Queued) -> Started:
     body = payload.model_dump(mode="json")
     unit = UnitPlan(key=UNIT, kind="segment", queue="inference", payload=body)
     job_id = ledger.create_job(
@@ -114,6 +128,8 @@ def _create(connection: Transaction, payload: SegmentPayload) -> Started:
         units=[unit],
         payload=body,
         result_url=result_url(payload.segmentation),
+        flow=queued.flow,
+        place=queued.place,
     )
     catalog.add_segmentation(
         connection, segmentation_id=payload.segmentation, slide=payload.slide, job_id=job_id, payload=payload
