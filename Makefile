@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INTIMA_DATA ?= intima-data
 INTIMA_PORT ?= 8000
+WORKERS ?= 2
 export INTIMA_DATA INTIMA_PORT
 
 .PHONY: run serve setup test check lint format proto stub-drift faults bench default-model compose-config clean help
@@ -27,8 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
 	@touch $@
 
-test: $(STAMP) ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not faults'
+test: $(STAMP) ## run the tests in two processes; make test WORKERS=0 runs them in one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not faults' -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP) ## format, ruff, mypy, import contract, stub drift
 	$(BIN)/ruff format --check .
