@@ -76,6 +76,39 @@ class SegmentPayload(Contract):
     """Whether the CPU may stand in for it."""
 
 
+class WorkTime(Contract):
+    """How long work takes from its start, without the wait before it."""
+
+    low_s: float
+    high_s: float
+    basis: str
+    """What the two stand on; neither is a bound."""
+
+
+class SegmentationCost(Contract):
+    """What a segmentation takes at most, were all of the slide tissue; counted but for the time."""
+
+    working_width: int
+    """Of what is analysed, in pixels of the model's resolution."""
+    working_height: int
+    sampler: str
+    """The one that "auto" becomes for this model."""
+    passes: int
+    tiles: int
+    """Glass far from tissue takes none where the background is skipped: the slide's own count may be lower."""
+    tile_width: int
+    tile_height: int
+    network_runs: int
+    """Tiles times networks times views. Draws of dropout share the run of their network."""
+    flops: int | None
+    """Floating-point operations of all of them in float32, two per multiplication with addition; null where nobody
+    counted those of the model."""
+    time: WorkTime | None
+    """Null where this model has never been timed."""
+    known: str | None = None
+    """The segmentation that has the result already, or is on its way to it: starting costs nothing more."""
+
+
 class Artefact(Contract):
     """One file of a result."""
 

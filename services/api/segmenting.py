@@ -90,6 +90,12 @@ def start_segmentation(
     return started
 
 
+def is_known(connection: Transaction, storage: Storage, job_id: str) -> bool:
+    """Tell whether a job has the result, whole, or is on its way to it."""
+    view = ledger.read_job(connection, job_id)
+    return view.state in _REUSABLE or (view.state == "succeeded" and _is_whole(connection, storage, view))
+
+
 def find_or_create(
     connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest, queued: Queued = ALONE
 ) -> Started:

@@ -8,11 +8,12 @@ from fastapi import APIRouter, File, Form, Header, Response, UploadFile, status
 from pydantic import BaseModel
 
 from intima.contracts.dataset import PixelSize
-from intima.contracts.segmentation import RegionSpec, SegmentationRequest
+from intima.contracts.segmentation import RegionSpec, SegmentationCost, SegmentationRequest
 from intima.errors import Conflict
 from intima.slides.isolation import deidentify_isolated
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
+from services.api.costs import estimate_cost
 from services.api.dependencies import ReadDep, Spooled, State, StateDep, spool_upload
 from services.api.routes.paging import PageSize, PageToken
 from services.api.segmenting import Started, start_segmentation, store_slide
@@ -153,3 +154,9 @@ def create_segmentation(
     response.headers["Location"] = f"/v1/jobs/{started.job}"
     response.headers["Retry-After"] = "1"
     return started
+
+
+@router.post("/{slide_id}/segmentations/cost", operation_id="estimate_segmentation")
+def estimate_segmentation(slide_id: str, body: SegmentationRequest, state: StateDep) -> SegmentationCost:
+    """Say what a segmentation would take (tiles, runs of networks, operations, time), and start nothing."""
+    return estimate_cost(state, slide_id=slide_id, request=body)
