@@ -1,14 +1,17 @@
 """Use case: raw tiles + model -> logits, probabilities, mask, by the nets and the mean that serve slides."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intima.arrays import LogitBatch, TileBatch
+from intima.arrays import LogitBatch, Predict, TileBatch
 from intima.contracts.model import ModelCard
-from intima.errors import Conflict, Invalid
+from intima.errors import Conflict, Invalid, Unavailable
 from intima.inference import LoadedModel
+from intima.shared_runs import SharedRuns, always
 from intima.temperature import log_probabilities
 from intima.tiling import SIDE_MULTIPLE
 from intima.uncertainty import mean_probabilities
@@ -82,14 +85,30 @@ def require_rgb(tiles: TileBatch) -> None:
         )
 
 
-def infer_tiles(model: LoadedModel, tiles: TileBatch) -> TileAnswer:
+def infer_tiles(
+    model: LoadedModel, tiles: TileBatch, *, shared: Sequence[SharedRuns] = (), stays: Callable[[], bool] = always
+) -> TileAnswer:
     """Run all members over tiles that ``require_tile_shape`` and ``require_rgb`` let through.
+
+    Args:
+        model: what runs.
+        tiles: (tiles, 3, h, w) in 0..1.
+        shared: of each member, where other requests' tiles may travel along; empty: they run by themselves.
+        stays: whether somebody still waits for the answer.
 
     Raises:
         Conflict: a network answers these tiles with something that is no number.
+        Unavailable: nobody waits any more; what has not run does not.
     """
-    step = max(1, largest_tile_px(model.card) // (tiles.shape[2] * tiles.shape[3]))
-    parts = [_infer(model, tiles[start : start + step]) for start in range(0, len(tiles), step)]
+    runs: list[Predict] = [net.predict for net in model.nets]
+    if shared:
+        runs = [partial(one.predict, stays=stays) for one in shared]
+    step = len(tiles) if shared else max(1, largest_tile_px(model.card) // (tiles.shape[2] * tiles.shape[3]))
+    parts = []
+    for start in range(0, len(tiles), step):
+        if not stays():
+            raise Unavailable("The caller left.", code="caller_left")
+        parts.append(_infer(model, tiles[start : start + step], runs))
     return TileAnswer(
         member_logits=np.concatenate([p.member_logits for p in parts]),
         logits=np.concatenate([p.logits for p in parts]),
@@ -98,8 +117,8 @@ def infer_tiles(model: LoadedModel, tiles: TileBatch) -> TileAnswer:
     )
 
 
-def _infer(model: LoadedModel, tiles: TileBatch) -> TileAnswer:
-    members = np.stack([net.predict(tiles) for net in model.nets], axis=1)
+def _infer(model: LoadedModel, tiles: TileBatch, runs: Sequence[Predict]) -> TileAnswer:
+    members = np.stack([run(tiles) for run in runs], axis=1)
     if not np.isfinite(members).all():
         raise Conflict(
             f"Model {model.version.ref} gives no number on these tiles.",

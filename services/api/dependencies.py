@@ -20,6 +20,7 @@ from intima.contracts.model import Precision, ProviderName
 from intima.errors import Invalid
 from intima.inference import LoadedModel, load_model
 from intima.registry import publish_default
+from intima.shared_runs import SharedRuns
 from intima.slides.tiles import SlideTiles
 from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
@@ -44,26 +45,52 @@ Transaction: TypeAlias = Connection
 class ModelCache:
     """Loaded models by ref, the least recently used dropped first; safe for threads."""
 
-    def __init__(self, storage: Storage, *, provider: ProviderName, fallback: bool = False, capacity: int = 3) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        provider: ProviderName,
+        fallback: bool = False,
+        capacity: int = 3,
+        shared_tiles: int = 1,
+    ) -> None:
         self._storage = storage
+        self._shared_tiles = shared_tiles
         self._provider = provider
         self._fallback = fallback
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._models: OrderedDict[tuple[str, Precision], LoadedModel] = OrderedDict()
+        self._models: OrderedDict[tuple[str, Precision], ReadyModel] = OrderedDict()
 
     def get(self, ref: str, *, precision: Precision = "fp32") -> LoadedModel:
         """Return the model ``name@version`` in a number format, loading it at first use."""
+        return self.ready(ref, precision=precision).model
+
+    def ready(self, ref: str, *, precision: Precision = "fp32") -> "ReadyModel":
+        """Return the same with what its networks are shared by."""
         key = (ref, precision)
         with self._lock:
             if key not in self._models:
-                self._models[key] = load_model(
-                    self._storage, ref, precision=precision, provider=self._provider, fallback=self._fallback
-                )
+                self._models[key] = self._load(ref, precision)
             self._models.move_to_end(key)
             while len(self._models) > self._capacity:
                 self._models.popitem(last=False)
             return self._models[key]
+
+    def _load(self, ref: str, precision: Precision) -> "ReadyModel":
+        model = load_model(self._storage, ref, precision=precision, provider=self._provider, fallback=self._fallback)
+        if self._shared_tiles == 1:
+            return ReadyModel(model, ())
+        most_px = self._shared_tiles * model.card.tile_px**2
+        return ReadyModel(model, tuple(SharedRuns(net.predict, most_px=most_px) for net in model.nets))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyModel:
+    """A loaded model, and for each of its networks what lets requests share its runs; empty where none does."""
+
+    model: LoadedModel
+    shared: tuple[SharedRuns, ...]
 
 
 def new_turns() -> Turns:
@@ -107,7 +134,12 @@ def open_state(settings: Settings) -> State:
     """Open storage, publish the default model, connect the queue."""
     storage = open_storage(settings.data, settings.database_url)
     publish_default(storage)
-    models = ModelCache(storage, provider=settings.provider, fallback=settings.provider_fallback)
+    models = ModelCache(
+        storage,
+        provider=settings.provider,
+        fallback=settings.provider_fallback,
+        shared_tiles=settings.shared_tiles,
+    )
     return State(
         settings=settings, storage=storage, models=models, send=open_send(settings.queue, redis_url=settings.redis_url)
     )

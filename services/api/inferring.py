@@ -1,6 +1,6 @@
 """The Open Inference Protocol without its transports: metadata, readiness, inference on raw tiles."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -12,6 +12,7 @@ from intima import __version__
 from intima.contracts.model import ModelVersion, Precision
 from intima.errors import IntimaError, Invalid
 from intima.registry import DEFAULT_MODEL, member_files, resolve
+from intima.shared_runs import always
 from intima.store import models
 from intima.tile_inference import (
     TileAnswer,
@@ -160,13 +161,13 @@ def repository_index(state: State, *, ready_only: bool) -> list[ModelIndex]:
     ]
 
 
-def infer(state: State, question: InferQuestion) -> InferAnswer:
-    """Run a model over the tiles of a request.
+def infer(state: State, question: InferQuestion, *, stays: Callable[[], bool] = always) -> InferAnswer:
+    """Run a model over the tiles of a request, as long as its caller ``stays``.
 
     Raises:
         NotFound: no such model.
         Invalid: tensors or parameters that cannot be used, or too much work for one request.
-        Unavailable: no slot becomes free in time.
+        Unavailable: the caller left.
     """
     model = find_model(state, question.model, question.version)
     precision = _precision(question.parameters)
@@ -179,7 +180,8 @@ def infer(state: State, question: InferQuestion) -> InferAnswer:
     _require_small_answer(model, tensor.shape, wanted)
     tiles = to_float32(tensor, pointer="/inputs/0")
     require_rgb(tiles)
-    answer = infer_tiles(state.models.get(model.ref, precision=precision), tiles)
+    ready = state.models.ready(model.ref, precision=precision)
+    answer = infer_tiles(ready.model, tiles, shared=ready.shared, stays=stays)
     return InferAnswer(
         model=model.name,
         version=model.version,

@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     """Where ONNX Runtime runs models, in requests and in jobs; one that is not there is an error."""
     provider_fallback: bool = False
     """Whether the CPU may stand in for it. /readyz and every result say what was used."""
+    tiles_per_run: int | None = Field(default=None, ge=1, le=64)
+    """Tiles of a model's size that one run of a network takes from requests for raw tiles (/v2) together. Null: 8 on
+    cuda, else 1, which shares nothing: a CPU gains nothing by it, TensorRT builds an engine for each number of tiles.
+    """
     behind_proxy: bool = False
     """True only where a trusted proxy on a private network is the one client, as in docker-compose.yml."""
     max_upload_bytes: int = Field(default=100 * _MIB, ge=1)
@@ -51,6 +55,11 @@ class Settings(BaseSettings):
     """Largest number of working pixels times passes that POST /v1/segment does in the request: some 20 s on a core."""
     silence_s: float = Field(default=30.0, gt=0)
     """A body or a stream that sends nothing for this long is ended (408, DEADLINE_EXCEEDED)."""
+
+    @property
+    def shared_tiles(self) -> int:
+        """Tiles per run that requests share."""
+        return self.tiles_per_run or (8 if self.provider == "cuda" else 1)
 
     @property
     def stats_address(self) -> str:

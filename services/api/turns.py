@@ -1,10 +1,14 @@
 """Requests that compute take turns: a few run in threads of their own, some wait without one, the rest are refused."""
 
-from collections.abc import Callable
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
+from starlette.requests import Request
 
 from intima.errors import Unavailable
 
@@ -35,6 +39,23 @@ class Turns:
             return await anyio.to_thread.run_sync(work, limiter=self._threads)
         finally:
             self._turns.release()
+
+
+@asynccontextmanager
+async def departure(request: Request) -> AsyncIterator[threading.Event]:
+    """Yield an event that is set when the client goes away before its answer; the body must have been read."""
+    left = threading.Event()
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield left
+    finally:
+        watching.cancel()
 
 
 def busy() -> Unavailable:

@@ -1,5 +1,6 @@
 """The Open Inference Protocol v2 (KServe, Triton) over REST: published models on raw tiles."""
 
+import threading
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from services.api.inferring import (
     slot,
 )
 from services.api.tensor_bodies import HEADER_LENGTH, pack, read_body, unpack, write_body
+from services.api.turns import departure
 
 router = APIRouter(prefix="/v2", tags=["inference protocol"])
 
@@ -157,9 +159,10 @@ async def _infer(
             ended = Invalid("The client left before its request was whole.", code="bad_body")
         if ended is not None:
             raise ended
-        return await state.infer_turns.run(
-            lambda: _answer(state, body, model, header_length, codings), wait_s=inferring.SLOT_WAIT_S
-        )
+        async with departure(request) as left:
+            return await state.infer_turns.run(
+                lambda: _answer(state, body, model, header_length, codings, left=left), wait_s=inferring.SLOT_WAIT_S
+            )
 
 
 def _first(group: BaseExceptionGroup[HTTPException]) -> HTTPException:
@@ -173,13 +176,15 @@ def _answer(
     model: tuple[str, str],
     header_length: str | None,
     codings: tuple[str, str],
+    *,
+    left: threading.Event,
 ) -> Response:
     coding, accepted = codings
     with slot(state):
         body.seek(0)
         data = unpack(body.read(), coding, most_bytes=state.settings.max_upload_bytes)
         asked = read_body(data, header_length, model=model[0], version=model[1])
-        content, json_length = write_body(infer(state, asked.question), asked)
+        content, json_length = write_body(infer(state, asked.question, stays=lambda: not left.is_set()), asked)
         content, packed = pack(content, accepted)
     headers = {"Content-Encoding": packed, "Vary": "Accept-Encoding"} if packed else {"Vary": "Accept-Encoding"}
     if json_length is None:

@@ -4,7 +4,7 @@ import io
 import zipfile
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Form, Header, UploadFile
+from fastapi import APIRouter, File, Form, Header, Request, UploadFile
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +17,8 @@ from intima.store import catalog
 from services.api.dependencies import ReadDep, State, StateDep, spool_upload
 from services.api.results import SegmentationView, find_artefact, read_segmentation, segmentation_view
 from services.api.routes.paging import PageSize, PageToken
-from services.api.segmenting import WAIT_S, segment_in_request, store_slide
+from services.api.segmenting import WAIT_S, Caller, segment_in_request, store_slide
+from services.api.turns import departure
 
 router = APIRouter(prefix="/v1", tags=["segmentations"])
 
@@ -71,6 +72,7 @@ def get_artefact(segmentation_id: str, name: str, connection: ReadDep, state: St
 )
 async def segment_image(
     *,
+    request: Request,
     state: StateDep,
     file: Annotated[UploadFile, File()],
     model: Annotated[str, Form(max_length=200)] = DEFAULT_MODEL,
@@ -83,12 +85,15 @@ async def segment_image(
     """Segment a small image in the request.
 
     ``uncertainty`` is a sampler's name, or JSON such as {"sampler": "tta", "passes": 4}. With ``Accept: image/png``
-    the answer is the mask of class indices, with ``application/zip`` all artefacts.
+    the answer is the mask of class indices, with ``application/zip`` all artefacts. A client that goes away cancels
+    the work, unless somebody else waits for the same.
     """
-    request = SegmentationRequest(model=model, uncertainty=_sampling(uncertainty), precision=precision)
-    view = await state.segment_turns.run(
-        lambda: _segment_now(state, file, request=request, mpp=mpp, subject=subject), wait_s=WAIT_S
-    )
+    wanted = SegmentationRequest(model=model, uncertainty=_sampling(uncertainty), precision=precision)
+    async with departure(request) as left:
+        caller = Caller(has_left=left.is_set)
+        view = await state.segment_turns.run(
+            lambda: _segment_now(state, file, caller, request=wanted, mpp=mpp, subject=subject), wait_s=WAIT_S
+        )
     if "application/zip" in accept:
         return Response(await run_in_threadpool(_zip, state, view), media_type="application/zip")
     if "image/png" in accept:
@@ -111,11 +116,17 @@ def _sampling(text: str) -> UncertaintySpec:
 
 
 def _segment_now(
-    state: State, file: UploadFile, *, request: SegmentationRequest, mpp: float | None, subject: str | None
+    state: State,
+    file: UploadFile,
+    caller: Caller,
+    *,
+    request: SegmentationRequest,
+    mpp: float | None,
+    subject: str | None,
 ) -> SegmentationView:
     with spool_upload(file) as spooled:
         slide = store_slide(state, spooled, mpp=mpp, subject=subject)
-    segmentation_id = segment_in_request(state, slide, request)
+    segmentation_id = segment_in_request(state, slide, request, caller=caller)
     return read_segmentation(state, segmentation_id)
 
 

@@ -86,7 +86,7 @@ class InferenceDoor(pb_grpc.GRPCInferenceServiceServicer):
     ) -> pb.ModelInferResponse:
         """POST /v2/models/{name}/versions/{version}/infer."""
         with refusals(context):
-            return self._infer(request)
+            return self._infer(request, context)
 
     def ModelStreamInfer(  # noqa: N802
         self, request_iterator: Iterator[pb.ModelInferRequest], context: grpc.ServicerContext
@@ -95,16 +95,16 @@ class InferenceDoor(pb_grpc.GRPCInferenceServiceServicer):
         with refusals(context), one_stream(self._streams):
             for request in incoming(request_iterator, silence_s=self._state.settings.silence_s):
                 try:
-                    answer = pb.ModelStreamInferResponse(infer_response=self._infer(request))
+                    answer = pb.ModelStreamInferResponse(infer_response=self._infer(request, context))
                 except IntimaError as error:
                     failed = pb.ModelInferResponse(id=request.id[:256])
                     text = f"{error.message} {error.hint}".strip()
                     answer = pb.ModelStreamInferResponse(error_message=text, infer_response=failed)
                 yield answer
 
-    def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    def _infer(self, request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
         with slot(self._state):
-            return _response(infer(self._state, _question(request)))
+            return _response(infer(self._state, _question(request), stays=context.is_active))
 
 
 def _question(request: pb.ModelInferRequest) -> InferQuestion:

@@ -123,7 +123,7 @@ def test_both_doors_together_compute_no_more_than_the_slots(
 ) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
-    def counted(*_given: object) -> bytes:
+    def counted(*_given: object, **_named: object) -> bytes:
         nonlocal running, most
         with lock:
             running += 1
