@@ -49,6 +49,7 @@ HANDLERS: Mapping[str, str] = {
     "paradox": "intima.benchmark.explaining:run_paradox",
     "stability": "intima.comparison.stability:run_point",
     "segment": "intima.segmentation:run_segment",
+    "evidence": "intima.labelled_evidence:run_evidence",
 }
 """What runs a unit, by kind; imported in the child only."""
 

@@ -149,13 +149,17 @@ def dataset_zip(
     *,
     edit: Callable[[dict[str, Any]], None] = lambda manifest: None,
     mpp: float | None = 2.0,
+    shown: Callable[[np.ndarray], np.ndarray] = lambda mask: mask,
 ) -> bytes:
-    """Return a dataset zip with one subject per mask; ``edit`` may spoil the manifest."""
+    """Return a dataset zip with one subject per mask; ``edit`` may spoil the manifest.
+
+    ``shown`` is what the image of a mask shows: where it is not the mask itself, a net that sees right is wrong.
+    """
     out = io.BytesIO()
     cases = []
     with zipfile.ZipFile(out, "w") as bundle:
         for name, mask in masks.items():
-            bundle.writestr(f"images/{name}.png", png(COLORS[mask]))
+            bundle.writestr(f"images/{name}.png", png(COLORS[shown(mask)]))
             bundle.writestr(f"masks/{name}.png", png(mask))
             cases.append({"image": f"images/{name}.png", "mask": f"masks/{name}.png", "subject": name, "mpp": mpp})
         classes = [{"index": c.index, "name": c.name, "color": c.color} for c in ARTERY.classes]

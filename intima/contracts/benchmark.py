@@ -183,7 +183,17 @@ class UnitPlan(Contract):
     key: str
     """Unique within the job, readable: "unet/loocv/r0/f3/s0/trial1"."""
     kind: Literal[
-        "trial", "fold", "fit", "external", "publish", "collect", "segment", "explain", "paradox", "stability"
+        "trial",
+        "fold",
+        "fit",
+        "external",
+        "publish",
+        "collect",
+        "segment",
+        "explain",
+        "paradox",
+        "stability",
+        "evidence",
     ]
     queue: Literal["training", "inference"]
     needs: tuple[str, ...] = ()

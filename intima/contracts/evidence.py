@@ -187,7 +187,9 @@ class ReviewRule(Contract):
 class OutOfFoldEvidence(Contract):
     """What a card says of its model's uncertainty, measured on cases its nets had not been trained on."""
 
-    basis: Literal["out-of-fold", "held-out synthetic phantoms"]
+    basis: Literal["out-of-fold", "held-out synthetic phantoms", "labelled dataset"]
+    dataset: str | None = None
+    """id@version of the labelled dataset; null on other bases."""
     protocol: str | None
     """Of the folds; null where there were none."""
     selection_biased: bool

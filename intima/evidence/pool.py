@@ -44,7 +44,7 @@ Along = Callable[[HeldOutCase], Sequence[float] | None]
 class Measured:
     """Where held-out cases come from."""
 
-    basis: Literal["out-of-fold", "held-out synthetic phantoms"]
+    basis: Literal["out-of-fold", "held-out synthetic phantoms", "labelled dataset"]
     protocol: str | None
     selection_biased: bool
     members: int

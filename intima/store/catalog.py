@@ -89,6 +89,12 @@ def get_dataset(conn: Connection, dataset_id: str) -> Dataset:
     return Dataset.model_validate(_get(conn, t.datasets, dataset_id, "dataset").body)
 
 
+def find_dataset_version(conn: Connection, version: str) -> Dataset | None:
+    """Return the dataset of this content, or null where it is not in this store."""
+    row = conn.execute(select(t.datasets.c.id).where(t.datasets.c.version == version)).scalar()
+    return None if row is None else get_dataset(conn, row)
+
+
 def list_datasets(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[Dataset]:
     """Return datasets, newest first. Raises Invalid for a bad page."""
     page = page_of(conn, t.datasets, page_size=page_size, page_token=page_token)
