@@ -4,7 +4,7 @@ import ipaddress
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,7 +60,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(PydanticSerializationError, _on_bad_text)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_defect)
-    app.middleware("http")(_with_request_id)
+    app.add_middleware(RequestIds)
 
 
 def refuse_open_bind(host: str, *, behind_proxy: bool) -> None:
@@ -80,20 +81,34 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def _with_request_id(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    request.state.request_id = f"req_{uuid.uuid4().hex}"
-    started = time.monotonic()
-    response = await call_next(request)
-    response.headers["X-Request-Id"] = request.state.request_id
-    _log.info(
-        "%s %s %s %.0f ms %s",
-        request.method,
-        request.url.path,
-        response.status_code,
-        1000 * (time.monotonic() - started),
-        request.state.request_id,
-    )
-    return response
+class RequestIds:
+    """ASGI middleware: give every request an id, say it in the answer, write one line about it.
+
+    Not Starlette's BaseHTTPMiddleware: that makes a task group for every piece of a body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = f"req_{uuid.uuid4().hex}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.monotonic()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                taken_ms = 1000 * (time.monotonic() - started)
+                _log.info(
+                    "%s %s %s %.0f ms %s", scope["method"], scope["path"], message["status"], taken_ms, request_id
+                )
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
 
 
 def request_id_of(request: Request) -> str:

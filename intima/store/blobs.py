@@ -1,6 +1,5 @@
 """Immutable bytes under the SHA-256 of their content."""
 
-import errno
 import hashlib
 import io
 import os
@@ -9,12 +8,13 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from intima.errors import NotFound, Unavailable
+from intima.store.incoming import MAKE_ROOM, Incoming, StorageFull, full_where
 from intima.store.keys import check_sha256
 
 CHUNK_BYTES = 1 << 20
@@ -28,12 +28,6 @@ class BlobCorrupt(Unavailable):
     """A stored blob no longer has the content of its name."""
 
     code = "blob_corrupt"
-
-
-class StorageFull(Unavailable):
-    """The volume of the store has no room; nothing was changed."""
-
-    code = "storage_full"
 
 
 class Blobs(Protocol):
@@ -52,6 +46,10 @@ class Blobs(Protocol):
 
         ``write`` may read and seek, and is called again where a full volume was given room. Raises StorageFull.
         """
+        ...
+
+    def receiving(self, *, expected_bytes: int = 0) -> AbstractContextManager[Incoming]:
+        """Open a file for what comes in pieces; gone at the end unless it is kept. Raises StorageFull."""
         ...
 
     def read(self, sha256: str) -> bytes:
@@ -130,6 +128,18 @@ class LocalBlobs:
 
         return self._with_room(_UNKNOWN_BYTES, attempt)
 
+    @contextmanager
+    def receiving(self, *, expected_bytes: int = 0) -> Iterator[Incoming]:
+        """Open a file for what comes in pieces; keeping it is a rename. Raises StorageFull."""
+        self._have_room(expected_bytes)
+        with self._writing(expected_bytes) as (temporary, file):
+
+            def keep(name: str) -> None:
+                if not self._holds(name):
+                    self._settle(temporary, file, name=name)
+
+            yield Incoming(temporary, file, have_room=self._have_room, keep_as=keep)
+
     def read(self, sha256: str) -> bytes:
         """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""
         data = self.path(sha256).read_bytes()
@@ -172,6 +182,15 @@ class LocalBlobs:
         target = self._target(name)
         return target.is_file() and _sha256_of(target) == name
 
+    def _have_room(self, expected_bytes: int) -> None:
+        """Make sure of the floor beyond what is about to come, making room once. Raises StorageFull."""
+        try:
+            self._check_room(expected_bytes)
+        except StorageFull:
+            if not self.make_room(max(expected_bytes, _UNKNOWN_BYTES) + self.floor_bytes):
+                raise
+            self._check_room(expected_bytes)
+
     def _with_room(self, size: int, write: Callable[[], str]) -> str:
         try:
             return write()
@@ -183,20 +202,16 @@ class LocalBlobs:
     @contextmanager
     def _writing(self, expected_bytes: int) -> Iterator[tuple[Path, BinaryIO]]:
         """Open a file aside; remove it whatever happens; say plainly when the volume is full."""
-        self._aside.mkdir(parents=True, exist_ok=True)
         self._check_room(expected_bytes)
         temporary = self._aside / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}.part"
         try:
-            with temporary.open("x+b") as file:
+            with full_where(f"No room for {expected_bytes} bytes in the store."), temporary.open("x+b") as file:
                 yield temporary, file
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-                raise StorageFull(f"No room for {expected_bytes} bytes in the store.", hint=MAKE_ROOM) from error
-            raise
         finally:
             temporary.unlink(missing_ok=True)
 
     def _check_room(self, expected_bytes: int) -> None:
+        self._aside.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._aside).free
         if free - expected_bytes < self.floor_bytes:
             raise StorageFull(
@@ -214,9 +229,6 @@ class LocalBlobs:
         temporary.replace(target)
         _sync_folder(target.parent)
         _sync_folder(self.root)
-
-
-MAKE_ROOM = "Free space on the volume of the data folder and try again; stored results are untouched."
 
 
 def _sha256_of(path: Path) -> str:
@@ -267,6 +279,16 @@ class MemoryBlobs:
         out = io.BytesIO()
         write(out)
         return self.put(out.getvalue())
+
+    @contextmanager
+    def receiving(self, *, expected_bytes: int = 0) -> Iterator[Incoming]:
+        """Open a file for what comes in pieces; there is always room."""
+        with tempfile.NamedTemporaryFile(dir=self.folder.name, suffix=f"-of-{expected_bytes}") as file:
+
+            def keep(name: str) -> None:
+                self.stored[name] = Path(file.name).read_bytes()
+
+            yield Incoming(Path(file.name), file.file, have_room=lambda _bytes: None, keep_as=keep)
 
     def read(self, sha256: str) -> bytes:
         """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""

@@ -1,6 +1,5 @@
 """Images that exist while a unit runs, in files without a name: a process that is killed leaves nothing behind."""
 
-import errno
 import os
 import shutil
 import tempfile
@@ -13,10 +12,9 @@ from typing import IO, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from intima.store.blobs import MAKE_ROOM, StorageFull
+from intima.store.incoming import FULL, MAKE_ROOM, StorageFull, full_where
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +39,10 @@ class ScratchRaster(Generic[Scalar]):
             self._write_at(((top + row) * width + left) * self.dtype.itemsize, memoryview(piece).cast("B"))
 
     def _write_at(self, offset: int, data: memoryview) -> None:
-        try:
+        with full_where("No room for the intermediate images of this slide."):
             while data:
                 written = os.pwrite(self.file.fileno(), data, offset)
                 data, offset = data[written:], offset + written
-        except OSError as error:
-            if error.errno in _FULL:
-                raise StorageFull("No room for the intermediate images of this slide.", hint=MAKE_ROOM) from error
-            raise
 
     def read(self, rows: slice, columns: slice, /) -> NDArray[Scalar]:
         """Return a window; both slices are inside the image and have a start and a stop."""
@@ -97,7 +91,7 @@ def _reserve(descriptor: int, size: int) -> None:
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise StorageFull(f"No room for an intermediate image of {size} bytes.", hint=MAKE_ROOM) from error
         os.truncate(descriptor, size)
 

@@ -14,8 +14,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from intima.errors import Conflict, Invalid, Unavailable
-from intima.store.blobs import FLOOR_BYTES, Blobs, LocalBlobs, StorageFull
+from intima.store.blobs import FLOOR_BYTES, Blobs, LocalBlobs
 from intima.store.cache import Cache
+from intima.store.incoming import StorageFull
 from intima.store.migrate import migrate
 from intima.store.scratch import Scratch, open_scratch
 

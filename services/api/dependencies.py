@@ -1,23 +1,18 @@
 """What routes are given: the app's state, connections, results. Transactions are committed here only."""
 
 import os
-import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated, TypeAlias, TypeVar, cast
 
 import anyio
-from fastapi import Depends, Request, UploadFile
+from fastapi import Depends, Request
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from intima.contracts.model import Precision, ProviderName
-from intima.errors import Invalid
 from intima.inference import LoadedModel, load_model
 from intima.registry import publish_default
 from intima.shared_runs import SharedRuns
@@ -29,7 +24,6 @@ from services.api.settings import Settings
 from services.api.turns import Turns
 from services.messages import Send, open_send
 
-_CHUNK = 2**20
 TILES_AT_A_TIME = 4
 SLOTS = max(1, os.cpu_count() or 1)
 MOST_WAITING = 64
@@ -194,29 +188,3 @@ def send_ready(state: State) -> None:
 
 ReadDep = Annotated[Connection, Depends(read_connection, scope="function")]
 WriteDep = Annotated[Connection, Depends(write_connection, scope="function")]
-
-
-@dataclass(frozen=True, slots=True)
-class Spooled:
-    """An upload on disk."""
-
-    path: Path
-    name: str
-    """What the user calls it; never a path."""
-
-
-def plain_name(name: str) -> str:
-    """Return what a client calls a file, without folders."""
-    return name.replace("\\", "/").rsplit("/", 1)[-1][:200] or "upload"
-
-
-@contextmanager
-def spool_upload(upload: UploadFile) -> Iterator[Spooled]:
-    """Give an upload as a file of our own and delete it afterwards. Raises Invalid for an empty one."""
-    name = plain_name(upload.filename or "")
-    with NamedTemporaryFile(prefix="intima-upload-") as out:
-        shutil.copyfileobj(upload.file, out, _CHUNK)
-        out.flush()
-        if out.tell() == 0:
-            raise Invalid("The uploaded file is empty.", code="empty_file", pointer="/file")
-        yield Spooled(Path(out.name), name)

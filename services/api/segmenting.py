@@ -23,8 +23,9 @@ from intima.store.keys import contract_sha256
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
 from intima.store.work import Report
-from services.api.dependencies import Spooled, State, Transaction, once, send_ready
+from services.api.dependencies import State, Transaction, once, send_ready
 from services.api.turns import busy
+from services.api.uploads import Spooled
 from services.runner import identity
 
 UNIT = "segment"
@@ -61,7 +62,7 @@ ALONE = Queued("", 0)
 def store_slide(state: State, spooled: Spooled, *, mpp: float | None, subject: str | None) -> StoredSlide:
     """Check an upload in a limited child process, keep its bytes, add its row."""
     info = inspect_isolated(spooled.path, name=spooled.name)
-    sha256 = state.storage.blobs.put_file(spooled.path)
+    sha256 = spooled.keep()
     with state.storage.writing() as connection:
         return catalog.add_slide(connection, sha256=sha256, name=spooled.name, info=info, mpp=mpp, subject=subject)
 

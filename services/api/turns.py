@@ -23,14 +23,18 @@ class Turns:
         self._turns = anyio.CapacityLimiter(threads)
         self._threads = anyio.CapacityLimiter(threads)
 
+    def refuse_full(self) -> None:
+        """Raise Unavailable where as many wait as may."""
+        if self._turns.statistics().tasks_waiting >= self._most_waiting:
+            raise busy()
+
     async def run(self, work: Callable[[], T], *, wait_s: float) -> T:
         """Do work in a thread when its turn comes.
 
         Raises:
             Unavailable: too many wait already, or no turn comes within ``wait_s``.
         """
-        if self._turns.statistics().tasks_waiting >= self._most_waiting:
-            raise busy()
+        self.refuse_full()
         with anyio.move_on_after(wait_s) as waiting:
             await self._turns.acquire()
         if waiting.cancelled_caught:

@@ -8,10 +8,11 @@ from pydantic import BaseModel
 from intima.contracts.dataset import Dataset
 from intima.datasets import import_dataset
 from intima.store import catalog
-from services.api.dependencies import ReadDep, StateDep, spool_upload
+from services.api.dependencies import ReadDep, StateDep
 from services.api.routes.paging import PageSize, PageToken
+from services.api.uploads import UploadRoute, spooled
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=UploadRoute)
 
 
 class DatasetCreated(BaseModel):
@@ -35,8 +36,7 @@ class DatasetPage(BaseModel):
 @router.post("", operation_id="create_dataset", status_code=status.HTTP_201_CREATED)
 def create_dataset(state: StateDep, file: Annotated[UploadFile, File()]) -> DatasetCreated:
     """Store a dataset: a zip with manifest.json, images and single-channel masks of class indices."""
-    with spool_upload(file) as spooled:
-        imported = import_dataset(spooled.path, state.storage)
+    imported = import_dataset(spooled(file).path, state.storage)
     dataset = imported.dataset
     return DatasetCreated(
         id=dataset.id,

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Request, Response
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from intima.errors import Invalid, NotFound, Unavailable
@@ -148,26 +147,17 @@ async def _infer(
     state: State, request: Request, model: tuple[str, str], header_length: str | None, codings: tuple[str, str]
 ) -> Response:
     """Spool the body, so that only requests that hold a slot have theirs in memory, and answer in a thread."""
+    state.infer_turns.refuse_full()
     with SpooledTemporaryFile(_IN_MEMORY, prefix="intima-tensors-") as body:
-        ended: Exception | None = None
         try:
             async for chunk in request.stream():
                 body.write(chunk)
-        except* HTTPException as limits:  # a middleware wraps what ended the body in a group
-            ended = _first(limits)
-        except* ClientDisconnect:
-            ended = Invalid("The client left before its request was whole.", code="bad_body")
-        if ended is not None:
-            raise ended
+        except ClientDisconnect as error:
+            raise Invalid("The client left before its request was whole.", code="bad_body") from error
         async with departure(request) as left:
             return await state.infer_turns.run(
                 lambda: _answer(state, body, model, header_length, codings, left=left), wait_s=inferring.SLOT_WAIT_S
             )
-
-
-def _first(group: BaseExceptionGroup[HTTPException]) -> HTTPException:
-    found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def _answer(

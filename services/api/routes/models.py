@@ -12,10 +12,11 @@ from intima.contracts.dataset import Name
 from intima.contracts.model import ModelVersion
 from intima.packages import import_package, write_package
 from intima.store import models
-from services.api.dependencies import ReadDep, StateDep, WriteDep, spool_upload
+from services.api.dependencies import ReadDep, StateDep, WriteDep
 from services.api.routes.paging import PageSize, PageToken
+from services.api.uploads import UploadRoute, spooled
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=UploadRoute)
 _CHUNK = 2**20
 
 
@@ -42,8 +43,7 @@ def list_models(connection: ReadDep, page_size: PageSize = 50, page_token: PageT
 @router.post("", operation_id="import_model", status_code=status.HTTP_201_CREATED)
 def import_model(state: StateDep, file: Annotated[UploadFile, File()]) -> ModelVersion:
     """Import a package; the same package again is the same version. The model is marked as imported."""
-    with spool_upload(file) as spooled:
-        return import_package(spooled.path, state.storage)
+    return import_package(spooled(file).path, state.storage)
 
 
 @router.get("/{name}", operation_id="get_model")

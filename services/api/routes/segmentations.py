@@ -14,13 +14,23 @@ from intima.contracts.segmentation import PrecisionWish, SegmentationRequest, Un
 from intima.errors import Invalid
 from intima.registry import DEFAULT_MODEL
 from intima.store import catalog
-from services.api.dependencies import ReadDep, State, StateDep, spool_upload
+from services.api.dependencies import ReadDep, State, StateDep
 from services.api.results import SegmentationView, find_artefact, read_segmentation, segmentation_view
 from services.api.routes.paging import PageSize, PageToken
 from services.api.segmenting import WAIT_S, Caller, segment_in_request, store_slide
 from services.api.turns import departure
+from services.api.uploads import UploadRoute, spooled
 
-router = APIRouter(prefix="/v1", tags=["segmentations"])
+
+class _Queued(UploadRoute):
+    """A route whose uploads wait for a turn: where as many wait as may, no body is read."""
+
+    def refuse_early(self, state: State) -> None:
+        """Raise Unavailable where the queue is full."""
+        state.segment_turns.refuse_full()
+
+
+router = APIRouter(prefix="/v1", tags=["segmentations"], route_class=_Queued)
 
 Sampler = Literal["auto", "ensemble", "tta", "mc_dropout", "none"]
 
@@ -124,8 +134,7 @@ def _segment_now(
     mpp: float | None,
     subject: str | None,
 ) -> SegmentationView:
-    with spool_upload(file) as spooled:
-        slide = store_slide(state, spooled, mpp=mpp, subject=subject)
+    slide = store_slide(state, spooled(file), mpp=mpp, subject=subject)
     segmentation_id = segment_in_request(state, slide, request, caller=caller)
     return read_segmentation(state, segmentation_id)
 

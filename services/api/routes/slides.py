@@ -14,11 +14,12 @@ from intima.slides.isolation import deidentify_isolated
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
 from services.api.costs import estimate_cost
-from services.api.dependencies import ReadDep, Spooled, State, StateDep, spool_upload
+from services.api.dependencies import ReadDep, State, StateDep
 from services.api.routes.paging import PageSize, PageToken
 from services.api.segmenting import Started, start_segmentation, store_slide
+from services.api.uploads import Spooled, UploadRoute, spooled
 
-router = APIRouter(prefix="/v1/slides", tags=["slides"])
+router = APIRouter(prefix="/v1/slides", tags=["slides"], route_class=UploadRoute)
 
 _SUFFIXES = {".svs", ".tif", ".tiff", ".dcm", ".zip"}
 
@@ -83,7 +84,8 @@ def store_deidentified(state: State, path: Path, *, name: str, mpp: float | None
         deidentify_isolated(path, out, name=name)
         suffix = PurePath(name).suffix.lower()
         suffix = suffix if suffix in _SUFFIXES else ""
-        return store_slide(state, Spooled(out, f"deidentified{suffix}"), mpp=mpp, subject=subject)
+        copy = Spooled(out, f"deidentified{suffix}", keep=lambda: state.storage.blobs.put_file(out))
+        return store_slide(state, copy, mpp=mpp, subject=subject)
 
 
 @router.post("", operation_id="create_slide", status_code=status.HTTP_201_CREATED)
@@ -99,10 +101,10 @@ def create_slide(
     ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you. With ``deidentify`` a copy without
     label, further images and identifying fields is stored, under a name of our own, and the upload is not.
     """
-    with spool_upload(file) as spooled:
-        if deidentify:
-            return slide_view(store_deidentified(state, spooled.path, name=spooled.name, mpp=mpp, subject=subject))
-        return slide_view(store_slide(state, spooled, mpp=mpp, subject=subject))
+    upload = spooled(file)
+    if deidentify:
+        return slide_view(store_deidentified(state, upload.path, name=upload.name, mpp=mpp, subject=subject))
+    return slide_view(store_slide(state, upload, mpp=mpp, subject=subject))
 
 
 @router.get("", operation_id="list_slides")

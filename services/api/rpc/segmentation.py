@@ -4,9 +4,6 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import grpc
 from pydantic import Field
@@ -19,7 +16,8 @@ from intima.errors import Invalid
 from intima.registry import DEFAULT_MODEL
 from intima.store import ledger
 from intima.store.catalog import StoredSlide
-from services.api.dependencies import Spooled, State, plain_name
+from intima.store.incoming import Incoming
+from services.api.dependencies import State
 from services.api.results import find_artefact, read_segmentation
 from services.api.rpc.streams import incoming, one_stream
 from services.api.segmenting import (
@@ -32,6 +30,7 @@ from services.api.segmenting import (
     store_slide,
     why_too_large,
 )
+from services.api.uploads import as_spooled
 from services.rpc import refusals
 from services.wire.convert import to_contract, to_message
 from services.wire.v1 import segmentation_pb2 as pb
@@ -129,8 +128,10 @@ class SegmentationDoor(pb_grpc.SegmentationServiceServicer):
         if first is None or first.WhichOneof("part") != "header":
             raise Invalid("The first message must be a header.", code="missing_header", pointer="/header")
         header = to_contract(first.header, SegmentHeader)
-        with _spooled(messages, header.name, most_bytes=self._state.settings.max_upload_bytes) as file:
-            return header, store_slide(self._state, file, mpp=header.mpp, subject=header.subject)
+        with self._state.storage.blobs.receiving() as file:
+            _write(messages, file, most_bytes=self._state.settings.max_upload_bytes)
+            upload = as_spooled(file, header.name, pointer="/data")
+            return header, store_slide(self._state, upload, mpp=header.mpp, subject=header.subject)
 
     def _here(
         self, slide: StoredSlide, request: SegmentationRequest, context: grpc.ServicerContext
@@ -246,22 +247,14 @@ class _Work:
         self._events.put(pb.SegmentEvent(progress=progress))
 
 
-@contextmanager
-def _spooled(messages: Iterator[pb.SegmentChunk], name: str, *, most_bytes: int) -> Iterator[Spooled]:
-    """Write the bytes of a stream to a file of our own and delete it afterwards."""
-    with NamedTemporaryFile(prefix="intima-upload-") as out:
-        size = 0
-        for message in messages:
-            if message.WhichOneof("part") != "data":
-                raise Invalid("Got a second header, or an empty message; need data.", code="bad_chunk")
-            size += len(message.data)
-            if size > most_bytes:
-                raise Invalid(f"The file is larger than {most_bytes} bytes.", code="too_large")
-            out.write(message.data)
-        out.flush()
-        if size == 0:
-            raise Invalid("The uploaded file is empty.", code="empty_file", pointer="/data")
-        yield Spooled(Path(out.name), plain_name(name))
+def _write(messages: Iterator[pb.SegmentChunk], incoming: Incoming, *, most_bytes: int) -> None:
+    """Write the bytes of a stream, each message as it comes."""
+    for message in messages:
+        if message.WhichOneof("part") != "data":
+            raise Invalid("Got a second header, or an empty message; need data.", code="bad_chunk")
+        if incoming.size + len(message.data) > most_bytes:
+            raise Invalid(f"The file is larger than {most_bytes} bytes.", code="too_large")
+        incoming.write([message.data])
 
 
 def _slide_message(slide: StoredSlide) -> pb.StoredSlide:

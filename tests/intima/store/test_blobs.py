@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intima.errors import Invalid, NotFound
-from intima.store.blobs import BlobCorrupt, Blobs, LocalBlobs, MemoryBlobs, StorageFull
+from intima.store.blobs import BlobCorrupt, Blobs, LocalBlobs, MemoryBlobs
+from intima.store.incoming import StorageFull
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 

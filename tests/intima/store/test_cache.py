@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from intima.errors import Invalid
-from intima.store.blobs import LocalBlobs, StorageFull
+from intima.store.blobs import LocalBlobs
 from intima.store.cache import Cache
+from intima.store.incoming import StorageFull
 
 
 def key(name: str) -> str:

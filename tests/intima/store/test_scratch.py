@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intima.rasters import HeldRaster, read_blocks, read_whole
-from intima.store.blobs import StorageFull
+from intima.store.incoming import StorageFull
 from intima.store.scratch import open_scratch
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import inspect, select, text
 from toy_jobs import child_environment, python
 
 from intima.errors import Unavailable
-from intima.store.blobs import StorageFull
+from intima.store.incoming import StorageFull
 from intima.store.migrate import VERSION_TABLE, current_revision, migrate
 from intima.store.storage import Storage, open_storage
 from intima.store.tables import METADATA, database_now, requests
