@@ -83,7 +83,7 @@ def main() -> int:
     else:
         print("OpenVINO not measured: this ONNX Runtime is not onnxruntime-openvino")
     ours = {name: way for name, way in ours.items() if options.ways in name}
-    ways |= {name: _ours(net, image, px, halo, even) for name, (net, _, px, halo, even) in ours.items()}
+    ways |= {name: on_image(net, image, px, halo, even) for name, (net, _, px, halo, even) in ours.items()}
     masks, rounds = {}, []
     for _ in range(options.rounds):
         seconds = {}
@@ -159,7 +159,9 @@ def by_monai(net: nn.Module, image: RgbImage) -> LabelMask:
     return mask
 
 
-def _ours(predict: Predict, image: RgbImage, px: int, halo: int, even: bool) -> Callable[[], LabelMask]:
+def on_image(predict: Predict, image: RgbImage, px: int, halo: int, even: bool) -> Callable[[], LabelMask]:
+    """Return what segments an image in tiles."""
+
     def run() -> LabelMask:
         mask = np.empty(image.shape[:2], np.uint8)
         size = Size(image.shape[1], image.shape[0])

@@ -43,8 +43,8 @@ class _Doubling(nn.Module):
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        self.conv1, self.attention1 = block.conv1, block.attention1
-        self.conv2, self.attention2 = block.conv2, block.attention2
+        self.conv1, self.attention1 = block.get_submodule("conv1"), block.get_submodule("attention1")
+        self.conv2, self.attention2 = block.get_submodule("conv2"), block.get_submodule("attention2")
 
     def forward(
         self, feature_map: Tensor, target_height: int, target_width: int, skip_connection: Tensor | None = None
