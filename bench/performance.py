@@ -1,6 +1,6 @@
 """Every goal of speed and memory in one go: ``make bench`` (an hour on two cores).
 
-P1 and P3 tiles, P4 and P13 slides, P5 dropout, P6 formats, P9 and P10 serving, P15 reads, and OpenVINO;
+P1 and P3 tiles, P2 toolbox, P4 and P13 slides, P5 dropout, P6 formats, P9 and P10 serving, P15 reads, and OpenVINO;
 each prints its own table. What a bench needs and does not find is not measured, which is neither met nor missed.
 """
 
@@ -11,6 +11,7 @@ from bench._outcomes import NOT_MEASURED
 
 BENCHES: tuple[tuple[str, ...], ...] = (
     ("tiles",),
+    ("toolbox",),
     ("openvino",),
     ("dropout",),
     ("formats",),
