@@ -59,7 +59,7 @@ def main():
     net = Wrapped(torch.jit.load(folder / "net.pt").eval(), out)
     with torch.inference_mode():
         for _ in range(3):
-            net(torch.zeros(4, 3, patch, patch))
+            net(torch.zeros(1, 3, patch, patch))
     config = IOSegmentorConfig(
         input_resolutions=[NATIVE],
         output_resolutions=[NATIVE],
