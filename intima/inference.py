@@ -1,51 +1,22 @@
 """Run a published ONNX network as a Predict. The provider asked for is the provider used, or it is an error."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnxruntime
 
 from intima.arrays import LogitBatch, Predict, TileBatch
 from intima.contracts.model import ModelCard, ModelVersion, Precision, ProviderName
-from intima.errors import Invalid, Unavailable
+from intima.errors import Invalid
+from intima.providers import CPU, Device, open_session
 from intima.registry import read_members, resolve
 from intima.store.storage import Storage
 from intima.uncertainty import RATE_KEY, DropoutLayer, Masks, Pass, draw_masks, mask_name, stack_passes
 
 PredictDrawn: TypeAlias = Callable[[TileBatch, Masks], LogitBatch]
 """(tiles, 3, h, w) under (draws, channels, 1, 1) masks by name to (tiles, draws * classes, h, w)."""
-
-_PROVIDERS: dict[ProviderName, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
-_HINTS: dict[ProviderName, str] = {
-    "cuda": "Install onnxruntime-gpu on a CUDA machine, or ask for the provider cpu.",
-    "tensorrt": "Install onnxruntime-gpu and TensorRT on a CUDA machine, or ask for the provider cuda or cpu.",
-    "openvino": "Install onnxruntime-openvino in place of onnxruntime, or ask for the provider cpu.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where networks run."""
-
-    provider: ProviderName = "cpu"
-    fallback: bool = False
-    """Whether the CPU may stand in for a provider that is not there; what is in use is said in either case."""
-    engines: Path | None = None
-    """Where TensorRT keeps the engines it has built; null: it builds them each time."""
-
-
-CPU = Device()
-_CPU = _PROVIDERS["cpu"]
 
 _MOST_DRAWN_PX = 2**23
 """Draws times pixels of a tile that one run of the network takes."""
@@ -83,12 +54,13 @@ def load_onnx(data: bytes, *, device: Device = CPU, threads: int = 1) -> OnnxNet
         Invalid: not a usable network, or one whose masks change nothing.
         Unavailable: the provider asked for does not run here.
     """
-    session = _open(data, device=device, threads=threads)
+    session = open_session(data, device=device, threads=threads)
     name = session.get_inputs()[0].name
     layers = _dropout_layers(session)
+    kept = _masks_to_give(session, layers)
 
     def predict(tiles: TileBatch) -> LogitBatch:
-        out: LogitBatch = session.run(None, {name: tiles})[0]
+        out: LogitBatch = session.run(None, {name: tiles, **kept})[0]
         return out
 
     def predict_drawn(tiles: TileBatch, masks: Masks) -> LogitBatch:
@@ -110,7 +82,7 @@ def load_onnx(data: bytes, *, device: Device = CPU, threads: int = 1) -> OnnxNet
 
 def _dropout_layers(session: Any) -> tuple[DropoutLayer, ...]:
     """Return the masks a network takes, in order. Raises Invalid where the file does not say at what rate."""
-    shapes = {i.name: i.shape for i in session.get_overridable_initializers()}
+    shapes = {i.name: i.shape for i in [*session.get_inputs()[1:], *session.get_overridable_initializers()]}
     places = [mask_name(place) for place in range(len(shapes))]
     found = [(name, shapes[name]) for name in places if name in shapes]
     if not found:
@@ -127,6 +99,12 @@ def _dropout_layers(session: Any) -> tuple[DropoutLayer, ...]:
             code="bad_model",
         )
     return tuple(DropoutLayer(name=name, channels=int(shape[1]), rate=rate) for name, shape in found)
+
+
+def _masks_to_give(session: Any, layers: Sequence[DropoutLayer]) -> Masks:
+    """Return masks that drop nothing, for those that a session does not let one leave out."""
+    asked = {i.name for i in session.get_inputs()}
+    return {layer.name: np.ones((1, layer.channels, 1, 1), np.float32) for layer in layers if layer.name in asked}
 
 
 def draws_at_once(*, height: int, width: int) -> int:
@@ -178,55 +156,6 @@ def _require_effect(predict_drawn: PredictDrawn, layers: tuple[DropoutLayer, ...
             "The masks of dropout change nothing, or equal ones give unequal maps: there is no MC dropout.",
             code="bad_model",
         )
-
-
-def _open(data: bytes, *, device: Device, threads: int) -> Any:
-    wanted = _PROVIDERS[device.provider]
-    there = wanted in onnxruntime.get_available_providers()
-    if not there and not device.fallback:
-        raise Unavailable(
-            f"{wanted} is not part of this ONNX Runtime.",
-            code="provider_unavailable",
-            hint=_HINTS.get(device.provider, ""),
-        )
-    options = session_options()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=_providers(device, data) if there else [_CPU])
-    except Exception as error:  # ONNX Runtime's exception types share no other base
-        raise Invalid(f"ONNX Runtime cannot load this network: {error}", code="bad_model") from error
-    used = session.get_providers()[0]
-    if used != wanted and not device.fallback:
-        raise Unavailable(
-            f"Asked for {wanted}, but ONNX Runtime runs on {used}.",
-            code="provider_unavailable",
-            hint="Check the driver and the libraries, or ask for the provider cpu.",
-        )
-    return session
-
-
-def _providers(device: Device, data: bytes) -> list[str | tuple[str, dict[str, Any]]]:
-    """Return the provider and, for TensorRT, the one that runs what it cannot.
-
-    TensorRT names its engines by the graph and not by the weights, so every file has a folder of its own.
-    """
-    if device.provider != "tensorrt":
-        return [_PROVIDERS[device.provider]]
-    kept: dict[str, Any] = {}
-    if device.engines is not None:
-        folder = device.engines / onnxruntime.__version__ / hashlib.sha256(data).hexdigest()
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
-    return [(_PROVIDERS["tensorrt"], kept), _PROVIDERS["cuda"]]
-
-
-def session_options() -> Any:
-    """Return options that read any file as ONNX; by itself the runtime takes one marked "ORTM" for its own format."""
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.log_severity_level = 3
-    return options
 
 
 @dataclass(frozen=True, slots=True)

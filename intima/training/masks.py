@@ -15,6 +15,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from intima.errors import Invalid
+from intima.training.skips import drawn_values, is_plain_convolution, split_skips
 from intima.uncertainty import RATE_KEY, mask_name
 
 
@@ -73,6 +74,7 @@ def finish_masks(data: bytes, masks: Sequence[Tensor], *, rate: float) -> bytes:
     for place, mask in enumerate(masks):
         model.graph.initializer.append(numpy_helper.from_array(mask.numpy(), mask_name(place)))
         _fold(model.graph, mask_name(place))
+    split_skips(model)
     helper.set_model_props(model, {RATE_KEY: repr(rate)})
     finished: bytes = model.SerializeToString(deterministic=True)
     return finished
@@ -88,7 +90,7 @@ def _fold(graph: GraphProto, mask: str) -> None:
     users = [node for node in graph.node if product.output[0] in node.input]
     weights = {tensor.name: tensor for tensor in graph.initializer}
     (source,) = [name for name in product.input if name != mask]
-    if len(users) != 1 or not _is_foldable(users[0], weights) or _is_drawn(graph, source):
+    if len(users) != 1 or not is_plain_convolution(users[0], weights) or source in drawn_values(graph):
         return
     nodes: list[NodeProto] = []
     for node in graph.node:
@@ -98,20 +100,6 @@ def _fold(graph: GraphProto, mask: str) -> None:
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _is_foldable(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
-    groups = [a.i for a in node.attribute if a.name == "group"]
-    return node.op_type == "Conv" and groups in ([], [1]) and all(name in weights for name in node.input[1:])
-
-
-def _is_drawn(graph: GraphProto, name: str) -> bool:
-    """Tell whether a tensor has a draw for each of its batch already, from a mask before it."""
-    drawn = {i.name for i in graph.input[1:]}
-    for node in graph.node:
-        if not drawn.isdisjoint(node.input):
-            drawn.update(node.output)
-    return name in drawn
 
 
 def _folded(

@@ -10,10 +10,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import get_available_providers
 
-from intima import inference
+from intima import providers
 from intima.contracts.model import ProviderName
 from intima.errors import Invalid, Unavailable
-from intima.inference import Device, load_onnx
+from intima.inference import load_onnx
+from intima.providers import Device
 from intima.uncertainty import DropoutLayer, draw_masks
 from tests.builders import color_net
 
@@ -117,6 +118,8 @@ def test_a_provider_that_is_not_there_is_an_error_unless_the_cpu_may_stand_in(pr
 def test_engines_of_two_files_lie_apart(tmp_path: Path) -> None:
     """TensorRT names them by the graph, which members of an ensemble share."""
     device = Device("tensorrt", engines=tmp_path)
-    folders = [inference._providers(device, data)[0][1]["trt_engine_cache_path"] for data in (b"a", b"b", b"a")]
+    folders = [
+        providers._providers(device, data, threads=1)[0][1]["trt_engine_cache_path"] for data in (b"a", b"b", b"a")
+    ]
     assert folders[0] == folders[2] != folders[1]
     assert all(Path(folder).is_dir() for folder in folders)
