@@ -1,5 +1,6 @@
 """What the HTTP doors share: problems by RFC 9457, request ids, time limits on bodies."""
 
+import asyncio
 import ipaddress
 import logging
 import time
@@ -7,7 +8,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anyio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -222,7 +222,7 @@ class BodyLimits:
             if complete:
                 return await receive()
             try:
-                with anyio.fail_after(self.silence_s):
+                async with asyncio.timeout(self.silence_s):
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(408, f"No data for {self.silence_s:.0f} s.") from error
