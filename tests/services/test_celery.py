@@ -76,6 +76,25 @@ def test_kill_9_of_the_worker_in_the_middle_of_a_unit(
     assert final_events(sqlite_store, job) == ["succeeded"]
 
 
+def test_turns_hold_though_messages_come_in_another_order(
+    sqlite_store: Storage, broker: Redis, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    wanted = [(f"a{n}", "batch", n) for n in range(6)] + [("one", "", 0)]
+    jobs = [
+        submit_and_send(
+            sqlite_store, broker.url, [plan(key, kind="fit", sleep_s=0.2, notes=str(notes))], flow=flow, place=place
+        )
+        for key, flow, place in wanted
+    ]
+    start_worker()
+    for job in jobs:
+        assert wait_final(sqlite_store, job, timeout_s=90).state == "succeeded"
+    order = [line.split()[0] for line in lines(notes)]
+    assert sorted(order) == sorted(key for key, _, _ in wanted), "each once"
+    assert order.index("one") < order.index("a3"), "the last message, but its turn is that of the first"
+
+
 def test_a_flushed_broker_loses_nothing(sqlite_store: Storage, broker: Redis, start_worker: StartWorker) -> None:
     job = submit_and_send(sqlite_store, broker.url, diamond())
     broker.flush()

@@ -103,9 +103,9 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def submit_and_send(storage: Storage, redis_url: str, units: list[UnitPlan]) -> str:
+def submit_and_send(storage: Storage, redis_url: str, units: list[UnitPlan], **options: object) -> str:
     """Submit a job and announce its ready units on Celery's queue, as the api does."""
-    job = submit(storage, units)
+    job = submit(storage, units, **options)
     with storage.writing() as conn:
         refs = ledger.take_unsent(conn, job)
     open_send("celery", redis_url=redis_url)(refs)
