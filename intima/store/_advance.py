@@ -13,6 +13,9 @@ from intima.store.tables import database_now, jobs, unit_needs, units
 ACTIVE: tuple[UnitState, ...] = ("waiting", "ready", "running")
 FINAL: tuple[JobState, ...] = ("succeeded", "failed", "canceled")
 DEAD: tuple[UnitState, ...] = ("failed", "skipped", "canceled")
+PATIENT = "benchmark"
+"""Kind of job whose units may wait: it takes no turn."""
+NO_TURN = -1
 OPEN: tuple[JobState, ...] = ("queued", "validating", "running")
 
 
@@ -36,12 +39,15 @@ def next_turn(conn: Connection, *, flow: str, place: int) -> int:
     The nth of a batch, a flow of its own, comes n turns after the one served last; a job by itself one turn after the
     last such job, or now. So two batches have every second turn each, a single slide comes between those of a batch of
     hundreds, and no number of single slides holds a batch up: start-time fair queueing (Goyal, Vin and Cheng 1997)
-    with all jobs of one size.
+    with all jobs of one size. Who takes no turn (a benchmark, a small image in its request, what was canceled while it
+    waited) moves none.
     """
-    served = int(conn.execute(select(func.max(jobs.c.turn)).where(jobs.c.started_at.is_not(None))).scalar() or 0)
+    served = int(conn.execute(select(func.max(jobs.c.served_turn))).scalar() or 0)
     if flow:
         return served + place
-    last = conn.execute(select(func.max(jobs.c.turn)).where(jobs.c.flow == "")).scalar()
+    counts = jobs.c.served_turn.is_not(None) | (jobs.c.state == "queued")
+    single = select(func.max(jobs.c.turn)).where(jobs.c.flow == "", jobs.c.kind != PATIENT, counts)
+    last = conn.execute(single).scalar()
     return served if last is None else max(served, int(last) + 1)
 
 

@@ -9,15 +9,15 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 from intima.arrays import Json
 from intima.contracts.benchmark import keys_read
 from intima.contracts.job import UnitState
-from intima.store._advance import add_event, advance, lock_job, set_job_state
+from intima.store._advance import NO_TURN, PATIENT, add_event, advance, lock_job, set_job_state
 from intima.store.tables import database_now, jobs, unit_needs, units
 
 CANDIDATES = 16
+ROUNDS = 50
+"""Times that one claim asks again where others took all candidates first."""
 TOLD_EVERY_S = 30.0
 """Progress of one unit becomes an event at most this often; what is newest stands in the unit and its job."""
 MESSAGE_CHARS = 2000
-PATIENT = "benchmark"
-"""Kind of job whose units may wait."""
 TOLD_JOBS = 500
 
 Answer: TypeAlias = Literal["go_on", "cancel", "lost"]
@@ -53,10 +53,14 @@ def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: 
     order = (jobs.c.kind == PATIENT, jobs.c.turn, jobs.c.created_at, jobs.c.id, units.c.position)
     ready = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id)
     ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*order).limit(CANDIDATES)
-    for unit_id in conn.execute(ready).scalars().all():
-        claim = claim_unit(conn, unit_id, owner=owner, lease_s=lease_s)
-        if claim is not None:
-            return claim
+    for _ in range(ROUNDS):
+        candidates = conn.execute(ready).scalars().all()
+        for unit_id in candidates:
+            claim = _take(conn, unit_id, owner=owner, lease_s=lease_s, in_turn=True)
+            if claim is not None:
+                return claim
+        if len(candidates) < CANDIDATES:
+            return None
     return None
 
 
@@ -70,7 +74,11 @@ def claim_in_turn(conn: Connection, unit_id: str, *, owner: str, lease_s: float)
 
 
 def claim_unit(conn: Connection, unit_id: str, *, owner: str, lease_s: float) -> Claim | None:
-    """Claim one unit; null where it is not ready (done, canceled, or another's). Counts the attempt."""
+    """Claim one unit, out of turn; null where it is not ready (done, canceled, or another's). Counts the attempt."""
+    return _take(conn, unit_id, owner=owner, lease_s=lease_s, in_turn=False)
+
+
+def _take(conn: Connection, unit_id: str, *, owner: str, lease_s: float, in_turn: bool) -> Claim | None:
     job_id = conn.execute(select(units.c.job_id).where(units.c.id == unit_id)).scalar()
     if job_id is None:
         return None
@@ -92,6 +100,9 @@ def claim_unit(conn: Connection, unit_id: str, *, owner: str, lease_s: float) ->
     row = conn.execute(take.returning(units)).one_or_none()
     if row is None:
         return None
+    if job.kind != PATIENT:
+        turn = {"served_turn": job.turn} if in_turn else {"turn": NO_TURN}
+        conn.execute(update(jobs).where(jobs.c.id == job_id).values(**turn))
     if job.state == "queued":
         set_job_state(conn, job_id, "running", started_at=database_now())
     add_event(conn, job_id, "unit", {"unit": row.key, "state": "running", "attempt": row.attempt})

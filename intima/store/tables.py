@@ -15,7 +15,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
     true,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -169,9 +168,9 @@ jobs = Table(
     Column("error_message", Text),
     Column("error_unit", Text),
     Column("flow", String(48), nullable=False, server_default=""),
-    Column("turn", Integer, nullable=False, server_default=text("0")),
+    Column("turn", Integer, nullable=False, server_default="0"),
+    Column("served_turn", Integer, index=True),
     Index("ix_jobs_flow_turn", "flow", "turn"),
-    Index("ix_jobs_turn_started_at", "turn", "started_at"),
 )
 
 units = Table(

@@ -1,5 +1,8 @@
 """Whose turn it is: batches and single slides share what computes."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from intima.contracts.batch import BatchCounts
@@ -167,3 +170,78 @@ def test_batches_are_listed_newest_first_and_unknown_ones_are_not_found(store: S
         for read in (batches.read_batch, batches.get_request):
             with pytest.raises(NotFound, match="no batch"):
                 read(connection, "bat_none")
+
+
+def claim_at_once(store: Storage, names: Names, name: str) -> None:
+    """Do a job as POST /v1/segment does: claimed in the transaction that makes it."""
+    with store.writing() as connection:
+        units = [UnitPlan(key="segment", kind="segment", queue="inference", payload={})]
+        job = ledger.create_job(connection, kind="segmentation", units=units, payload={}, result_url=None)
+        (ref,) = ledger.take_unsent(connection, job)
+        taken = ledger.claim_unit(connection, ref.unit_id, owner="me", lease_s=60)
+        assert taken is not None
+        ledger.publish(connection, taken, result={})
+    names[job] = name
+
+
+def test_who_takes_no_turn_moves_none(store: Storage) -> None:
+    names: Names = {}
+    ask(store, names, *(f"a{n}" for n in range(4)))
+    assert serve(store, names, 1) == "a0"
+    for n in range(20):
+        claim_at_once(store, names, f"now{n}")
+    ask(store, names, "b0", "b1")
+    ask(store, names, "one")
+    assert serve(store, names, 9) == "b0 one a1 b1 a2 a3"
+
+
+def test_canceled_before_its_turn_moves_none(store: Storage) -> None:
+    names: Names = {}
+    ask(store, names, *(f"a{n}" for n in range(4)))
+    for n in range(20):
+        ask(store, names, f"gone{n}")
+    for job, name in names.items():
+        if name.startswith("gone"):
+            with store.writing() as connection:
+                ledger.cancel_job(connection, job)
+    ask(store, names, "one")
+    assert serve(store, names, 9) == "a0 one a1 a2 a3"
+
+
+def test_a_running_benchmark_moves_no_turn(store: Storage) -> None:
+    names: Names = {}
+    for n in range(5):
+        ask(store, names, f"s{n}")
+    with store.writing() as connection:
+        units = [UnitPlan(key="fold", kind="fold", queue="training", payload={})]
+        ledger.create_job(connection, kind="benchmark", units=units, payload={}, result_url=None)
+        assert ledger.claim_next(connection, owner="me", queues=["training"], lease_s=60) is not None
+    ask(store, names, "a0", "a1")
+    assert serve(store, names, 9) == "s0 a0 s1 a1 s2 s3 s4"
+
+
+def test_single_slides_that_come_one_by_one_starve_no_batch(store: Storage) -> None:
+    names: Names = {}
+    ask(store, names, "a0", "a1", "a2")
+    served = []
+    for n in range(6):
+        ask(store, names, f"s{n}")
+        served += [serve(store, names, 1), serve(store, names, 1)]
+    assert [name for name in served if name.startswith("a")] == ["a0", "a1", "a2"]
+
+
+def test_many_claims_at_once_find_all_that_is_ready(store: Storage) -> None:
+    names: Names = {}
+    for n in range(40):
+        ask(store, names, f"s{n}")
+    start = threading.Barrier(20)
+
+    def take(_number: int) -> str:
+        start.wait()
+        taken = claim(store)
+        return "" if taken is None else names[taken.job_id]
+
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(take, range(20)))
+    assert "" not in found
+    assert len(set(found)) == 20

@@ -30,16 +30,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.add_column(sa.Column("flow", sa.String(length=48), server_default="", nullable=False))
-        batch_op.add_column(sa.Column("turn", sa.Integer(), server_default=sa.text("0"), nullable=False))
+        batch_op.add_column(sa.Column("turn", sa.Integer(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("served_turn", sa.Integer(), nullable=True))
         batch_op.create_index("ix_jobs_flow_turn", ["flow", "turn"], unique=False)
-        batch_op.create_index("ix_jobs_turn_started_at", ["turn", "started_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_jobs_served_turn"), ["served_turn"], unique=False)
 
 
 def downgrade() -> None:
     """Drop them."""
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_index("ix_jobs_turn_started_at")
+        batch_op.drop_index(batch_op.f("ix_jobs_served_turn"))
         batch_op.drop_index("ix_jobs_flow_turn")
+        batch_op.drop_column("served_turn")
         batch_op.drop_column("turn")
         batch_op.drop_column("flow")
     op.drop_table("batch_items")
