@@ -1,6 +1,6 @@
 """Batches: many segmentations that were asked for together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -14,15 +14,24 @@ from intima.store.keys import new_id
 from intima.store.paging import Page, page_of
 from intima.store.tables import batch_items, batches, jobs, slides, units
 
+_NOT_STARTED = ItemError(
+    code="not_started", message="This slide has not started.", hint="POST /v1/batches/{id}/retry starts it."
+)
 _COUNTED_AS = {"validating": "queued", "canceling": "running"}
 
 
-def add_batch(conn: Connection, *, slides: Sequence[str], request: SegmentationRequest) -> str:
-    """Store a batch whose items have not started, and return its id."""
+def add_batch(
+    conn: Connection, *, slides: Sequence[str], request: SegmentationRequest, refusals: Mapping[str, ItemError]
+) -> str:
+    """Store a batch of which nothing has started, with why some slides cannot, and return its id."""
     batch_id = new_id("bat")
     row = {"id": batch_id, "request": request.model_dump(mode="json")}
     conn.execute(insert(batches).values(**row, created_at=t.database_now()))
-    items = [{"batch_id": batch_id, "position": n, "slide": slide} for n, slide in enumerate(slides)]
+    errors = {slide: refusal.model_dump(mode="json") for slide, refusal in refusals.items()}
+    items = [
+        {"batch_id": batch_id, "position": n, "slide": slide, "error": errors.get(slide)}
+        for n, slide in enumerate(slides)
+    ]
     conn.execute(insert(batch_items), items)
     return batch_id
 
@@ -110,6 +119,8 @@ def _item_rows(conn: Connection, batch_id: str) -> Sequence[Row[Any]]:
 
 def _item(row: Row[Any]) -> BatchItem:
     error = None if row.error is None else ItemError.model_validate(row.error)
+    if row.job_id is None and error is None:
+        error = _NOT_STARTED
     if row.error_code is not None:
         error = ItemError(code=row.error_code, message=row.error_message)
     return BatchItem(

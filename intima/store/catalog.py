@@ -1,9 +1,10 @@
 """Rows of the catalog: datasets, splits, slides, benchmarks, segmentations; all in the caller's transaction."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
 from intima.arrays import Json
 from intima.contracts.benchmark import BenchmarkSpec, ImportedSplit
@@ -179,6 +180,13 @@ def get_benchmark(conn: Connection, benchmark_id: str) -> StoredBenchmark:
 def list_benchmarks(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredBenchmark]:
     """Return benchmarks, newest first. Raises Invalid for a bad page."""
     return page_of(conn, t.benchmarks, page_size=page_size, page_token=page_token).map(_benchmark)
+
+
+def lock_segmentation(conn: Connection, segmentation_id: str) -> None:
+    """Let nobody else look for this segmentation, or start it, before the transaction ends; SQLite has one writer."""
+    if conn.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(segmentation_id.encode()).digest()[:8], "big", signed=True)
+        conn.execute(select(func.pg_advisory_xact_lock(number)))
 
 
 def find_segmentation(conn: Connection, segmentation_id: str) -> StoredSegmentation | None:

@@ -3,11 +3,11 @@
 from intima.contracts.segmentation import SegmentationCost, SegmentationRequest
 from intima.costs import past_run, segmentation_cost
 from intima.framing import plan_frame
-from intima.segmentation import passes_of, plan_segmentation
+from intima.segmentation import passes_of
 from intima.store import catalog, models
 from intima.store.findings import page_findings
 from services.api.dependencies import State
-from services.api.segmenting import is_known
+from services.api.segmenting import is_known, plan_request
 
 _PAST = 20
 
@@ -17,14 +17,11 @@ def estimate_cost(state: State, *, slide_id: str, request: SegmentationRequest) 
 
     Raises:
         NotFound: no such slide or model.
-        Invalid: what starting it would refuse.
+        Invalid, Conflict: what starting it would refuse.
     """
-    settings = state.settings
     with state.storage.reading() as connection:
         slide, model = catalog.get_slide(connection, slide_id), models.get_model(connection, request.model)
-        payload = plan_segmentation(
-            slide, model, request, provider=settings.provider, fallback=settings.provider_fallback
-        )
+        payload = plan_request(connection, state, slide_id=slide_id, request=request)
         known = catalog.find_segmentation(connection, payload.segmentation)
         findings = page_findings(connection, model=model.ref, page_size=_PAST).items
         done = known is not None and not request.force and is_known(connection, state.storage, known.job_id)

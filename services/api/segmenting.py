@@ -97,15 +97,23 @@ def is_known(connection: Transaction, storage: Storage, job_id: str) -> bool:
     return view.state in _REUSABLE or (view.state == "succeeded" and _is_whole(connection, storage, view))
 
 
-def find_or_create(
-    connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest, queued: Queued = ALONE
-) -> Started:
-    """Return the running or finished segmentation of this identity, or a new one in the queue."""
+def plan_request(
+    connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest
+) -> SegmentPayload:
+    """Return what a segmentation would be, or raise why it cannot: see ``start_segmentation``."""
     slide = catalog.get_slide(connection, slide_id)
     if not state.storage.blobs.exists(slide.sha256):
         raise Conflict("The bytes of this slide are gone.", code="blob_missing", hint="Upload the file again.")
     settings, model = state.settings, models.get_model(connection, request.model)
-    payload = plan_segmentation(slide, model, request, provider=settings.provider, fallback=settings.provider_fallback)
+    return plan_segmentation(slide, model, request, provider=settings.provider, fallback=settings.provider_fallback)
+
+
+def find_or_create(
+    connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest, queued: Queued = ALONE
+) -> Started:
+    """Return the running or finished segmentation of this identity, or a new one in the queue."""
+    payload = plan_request(connection, state, slide_id=slide_id, request=request)
+    catalog.lock_segmentation(connection, payload.segmentation)
     known = catalog.find_segmentation(connection, payload.segmentation)
     if known is not None and not request.force and _is_reusable(connection, state.storage, known.job_id, queued):
         return started_now(connection, Started(id=known.id, job=known.job_id, state="queued"))

@@ -39,10 +39,27 @@ def test_one_who_was_joined_does_not(store: Storage) -> None:
             assert ledger.join_job(connection, job)
     with store.writing() as connection:
         assert not ledger.is_alone(connection, job)
-        assert not ledger.cancel_if_alone(connection, job)
+        for _ in range(3):
+            assert not ledger.cancel_if_alone(connection, job)
         logs = [e for e in ledger.read_events(connection, job, 0) if e.type == "log"]
     assert state_of(store, job) == "queued"
-    assert len(logs) == 1, "polling clients do not fill the log"
+    assert len(logs) == 2, "one joined, one left: polling clients do not fill the log"
+
+
+def test_the_last_to_leave_cancels(store: Storage) -> None:
+    job = new_job(store)
+    with store.writing() as connection:
+        for flow in ("bat_1", "bat_2", "bat_1"):
+            assert ledger.join_job(connection, job, flow=flow)
+        assert not ledger.cancel_if_alone(connection, job, flow="bat_1")
+        assert not ledger.cancel_if_alone(connection, job)
+        assert not ledger.cancel_if_alone(connection, job, flow="bat_of_nobody")
+        assert ledger.join_job(connection, job, flow="bat_1"), "back again"
+        assert not ledger.cancel_if_alone(connection, job, flow="bat_2")
+    assert state_of(store, job) == "queued"
+    with store.writing() as connection:
+        assert ledger.cancel_if_alone(connection, job, flow="bat_1")
+    assert state_of(store, job) == "canceled"
 
 
 def test_joining_and_leaving_at_once_never_cancels_under_somebody(store: Storage) -> None:

@@ -161,7 +161,7 @@ def test_batches_are_listed_newest_first_and_unknown_ones_are_not_found(store: S
     made = []
     for n in range(3):
         with store.writing() as connection:
-            made.append(batches.add_batch(connection, slides=[f"s{n}", "t"], request=request))
+            made.append(batches.add_batch(connection, slides=[f"s{n}", "t"], request=request, refusals={}))
     with store.reading() as connection:
         page = batches.list_batches(connection, page_size=2)
         rest = batches.list_batches(connection, page_size=2, page_token=page.next_page_token)

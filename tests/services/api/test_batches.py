@@ -4,16 +4,21 @@ import csv
 import io
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from servers import create_database
 
 from intima.store import catalog
 from intima.store.storage import Storage
+from services.api.app import create_app
+from services.api.settings import Settings
 from services.runner import run_local
 from tests.builders import COLORS, png, publish_color_model, rings
 
@@ -184,6 +189,24 @@ def test_cancel_leaves_what_others_want(client: TestClient, storage: Storage, mo
         assert ended(client, view["id"])["state"] == "succeeded"
 
 
+def test_two_batches_of_the_same_slides_are_canceled_by_both(client: TestClient, model: str) -> None:
+    slides = [upload(client, n, mpp="2.0") for n in (36, 37)]
+    first, second = (start(client, model, *slides) for _ in range(2))
+    assert [i["job"] for i in first["items"]] == [i["job"] for i in second["items"]]
+    assert states(client.post(f"/v1/batches/{first['id']}/cancel").json()) == ["queued", "queued"]
+    assert states(client.post(f"/v1/batches/{second['id']}/cancel").json()) == ["canceled", "canceled"]
+
+
+def test_retrying_twice_leaves_a_batch_its_own(client: TestClient, model: str) -> None:
+    slides = [upload(client, n, mpp="2.0") for n in (38, 39)]
+    batch = start(client, model, *slides)["id"]
+    client.post(f"/v1/batches/{batch}/cancel")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: client.post(f"/v1/batches/{batch}/retry"), range(4)))
+    assert states(client.get(f"/v1/batches/{batch}").json()) == ["queued", "queued"]
+    assert states(client.post(f"/v1/batches/{batch}/cancel").json()) == ["canceled", "canceled"]
+
+
 def test_many_slides_start_in_one_request(client: TestClient, model: str) -> None:
     slides = [upload(client, 20, mpp=f"{3 + n / 1000}") for n in range(60)]
     began = time.monotonic()
@@ -193,3 +216,19 @@ def test_many_slides_start_in_one_request(client: TestClient, model: str) -> Non
     listed = client.get("/v1/batches", params={"page_size": 1}).json()["items"][0]
     assert listed == {k: v for k, v in view.items() if k in listed}
     client.post(f"/v1/batches/{view['id']}/cancel")
+
+
+def test_batches_at_the_same_moment_on_postgresql(postgresql: str, tmp_path: Path) -> None:
+    """The same new slides, and slides that exist in opposite orders: nobody's transaction is another's end."""
+    url = create_database(postgresql, f"t{uuid.uuid4().hex}")
+    app = create_app(Settings(data=tmp_path, port=59993, database_url=url))
+    with TestClient(app, raise_server_exceptions=False) as web, ThreadPoolExecutor(3) as pool:
+        model = publish_color_model(app.state.intima.storage, name="color-net", mpp=2.0)
+        slides = [upload(web, 20, mpp=f"{2 + n / 1000}") for n in range(24)]
+        for asked in (slides[:12], slides, slides):
+            orders = (asked, asked[::-1], asked)
+            answers = list(pool.map(lambda order: web.post("/v1/batches", json=body(model, *order)), orders))
+            assert [a.status_code for a in answers] == [202] * 3, [a.text[:300] for a in answers]
+            jobs = [{i["slide"]: i["job"] for i in a.json()["items"]} for a in answers]
+            assert jobs[0] == jobs[1] == jobs[2]
+            assert {a.json()["counts"]["queued"] for a in answers} == {len(asked)}

@@ -337,7 +337,8 @@ def test_a_caller_who_leaves_others_behind_cancels_nothing(
     slow.set()
     assert ended(state, progress.job) == "succeeded"
     log = [e for e in rest.get(f"/v1/jobs/{progress.job}/logs").json() if e["type"] == "log"]
-    assert [e["data"]["message"] for e in log] == ["somebody else asked for it too"]
+    said = [e["data"]["message"] for e in log]
+    assert said == ["somebody else asked for it too", "one who asked for it does so no more"]
 
 
 def test_a_caller_who_leaves_a_watcher_behind_cancels_nothing(stub: Stub, state: State, slow: threading.Event) -> None:
