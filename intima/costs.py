@@ -1,5 +1,6 @@
 """What a segmentation will cost, said before it runs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ from intima.tiling import TileGrid
 _PUBLISHED_ON = "CPUExecutionProvider"
 
 
+_LIKE = 8
+"""An earlier run tells of one with up to so many times its work; start and artefacts of a small one weigh too much."""
+_FEW = 3
+"""Below so many earlier results their spread says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class PastRun:
     """A segmentation by the same model in the same number format on the same provider."""
@@ -19,19 +26,24 @@ class PastRun:
     seconds: float
     """From the opened slide to the written artefacts."""
     work_px: float
-    """Working pixels that were looked at, times the runs of a network on each."""
+    """Pixels of the tiles that ran, times the runs of a network on each."""
 
 
 def past_run(payload: SegmentPayload, result: SegmentationResult, *, members: int) -> PastRun | None:
     """Return what an earlier result says of the time work takes; null where it does not say enough."""
     said = result.provenance
-    numbers = [said.get(name) for name in ("working_width", "working_height", "looked_at")]
-    if not result.timings_s or not all(isinstance(n, int | float) for n in numbers):
+    numbers = [said.get(name) for name in ("tiles", "tile_width", "tile_height")]
+    if not result.timings_s or not all(isinstance(n, int) for n in numbers):
         return None
-    width, height, looked_at = (float(n) for n in numbers if isinstance(n, int | float))
     runs = runs_per_pixel(payload.uncertainty.sampler, passes=payload.uncertainty.passes or members, members=members)
-    work_px = width * height * looked_at * runs
+    work_px = float(math.prod(n for n in numbers if isinstance(n, int)) * runs)
     return PastRun(sum(result.timings_s.values()), work_px) if work_px else None
+
+
+def tile_grid(frame: Frame, card: ModelCard) -> TileGrid:
+    """Return the tiles of the whole slide that a part of it is analysed in."""
+    cut = serving_tiles(card)
+    return TileGrid(frame.working_slide, cut.tile_px, cut.halo_px, cut.even)
 
 
 def runs_per_pixel(sampler: str, *, passes: int, members: int) -> int:
@@ -52,8 +64,7 @@ def segmentation_cost(
         precision: number format that runs.
         past: earlier runs alike; empty: the time comes from the latency on the card, where there is one.
     """
-    cut, window = serving_tiles(card), frame.window
-    grid = TileGrid(frame.working_slide, cut.tile_px, cut.halo_px, cut.even)
+    window, grid = frame.window, tile_grid(frame, card)
     tiles = sum(tile.overlaps(window) for row in grid.rows() for tile in row)
     runs = runs_per_pixel(sampler, passes=passes, members=len(card.members))
     tile_px = tiles * grid.tile.pixels
@@ -67,25 +78,25 @@ def segmentation_cost(
         tile_height=grid.tile.height,
         network_runs=tiles * runs,
         flops=None if card.cost is None else round(card.cost.flops * runs * tile_px / card.tile_px**2),
-        time=_time(card, precision=precision, work_px=window.size.pixels * runs, tile_px=tile_px * runs, past=past),
+        time=_time(card, precision=precision, work_px=tile_px * runs, past=past),
     )
 
 
-def _time(
-    card: ModelCard, *, precision: Precision, work_px: float, tile_px: float, past: Sequence[PastRun]
-) -> WorkTime | None:
-    if past:
-        results = "1 earlier result" if len(past) == 1 else f"{len(past)} earlier results"
-        rates = sorted(run.seconds / run.work_px for run in past)
+def _time(card: ModelCard, *, precision: Precision, work_px: float, past: Sequence[PastRun]) -> WorkTime | None:
+    alike = sorted(run.seconds / run.work_px for run in past if run.work_px * _LIKE >= work_px)
+    if alike:
+        spread = 1 if len(alike) >= _FEW else 2
+        found = "the range of" if spread == 1 else "half to twice of"
+        results = "1 earlier result" if len(alike) == 1 else f"{len(alike)} earlier results"
         return WorkTime(
-            low_s=rates[0] * work_px,
-            high_s=rates[-1] * work_px,
-            basis=f"{results} by this model here, scaled to this many pixels",
+            low_s=alike[0] * work_px / spread,
+            high_s=alike[-1] * work_px * spread,
+            basis=f"{found} {results} by this model here, scaled to this many tiles",
         )
     known = [one for one in card.latency if one.precision == precision and one.provider == _PUBLISHED_ON]
     if not known:
         return None
-    seconds = known[0].median_ms / 1000 * tile_px / card.tile_px**2
+    seconds = known[0].median_ms / 1000 * work_px / card.tile_px**2
     return WorkTime(
         low_s=seconds / 2,
         high_s=seconds * 2,

@@ -1,6 +1,7 @@
 """What labelled sections of one's own laboratory say of a published model: evidence for a new version of its card."""
 
 import time
+from dataclasses import replace
 
 from intima import registry
 from intima.arrays import Json
@@ -11,6 +12,8 @@ from intima.contracts.model import ModelCard
 from intima.contracts.segmentation import UncertaintySpec
 from intima.errors import Invalid
 from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
+from intima.framing import working_scale
+from intima.geometry import MicronsPerPixel, Size
 from intima.inference import load_model, sample_passes
 from intima.leakage import External, external_leaks, refuse_leaks
 from intima.review import summary_of
@@ -22,11 +25,14 @@ from intima.tiling import image_strips
 from intima.training.data import Resolution, read_truth, read_working_image
 from intima.uncertainty import plan_passes
 
+MOST_WORKING_PX = 16_000_000
+"""Of one case, which is in memory as a whole."""
+
 
 def run_evidence(unit: UnitInput, storage: Storage, report: Report) -> Json:
-    """Do an "evidence" unit: look at every case as serving does, and publish the model again with what that says.
+    """Do an "evidence" unit: look at every case in serving's passes and publish the model again with what that says.
 
-    The networks are the same; only the card differs, and with it the version.
+    The networks are the same; only the card differs, and with it the version. All of every case is looked at.
     """
     started = time.monotonic()
     payload = EvidencePayload.model_validate(unit.payload)
@@ -53,7 +59,7 @@ def run_evidence(unit: UnitInput, storage: Storage, report: Report) -> Json:
 
 
 def require_fit(card: ModelCard, dataset: Dataset) -> None:
-    """Raise Invalid where a model cannot be measured on a dataset, or has been trained on it."""
+    """Raise Invalid where a model cannot be measured on a dataset, or has been trained on it: before work begins."""
     if card.dataset_version == dataset.version:
         raise _misfit(
             "The model was trained on this dataset.", "evidence_is_training", "Give sections it has not seen."
@@ -73,10 +79,21 @@ def require_fit(card: ModelCard, dataset: Dataset) -> None:
             "State mpp of every case in the dataset's manifest.",
         )
 
+    for case in dataset.cases:
+        mpp = None if case.mpp is None else MicronsPerPixel(case.mpp, case.mpp)
+        size = Size(case.width, case.height).scaled(working_scale(card, mpp))
+        if size.pixels > MOST_WORKING_PX:
+            raise _misfit(
+                f"Case {case.case!r} has {size.width} x {size.height} pixels at the model's resolution; at most "
+                f"{MOST_WORKING_PX} are measured at once.",
+                "case_too_large",
+                "Check its mpp, or cut it.",
+            )
+
 
 def require_unseen(training: Dataset, external: External) -> None:
     """Raise Invalid "leakage" where a dataset shares a subject, a block or tissue with that of the training."""
-    refuse_leaks(external_leaks(training, external))
+    refuse_leaks([replace(leak, pointer="/dataset") for leak in external_leaks(training, external)])
 
 
 def _misfit(message: str, code: str, hint: str) -> Invalid:

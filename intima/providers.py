@@ -1,4 +1,7 @@
-"""Where networks run: sessions of ONNX Runtime on the provider asked for, which is the one that does the work."""
+"""Where networks run: sessions of ONNX Runtime on the provider asked for, or an error.
+
+Of OpenVINO every heavy operator is looked at; of CUDA and TensorRT whether ONNX Runtime put them first in line.
+"""
 
 import hashlib
 import json

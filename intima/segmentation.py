@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO
 
 import onnxruntime
@@ -20,6 +21,7 @@ from intima.contracts.segmentation import (
     UncertaintySummary,
     VesselMeasures,
 )
+from intima.costs import tile_grid
 from intima.formats import FORMATS, Format, NotWritten, ResultArrays
 from intima.framing import Frame, plan_frame
 from intima.geometry import Region
@@ -172,9 +174,7 @@ def _segment(
         uncertainty=None if sampler == "none" else summary,
         artefacts=(),
         timings_s={},
-        provenance=_provenance(
-            payload, model=model, frame=frame, sampler=sampler, passes=len(passes), looked_at=_share(near)
-        ),
+        provenance=_provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes), near=near),
         warnings=(*slide.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
     )
     images = _images(maps, thumbnail=small, frame=frame, schema=schema, scratch=scratch)
@@ -199,8 +199,7 @@ def _maps(
     scratch: Scratch,
     report: Report,
 ) -> SlideMaps:
-    window, threads = frame.window, threads_for_slides()
-    tiles = serving_tiles(model.card)
+    threads, tiles = threads_for_slides(), serving_tiles(model.card)
     blocks = predict_blocks(
         lambda region: read_working(slide, region, scale=frame.scale),
         size=frame.working_slide,
@@ -208,7 +207,7 @@ def _maps(
         tile_px=tiles.tile_px,
         halo_px=tiles.halo_px,
         even=tiles.even,
-        wanted=lambda tile: tile.overlaps(window) and (near is None or near.touches(tile)),
+        wanted=_wanted(frame, near),
         work=Work(batch=1, threads=threads),
     )
     return map_slide(
@@ -221,6 +220,12 @@ def _maps(
         temperature=temperature_of(model.card.evidence),
         report=lambda share: report(0.05 + 0.8 * share, f"{share:.0%} of the slide"),
     )
+
+
+def _wanted(frame: Frame, near: NearTissue | None) -> Callable[[Region], bool]:
+    """Return what tells whether a tile is run."""
+    window = frame.window
+    return lambda tile: tile.overlaps(window) and (near is None or near.touches(tile))
 
 
 class _Timings:
@@ -274,9 +279,16 @@ def _summary(maps: SlideMaps, *, sampler: str, passes: int, card: ModelCard) -> 
 
 
 def _provenance(
-    payload: SegmentPayload, *, model: LoadedModel, frame: Frame, sampler: str, passes: int, looked_at: float
+    payload: SegmentPayload,
+    *,
+    model: LoadedModel,
+    frame: Frame,
+    sampler: str,
+    passes: int,
+    near: NearTissue | None,
 ) -> dict[str, object]:
     tiles, window = serving_tiles(model.card), frame.window
+    grid = tile_grid(frame, model.card)
     return {
         "slide_sha256": payload.slide_sha256,
         "slide_name": payload.slide_name,
@@ -292,7 +304,10 @@ def _provenance(
         "working_x": window.x,
         "working_y": window.y,
         "background": payload.background,
-        "looked_at": looked_at,
+        "looked_at": _share(near),
+        "tiles": sum(map(_wanted(frame, near), chain.from_iterable(grid.rows()))),
+        "tile_width": grid.tile.width,
+        "tile_height": grid.tile.height,
         "tile_px": tiles.tile_px,
         "halo_px": tiles.halo_px,
         "sampler": sampler,

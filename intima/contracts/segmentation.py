@@ -104,7 +104,7 @@ class SegmentationCost(Contract):
     """Floating-point operations of all of them in float32, two per multiplication with addition; null where nobody
     counted those of the model."""
     time: WorkTime | None
-    """Null where this model has never been timed."""
+    """Null where neither the card nor an earlier result of about this size tells."""
     known: str | None = None
     """The segmentation that has the result already, or is on its way to it: starting costs nothing more."""
 

@@ -1,12 +1,13 @@
 """Immutable bytes under the SHA-256 of their content."""
 
+import fcntl
 import hashlib
 import io
 import os
 import secrets
 import shutil
-import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from intima.store.keys import check_sha256
 CHUNK_BYTES = 1 << 20
 _UNKNOWN_BYTES = 1 << 28
 """Asked for where a full volume stopped a write whose size nobody knows."""
+_NEW_S = 60.0
 FLOOR_BYTES = 64 << 20
 """Free space a write must leave on the volume, so that the database can still commit."""
 
@@ -164,8 +166,8 @@ class LocalBlobs:
         return self.path(sha256).stat().st_size
 
     def remove_leftovers(self) -> int:
-        """Remove half-written files of processes of this host that are gone; return how many there were."""
-        leftovers = [p for p in self._aside.glob("*.part") if _is_abandoned(p.name)]
+        """Remove half-written files whose writers are gone; return how many there were."""
+        leftovers = [p for p in self._aside.glob("*.part") if _is_abandoned(p)]
         for path in leftovers:
             path.unlink(missing_ok=True)
         return len(leftovers)
@@ -203,9 +205,10 @@ class LocalBlobs:
     def _writing(self, expected_bytes: int) -> Iterator[tuple[Path, BinaryIO]]:
         """Open a file aside; remove it whatever happens; say plainly when the volume is full."""
         self._check_room(expected_bytes)
-        temporary = self._aside / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}.part"
+        temporary = self._aside / f"{secrets.token_hex(16)}.part"
         try:
             with full_where(f"No room for {expected_bytes} bytes in the store."), temporary.open("x+b") as file:
+                _hold(file)
                 yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
@@ -245,16 +248,22 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _is_abandoned(name: str) -> bool:
-    host, _, rest = name.rpartition("-")[0].rpartition("-")
-    if host != socket.gethostname() or not rest.isdigit():
+def _hold(file: BinaryIO) -> None:
+    """Mark a file as being written until it is closed or its writer dies, whatever host or container that is in."""
+    with suppress(OSError):  # a volume without locks: nothing on it is ever taken for abandoned
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Tell whether nobody writes a file any more; one that is this new may not be marked yet."""
+    try:
+        with path.open("rb") as file:
+            if time.time() - os.fstat(file.fileno()).st_mtime < _NEW_S:
+                return False
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         return False
-    with suppress(PermissionError):
-        try:
-            os.kill(int(rest), 0)
-        except ProcessLookupError:
-            return True
-    return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

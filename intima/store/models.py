@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, case, insert, select, update
 
 from intima.contracts.model import OUTSIDE_VERSION, ModelCard, ModelVersion
 from intima.errors import Invalid, NotFound
@@ -12,6 +12,10 @@ from intima.store.keys import json_sha256
 from intima.store.paging import Page, page_of
 
 VERSION_DIGITS = 12
+
+
+MEASURED_AGAIN = "labelled dataset"
+"""Basis of evidence on cards of networks that were published before."""
 
 
 def model_version(card: ModelCard) -> str:
@@ -85,7 +89,12 @@ def _find(conn: Connection, name: str, version: str | None) -> Row[tuple[object,
 
 
 def _newest(conn: Connection, name: str) -> Row[tuple[object, ...]] | None:
-    order = (t.models.c.created_at.desc(), t.models.c.version)
+    """Return the newest version of a name; one that was measured again only where there is no other.
+
+    It has the networks of the version it was measured from, which may be old, and the errors of one laboratory.
+    """
+    measured = t.models.c.card["evidence"]["basis"].as_string() == MEASURED_AGAIN
+    order = (case((measured, 1), else_=0), t.models.c.created_at.desc(), t.models.c.version)
     return conn.execute(select(t.models).where(t.models.c.name == name).order_by(*order).limit(1)).one_or_none()
 
 

@@ -205,7 +205,7 @@ class _Parts:
     def _decode(self, text: bytes | bytearray) -> str:
         try:
             return text.decode(self.charset)
-        except (UnicodeDecodeError, LookupError):
+        except (UnicodeError, LookupError):
             return text.decode("latin-1")
 
 
@@ -230,8 +230,13 @@ class _Writer:
         """Write what is left. Raises StorageFull."""
         if self._batch:
             await self._pass_on()
+        await self._written()
+
+    async def _written(self) -> None:
+        """Wait for the batch that is being written; a request that is cancelled meanwhile leaves it running."""
         if self._running is not None:
-            await self._running
+            await asyncio.wait({self._running})
+            self._running.result()
 
     async def rest(self) -> None:
         """Wait for the thread, well or not, before the file goes."""
@@ -241,8 +246,7 @@ class _Writer:
             self._running.exception()
 
     async def _pass_on(self) -> None:
-        if self._running is not None:
-            await self._running
+        await self._written()
         self._running = asyncio.get_running_loop().run_in_executor(None, self._incoming.write, self._batch)
         self._batch, self._bytes = [], 0
 

@@ -10,10 +10,12 @@ from intima.datasets import compare_with_external
 from intima.labelled_evidence import require_fit, require_unseen
 from intima.store import catalog, ledger, models
 from intima.store.keys import check_id, json_sha256, new_id
+from intima.store.requests import StoredResponse, recall_response
 from services.api.dependencies import ReadDep, State, StateDep, Transaction, once, send_ready
 
 router = APIRouter(prefix="/v1", tags=["models"])
 KIND = "evidence"
+_ROUTE = "measure_model"
 
 
 @router.post(
@@ -33,23 +35,29 @@ def measure_model(
     """Measure a model's uncertainty and its errors of measures on labelled sections it was not trained on.
 
     The job publishes the same networks as a new version, whose temperature, review rule and prediction intervals come
-    from these sections: what segmentations of this laboratory should name. Errors of nine sections make wide intervals.
+    from these sections: what segmentations of this laboratory should name, by version or by an alias. A bare
+    model name goes on meaning the newest version that was trained. Errors of nine sections make wide intervals.
     """
-    payload = _payload(state, f"{name}@{version}", body.dataset)
+    body_sha256 = json_sha256({"name": name, "version": version, "dataset": body.dataset})
+    with state.storage.reading() as connection:
+        known = _known(connection, idempotency_key, body_sha256)
+    payload = None if known is not None else _payload(state, f"{name}@{version}", body.dataset)
+
+    def make() -> EvidenceView:
+        assert payload is not None
+        return _create(connection, payload)
+
     with state.storage.writing() as connection:
-        view = once(
-            connection,
-            lambda: _create(connection, payload),
-            key=idempotency_key,
-            route="measure_model",
-            body_sha256=json_sha256(payload.model_dump(mode="json")),
-            kind=EvidenceView,
-        )
-        view = _view(connection, view.id)
+        made = once(connection, make, key=idempotency_key, route=_ROUTE, body_sha256=body_sha256, kind=EvidenceView)
+        view = _view(connection, made.id)
     send_ready(state)
     response.headers["Location"] = f"/v1/jobs/{view.id}"
     response.headers["Retry-After"] = "2"
     return view
+
+
+def _known(connection: Transaction, key: str | None, body_sha256: str) -> StoredResponse | None:
+    return None if key is None else recall_response(connection, key=key, route=_ROUTE, body_sha256=body_sha256)
 
 
 @router.get("/evidence/{evidence_id}", operation_id="get_evidence")

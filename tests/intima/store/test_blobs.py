@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -170,15 +171,44 @@ def test_a_really_full_volume(tmp_path: Path) -> None:
         subprocess.run(["umount", tmp_path], check=True)
 
 
+WRITER = """
+import sys, time
+from pathlib import Path
+from intima.store.blobs import LocalBlobs
+
+def write(file):
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+
+LocalBlobs(Path(sys.argv[1]), floor_bytes=0).put_written(write)
+"""
+
+
 def test_leftovers_of_dead_writers_go_and_those_of_live_ones_stay(tmp_path: Path) -> None:
+    """Whatever its pid: the writer of a container that was started again often has the one of the writer before."""
     blobs = LocalBlobs(tmp_path, floor_bytes=0)
-    blobs.put(b"x")
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    host = os.uname().nodename
     aside = tmp_path / "aside"
-    names = {f"{host}-{dead.pid}-00.part": False, f"{host}-{os.getpid()}-00.part": True, "elsewhere-1-00.part": True}
-    for name in names:
-        (aside / name).write_bytes(b"half")
-    assert blobs.remove_leftovers() == 1
-    assert {n: (aside / n).exists() for n in names} == names
+    writers = []
+    for _ in range(2):
+        before = set(aside.glob("*"))
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        (part,) = set(aside.glob("*")) - before
+        writers.append((writer, part))
+    (dead, gone), (_, kept) = writers
+    try:
+        dead.kill()
+        dead.wait(20)
+        assert blobs.remove_leftovers() == 0, "so new that its writer may not have marked it"
+        for part in (gone, kept):
+            os.utime(part, (0, 0))
+        assert blobs.remove_leftovers() == 1
+        assert not gone.exists()
+        assert kept.exists()
+    finally:
+        for writer, _ in writers:
+            writer.kill()
+            writer.communicate()

@@ -1,5 +1,6 @@
 """What a segmentation costs is said before, and is what it then takes."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,45 @@ def test_time_comes_from_earlier_results_or_is_not_said(client: TestClient, stor
     image = png(COLORS[rings(250, radii=(20, 40, 60), center=80)])
     form = {"mpp": "2.0", "model": model, "uncertainty": "ensemble"}
     view = client.post("/v1/segment", files={"file": ("b.png", image)}, data=form).json()
-    seconds = sum(view["timings"].values())
-    work = 250 * 250 * view["provenance"]["looked_at"]
-    time = cost(client, slide, model, uncertainty={"sampler": "ensemble"})["time"]
-    assert time["low_s"] == pytest.approx(seconds * 500 * 500 / work)
-    assert time["low_s"] == time["high_s"]
-    assert time["basis"].startswith("1 earlier result ")
+    seconds, said = sum(view["timings"].values()), view["provenance"]
+    past = said["tiles"] * said["tile_width"] * said["tile_height"]
+    asked = cost(client, slide, model, uncertainty={"sampler": "ensemble"})
+    work = asked["tiles"] * asked["tile_width"] * asked["tile_height"]
+    assert asked["time"]["low_s"] == pytest.approx(seconds * work / past / 2)
+    assert asked["time"]["high_s"] == pytest.approx(seconds * work / past * 2)
+    assert asked["time"]["basis"].startswith("half to twice of 1 earlier result ")
     half = cost(client, slide, model, uncertainty={"sampler": "tta", "passes": view["uncertainty"]["passes"] // 2})
-    assert half["time"]["low_s"] == pytest.approx(time["low_s"] / 2)
+    assert half["time"]["low_s"] == pytest.approx(asked["time"]["low_s"] / 2)
+    large = upload(client, 3000, mpp="2.0")
+    assert cost(client, large, model)["time"] is None, "a tile or two tell nothing of a hundred"
+
+
+def finished(client: TestClient, segmentation: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        view: dict[str, Any] = client.get(f"/v1/segmentations/{segmentation}").json()
+        if view["state"] == "succeeded":
+            return view
+        time.sleep(0.1)
+    raise AssertionError(view)
+
+
+def test_tiles_of_a_result_are_those_that_were_said(client: TestClient, model: str, runner: None) -> None:
+    slide = upload(client, 700, mpp="2.0")
+    request = {"background": "segment", "uncertainty": {"sampler": "none"}}
+    for region in (None, {"x": 10, "y": 20, "width": 300, "height": 100}):
+        said = cost(client, slide, model, region=region, **request)
+        form = {"model": model, "region": region, **request}
+        started = client.post(f"/v1/slides/{slide}/segmentations", json=form).json()
+        found = finished(client, started["id"])["provenance"]
+        assert (found["tiles"], found["tile_width"]) == (said["tiles"], said["tile_width"])
+
+
+def test_a_slide_whose_bytes_are_gone_costs_nothing(client: TestClient, storage: Storage, model: str) -> None:
+    slide = upload(client, 305, mpp="2.0")
+    storage.blobs.path(client.get(f"/v1/slides/{slide}").json()["sha256"]).unlink()
+    answer = client.post(f"/v1/slides/{slide}/segmentations/cost", json={"model": model})
+    assert (answer.status_code, answer.json()["code"]) == (409, "blob_missing")
 
 
 def test_a_published_latency_times_what_nobody_ran(storage: Storage, model: str) -> None:

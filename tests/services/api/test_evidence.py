@@ -72,6 +72,8 @@ def test_the_new_version_has_the_evidence_and_the_networks(
     assert found.vessels_found == 10
     assert new.card.calibration == view["result"]["calibration"]
     assert "labelled dataset, 10 subjects" in new.card.calibration
+    with storage.reading() as connection:
+        assert get_model(connection, "measured-net").ref == base, "a bare name means what was trained"
     form = {"mpp": "2.0", "model": new.ref}
     image = png(COLORS[rings(160, radii=(20, 41, 60), center=80)])
     result = client.post("/v1/segment", files={"file": ("a.png", image)}, data=form).json()["result"]
@@ -88,6 +90,8 @@ def test_measuring_again_is_the_same_version(client: TestClient, storage: Storag
     assert first["result"]["model"] == second["result"]["model"]
     keyed = [measure(client, base, dataset, **{"Idempotency-Key": "e1"}).json()["id"] for _ in range(2)]
     assert keyed[0] == keyed[1]
+    other = measure(client, first["result"]["model"], dataset, **{"Idempotency-Key": "e1"})
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
 
 def test_sections_of_the_training_are_refused(client: TestClient, storage: Storage, dataset: str) -> None:
@@ -102,6 +106,7 @@ def test_sections_of_the_training_are_refused(client: TestClient, storage: Stora
     answer = measure(client, trained, shared)
     assert (answer.status_code, answer.json()["code"]) == (422, "leakage")
     assert "m1" in answer.text
+    assert {e["pointer"] for e in answer.json()["errors"]} == {"/dataset"}
     turned = swollen(rings(160, radii=(20, 30, 60), center=80))
     noise = np.random.default_rng(1).integers(0, 4, (160, 160)).astype(np.uint8)
     fresh = client.post("/v1/datasets", files={"file": ("d.zip", dataset_zip({"n1": noise, "n2": turned.T.copy()}))})
@@ -122,6 +127,9 @@ def test_what_does_not_fit_is_refused(client: TestClient, storage: Storage, data
     answer = measure(client, base, renamed)
     assert (answer.status_code, answer.json()["code"]) == (422, "evidence_classes")
     assert answer.json()["errors"][0]["pointer"] == "/dataset"
+    for mpp, code in ((10.0, "too_coarse"), (1000.0, "too_coarse")):
+        answer = measure(client, base, upload(client, {"c1": 33, "c2": 35}, mpp=mpp))
+        assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert measure(client, base, "ds_none").status_code == 404
     assert measure(client, "fitting-net@none", dataset).status_code == 404
     for wrong in ("evi_none", "job_" + "0" * 32, "x"):

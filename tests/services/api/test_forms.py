@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from io import BytesIO
 from itertools import pairwise
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from fastapi import Request
+from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.testclient import TestClient
 from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers, UploadFile
@@ -19,8 +22,10 @@ from starlette.formparsers import MultiPartParser
 from starlette.types import Message
 
 from intima.errors import IntimaError, Invalid
+from intima.store import incoming
 from intima.store.blobs import LocalBlobs
 from intima.store.incoming import StorageFull
+from services.api import forms
 from services.api.forms import MOST_PARTS, MOST_TEXT_BYTES, ReceivedFile, is_multipart, receive_form
 from services.api.uploads import spooled
 
@@ -333,3 +338,40 @@ def test_who_reads_the_file_reads_what_was_sent(blobs: LocalBlobs) -> None:
             return out.getvalue()
 
     assert asyncio.run(seen()) == b"slide"
+
+
+def test_a_cancelled_upload_writes_into_nobody_elses_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow write goes on after its request is cancelled: its file must stay open until it has ended."""
+    honest = incoming._write_all
+
+    def slow(descriptor: int, pieces: Sequence[incoming.Piece]) -> None:
+        time.sleep(0.3)
+        honest(descriptor, pieces)
+
+    monkeypatch.setattr(incoming, "_write_all", slow)
+    blobs, victim = LocalBlobs(tmp_path, floor_bytes=0), tmp_path / "victim"
+
+    async def upload() -> None:
+        async with contextmanager_in_threadpool(blobs.receiving()) as opened, forms._writing(opened) as writer:
+            for _ in range(2):
+                await writer.take([b"U" * forms.BATCH_BYTES])
+
+    async def cancel_in_the_middle() -> None:
+        task = asyncio.create_task(upload())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with victim.open("xb"):
+            await asyncio.sleep(0.5)
+
+    asyncio.run(cancel_in_the_middle())
+    assert victim.stat().st_size == 0
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [victim]
+
+
+def test_a_charset_nobody_can_decode_with_is_no_defect(client: TestClient) -> None:
+    body = b'--B\r\nContent-Disposition: form-data; name="subject"\r\n\r\nx\xff\r\n--B--\r\n'
+    for charset in ("undefined", "idna", "punycode"):
+        headers = {"Content-Type": f"multipart/form-data; boundary=B; charset={charset}"}
+        assert client.post("/v1/slides", content=body, headers=headers).status_code == 422
