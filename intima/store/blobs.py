@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from intima.store.keys import check_sha256
 CHUNK_BYTES = 1 << 20
 _UNKNOWN_BYTES = 1 << 28
 """Asked for where a full volume stopped a write whose size nobody knows."""
-_NEW_S = 60.0
 FLOOR_BYTES = 64 << 20
 """Free space a write must leave on the volume, so that the database can still commit."""
 
@@ -207,8 +205,7 @@ class LocalBlobs:
         self._check_room(expected_bytes)
         temporary = self._aside / f"{secrets.token_hex(16)}.part"
         try:
-            with full_where(f"No room for {expected_bytes} bytes in the store."), temporary.open("x+b") as file:
-                _hold(file)
+            with full_where(f"No room for {expected_bytes} bytes in the store."), _held(temporary) as file:
                 yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
@@ -248,18 +245,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _hold(file: BinaryIO) -> None:
-    """Mark a file as being written until it is closed or its writer dies, whatever host or container that is in."""
-    with suppress(OSError):  # a volume without locks: nothing on it is ever taken for abandoned
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+@contextmanager
+def _held(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that is locked until it is closed or its writer dies, on whatever host or in what container.
+
+    It gets its name once it is locked: whoever finds it without a lock knows that nobody writes it.
+    """
+    nameless = path.with_suffix(".new")
+    with nameless.open("x+b") as file:
+        with suppress(OSError):  # a volume without locks: nothing on it is ever taken for abandoned
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        nameless.rename(path)
+        yield file
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Tell whether nobody writes a file any more; one that is this new may not be marked yet."""
     try:
         with path.open("rb") as file:
-            if time.time() - os.fstat(file.fileno()).st_mtime < _NEW_S:
-                return False
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
