@@ -7,7 +7,6 @@ and Linux. Children import this module: it imports little.
 
 import argparse
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intima.confined import Limits, child
+from intima.confined import Limits, child, preload
 from intima.slides._guard import MAX_DECODE_PIXELS
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -123,7 +122,7 @@ def main() -> int:
     if not DATA.is_dir():
         sys.stderr.write("needs the folder ../shared/data\n")
         return 1
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench._measured"])
+    preload("bench._measured")
     found = [outcome(folder, path) for folder in arguments.folder or FOLDERS for path in files(folder)]
     text = "\n".join(lines(found)).rstrip() + "\n"
     if arguments.out:

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeAlias
 
+from intima.confined import preload
 from intima.errors import IntimaError, Invalid, Unavailable
 from intima.store.storage import Storage, attach_storage
 from intima.store.work import Handler, Report, UnitInput
@@ -134,7 +135,7 @@ def prepare_children(modules: Sequence[str]) -> None:
     """
     if not _has_forkserver():
         return
-    multiprocessing.set_forkserver_preload([__name__, *modules])
+    preload(__name__, *modules)
     with _process_lock:
         forkserver.ensure_running()
         probe = multiprocessing.get_context("forkserver").Process(target=_do_nothing)

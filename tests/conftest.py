@@ -1,12 +1,13 @@
 """Fixtures every test may use."""
 
-import multiprocessing
 import multiprocessing.util
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from intima.confined import preload
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -22,9 +23,7 @@ def fork_server() -> None:
     Whoever asks for a child first starts it else, with what that one needs; the rest import it in every child.
     """
     multiprocessing.util.get_temp_dir()
-    multiprocessing.set_forkserver_preload(
-        ["intima.slides._child", "services.child", "services.runner", "intima.benchmark", "intima.segmentation"]
-    )
+    preload("intima.slides._child", "services.child", "services.runner", "intima.benchmark", "intima.segmentation")
     forkserver.ensure_running()
 
 

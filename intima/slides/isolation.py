@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from intima.arrays import Json, LabelMask, RgbImage
-from intima.confined import Child, Limits, StartMethod, child
+from intima.confined import Child, Limits, StartMethod, child, preload
 from intima.contracts.segmentation import SlideInfo
 from intima.errors import Invalid, Unavailable
 from intima.geometry import Size
@@ -165,7 +165,7 @@ def _ask(task: str, arguments: Json, *, name: str, limits: Limits) -> Json:
 @contextmanager
 def _child(task: str, arguments: Json, limits: Limits) -> Iterator[Child]:
     """Start a child on a task; the fork server has the decoders loaded. What a killed child unpacked goes here."""
-    multiprocessing.get_context(_METHOD).set_forkserver_preload([_CHILD])
+    preload(_CHILD)
     with tempfile.TemporaryDirectory(prefix="intima-child-") as scratch:
         work = {"task": task, "scratch": scratch, **arguments}
         with child(_CHILD, work, limits, method=_METHOD) as started:
@@ -189,7 +189,7 @@ def _wider_for_zip(path: Path, limits: Limits) -> Limits:
 @contextmanager
 def open_child(module: str, arguments: Json, limits: Limits) -> Iterator[Child]:
     """Start a child of another module that answers questions; the fork server has the decoders loaded."""
-    multiprocessing.get_context(_METHOD).set_forkserver_preload([_CHILD])
+    preload(_CHILD)
     limits = _wider_for_zip(Path(str(arguments["path"])), limits)
     with tempfile.TemporaryDirectory(prefix="intima-child-") as scratch:
         work = {"scratch": scratch, **arguments}
