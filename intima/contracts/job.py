@@ -5,6 +5,8 @@ from typing import Literal
 from intima.contracts._base import Contract
 
 JobState = Literal["queued", "validating", "running", "canceling", "succeeded", "failed", "canceled"]
+OPEN: tuple[JobState, ...] = ("queued", "validating", "running")
+"""States of a job that goes on by itself."""
 UnitState = Literal["waiting", "ready", "running", "done", "failed", "skipped", "canceled"]
 
 

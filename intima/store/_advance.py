@@ -16,7 +16,6 @@ DEAD: tuple[UnitState, ...] = ("failed", "skipped", "canceled")
 PATIENT = "benchmark"
 """Kind of job whose units may wait: it takes no turn."""
 NO_TURN = -1
-OPEN: tuple[JobState, ...] = ("queued", "validating", "running")
 
 
 def lock_job(conn: Connection, job_id: str) -> Row[Any]:

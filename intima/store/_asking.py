@@ -2,7 +2,8 @@
 
 from sqlalchemy import Connection, select, update
 
-from intima.store._advance import OPEN, add_event, lock_job, next_turn
+from intima.contracts.job import OPEN
+from intima.store._advance import add_event, lock_job, next_turn
 from intima.store._jobs import cancel_job
 from intima.store.tables import events, jobs
 

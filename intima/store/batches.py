@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from intima.contracts.batch import BatchCounts, BatchItem, BatchSummary, BatchView, ItemError
+from intima.contracts.job import OPEN
 from intima.contracts.segmentation import SegmentationRequest
 from intima.errors import NotFound
 from intima.store import tables as t
@@ -60,7 +61,7 @@ def read_batch(conn: Connection, batch_id: str) -> BatchView:
     """Return a batch with its slides. Raises NotFound."""
     summary = _summaries(conn, [_row(conn, batch_id)])[0]
     items = tuple(_item(row) for row in _item_rows(conn, batch_id))
-    done = sum(1.0 if i.state not in {"queued", "validating", "running", "canceling"} else i.fraction for i in items)
+    done = sum(1.0 if i.state not in (*OPEN, "canceling") else i.fraction for i in items)
     whole = {name: getattr(summary, name) for name in BatchSummary.model_fields}
     return BatchView(**whole, fraction=done / len(items), items=items)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from intima.contracts.batch import BatchRequest, BatchView, ItemError
+from intima.contracts.job import OPEN
 from intima.contracts.segmentation import SegmentationRequest
 from intima.errors import Conflict, ErrorPlace, IntimaError, Invalid, NotFound
 from intima.store import batches, ledger, models
@@ -15,9 +16,6 @@ from services.api.segmenting import Queued, find_or_create, plan_request
 _ROUTE = "create_batch"
 _SHOWN = 20
 _AGAIN = frozenset({"refused", "failed", "canceled"})
-_UNDER_WAY = frozenset({"queued", "validating", "running"})
-_TRIES = 5
-"""Times that one slide is tried where somebody starts the same segmentation at the same moment."""
 _REFUSALS = (NotFound, Invalid, Conflict)
 
 
@@ -87,20 +85,16 @@ def _start(state: State, batch: BatchView, slides: Sequence[str]) -> None:
 
 def _start_one(state: State, batch: BatchView, slide: str, *, place: int) -> bool:
     """Start a slide, or write why that cannot be; tells whether it waits for its turn now."""
-    for left in reversed(range(_TRIES)):
-        try:
-            with state.storage.writing() as connection:
-                queued = Queued(batch.id, place)
-                started = find_or_create(connection, state, slide_id=slide, request=batch.segmentation, queued=queued)
-                batches.set_item(connection, batch.id, slide, segmentation=started.id, job_id=started.job)
-            return started.state in _UNDER_WAY
-        except _REFUSALS as error:
-            if error.code == "concurrent_request" and left:
-                continue
-            with state.storage.writing() as connection:
-                batches.set_item(connection, batch.id, slide, error=_refusal(error))
-            return False
-    raise AssertionError("the last try returns")
+    try:
+        with state.storage.writing() as connection:
+            queued = Queued(batch.id, place)
+            started = find_or_create(connection, state, slide_id=slide, request=batch.segmentation, queued=queued)
+            batches.set_item(connection, batch.id, slide, segmentation=started.id, job_id=started.job)
+    except _REFUSALS as error:
+        with state.storage.writing() as connection:
+            batches.set_item(connection, batch.id, slide, error=_refusal(error))
+        return False
+    return started.state in OPEN
 
 
 def retry_batch(state: State, batch_id: str) -> BatchView:
@@ -113,7 +107,7 @@ def retry_batch(state: State, batch_id: str) -> BatchView:
 def cancel_batch(state: State, batch_id: str) -> BatchView:
     """Cancel what waits or runs and nobody else has asked for. Raises NotFound."""
     for item in read_batch(state, batch_id).items:
-        if item.job is not None and item.state in _UNDER_WAY:
+        if item.job is not None and item.state in OPEN:
             with state.storage.writing() as connection:
                 ledger.cancel_if_alone(connection, item.job, flow=batch_id)
     return read_batch(state, batch_id)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from intima.arrays import Json
 from intima.contracts.benchmark import UnitPlan
-from intima.contracts.job import JobState, JobView
+from intima.contracts.job import OPEN, JobState, JobView
 from intima.contracts.segmentation import SegmentationRequest, SegmentationResult, SegmentPayload
 from intima.errors import Conflict, IntimaError, Invalid, Unavailable
 from intima.framing import plan_frame
@@ -29,7 +29,6 @@ from services.api.uploads import Spooled
 from services.runner import identity
 
 UNIT = "segment"
-_REUSABLE = {"queued", "validating", "running"}
 
 
 def result_url(segmentation_id: str) -> str:
@@ -94,7 +93,7 @@ def start_segmentation(
 def is_known(connection: Transaction, storage: Storage, job_id: str) -> bool:
     """Tell whether a job has the result, whole, or is on its way to it."""
     view = ledger.read_job(connection, job_id)
-    return view.state in _REUSABLE or (view.state == "succeeded" and _is_whole(connection, storage, view))
+    return view.state in OPEN or (view.state == "succeeded" and _is_whole(connection, storage, view))
 
 
 def plan_request(
@@ -125,7 +124,7 @@ def _is_reusable(connection: Transaction, storage: Storage, job_id: str, queued:
     view = ledger.read_job(connection, job_id)
     if view.state == "succeeded":
         return _is_whole(connection, storage, view)
-    return view.state in _REUSABLE and ledger.join_job(connection, job_id, flow=queued.flow, place=queued.place)
+    return view.state in OPEN and ledger.join_job(connection, job_id, flow=queued.flow, place=queued.place)
 
 
 def _is_whole(connection: Transaction, storage: Storage, job: JobView) -> bool:
