@@ -39,7 +39,7 @@ def _unfold(graph: GraphProto, mask: str) -> None:
     if chain is None:
         return
     axis, product, weights, conv = chain
-    splits = [node for node in _users(graph, conv.output[0]) if node.op_type == "Reshape"]
+    splits = [node for node in users_of(graph, conv.output[0]) if node.op_type == "Reshape"]
     if len(splits) != 1:
         return
     (kernel,) = [name for name in product.input if name != axis.output[0]]
@@ -63,7 +63,7 @@ def _chain(graph: GraphProto, mask: str) -> list[NodeProto] | None:
     """Return the nodes from a mask to the convolution whose weights it multiplies, if it does that and nothing else."""
     found, name = [], mask
     for kind in _BEHIND:
-        users = _users(graph, name)
+        users = users_of(graph, name)
         if len(users) != 1 or users[0].op_type != kind:
             return None
         found.append(users[0])
@@ -71,7 +71,8 @@ def _chain(graph: GraphProto, mask: str) -> list[NodeProto] | None:
     return found if found[-1].input[1] == found[-2].output[0] else None
 
 
-def _users(graph: GraphProto, name: str) -> list[NodeProto]:
+def users_of(graph: GraphProto, name: str) -> list[NodeProto]:
+    """Return the nodes that read a value."""
     return [node for node in graph.node if name in node.input]
 
 

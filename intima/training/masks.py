@@ -15,6 +15,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from intima.errors import Invalid
+from intima.masked_maps import users_of
 from intima.training.skips import drawn_values, is_plain_convolution, split_skips
 from intima.uncertainty import RATE_KEY, mask_name
 
@@ -86,8 +87,8 @@ def _fold(graph: GraphProto, mask: str) -> None:
     All draws are then one convolution with draws times classes outputs, which fill a processor's registers; a head of
     four outputs leaves most of them empty.
     """
-    (product,) = [node for node in graph.node if mask in node.input]
-    users = [node for node in graph.node if product.output[0] in node.input]
+    (product,) = users_of(graph, mask)
+    users = users_of(graph, product.output[0])
     weights = {tensor.name: tensor for tensor in graph.initializer}
     (source,) = [name for name in product.input if name != mask]
     if len(users) != 1 or not is_plain_convolution(users[0], weights) or source in drawn_values(graph):

@@ -11,6 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from intima.masked_maps import users_of
+
 
 def drawn_values(graph: GraphProto) -> set[str]:
     """Return the names of all values that masks have a say in; nodes stand in the order they run in."""
@@ -36,7 +38,7 @@ def split_skips(model: ModelProto) -> None:
     pairs = [
         (node, users[0])
         for node in mixed
-        if node.op_type == "Concat" and _axis(node) == 1 and len(users := _users(graph, node.output[0])) == 1
+        if node.op_type == "Concat" and _axis(node) == 1 and len(users := users_of(graph, node.output[0])) == 1
     ]
     pairs = [(joined, conv) for joined, conv in pairs if is_plain_convolution(conv, weights)]
     widths = _widths(model) if pairs else {}
@@ -46,10 +48,6 @@ def split_skips(model: ModelProto) -> None:
 
 def _axis(node: NodeProto) -> int:
     return next(int(a.i) for a in node.attribute if a.name == "axis")
-
-
-def _users(graph: GraphProto, name: str) -> list[NodeProto]:
-    return [node for node in graph.node if name in node.input]
 
 
 def _widths(model: ModelProto) -> dict[str, int]:
@@ -123,6 +121,6 @@ def _factor(norm: NodeProto, weights: Mapping[str, TensorProto]) -> NDArray[np.f
 
 def _norm(graph: GraphProto, conv: NodeProto, weights: Mapping[str, TensorProto]) -> NodeProto | None:
     """Return the batch normalisation that is all that a convolution's output goes to, if it is."""
-    users = _users(graph, conv.output[0])
+    users = users_of(graph, conv.output[0])
     known = len(users) == 1 and users[0].op_type == "BatchNormalization"
     return users[0] if known and all(name in weights for name in users[0].input[1:]) else None
