@@ -11,8 +11,6 @@ from intima.serving_tiles import serving_tiles
 from intima.tiling import TileGrid
 
 _PUBLISHED_ON = "CPUExecutionProvider"
-
-
 _LIKE = 8
 """An earlier run tells of one with up to so many times its work; start and artefacts of a small one weigh too much."""
 _FEW = 3

@@ -6,14 +6,15 @@ from dataclasses import replace
 from intima import registry
 from intima.arrays import Json
 from intima.contracts.dataset import Dataset, label_schema
-from intima.contracts.evidence import HeldOutCase
+from intima.contracts.evidence import LABELLED, HeldOutCase
 from intima.contracts.labelled_evidence import EvidencePayload, EvidenceResult
 from intima.contracts.model import ModelCard
 from intima.contracts.segmentation import UncertaintySpec
 from intima.errors import Invalid
-from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
+from intima.evidence import Measured, pool_evidence
 from intima.framing import working_scale
 from intima.geometry import MicronsPerPixel, Size
+from intima.held_out import measure_cases
 from intima.inference import load_model, sample_passes
 from intima.leakage import External, external_leaks, refuse_leaks
 from intima.review import summary_of
@@ -21,8 +22,7 @@ from intima.serving_tiles import serving_tiles
 from intima.store import catalog
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
-from intima.tiling import image_strips
-from intima.training.data import Resolution, read_truth, read_working_image
+from intima.training.data import Resolution
 from intima.uncertainty import plan_passes
 
 MOST_WORKING_PX = 16_000_000
@@ -42,15 +42,20 @@ def run_evidence(unit: UnitInput, storage: Storage, report: Report) -> Json:
     card, nets = model.card, model.nets
     _, passes = plan_passes(UncertaintySpec(), members=len(nets), dropout_rate=card.dropout_rate)
     predict, tiles = sample_passes(nets, passes, seed=0), serving_tiles(card)
-    resolution = Resolution(mpp=card.mpp, pixel_scale=card.pixel_scale)
+    found = measure_cases(
+        storage,
+        dataset.cases,
+        predict=predict,
+        schema=label_schema(card.classes),
+        resolution=Resolution(mpp=card.mpp, pixel_scale=card.pixel_scale),
+        tile_px=tiles.tile_px,
+        halo_px=tiles.halo_px,
+    )
     gathered: list[HeldOutCase] = []
-    for case in dataset.cases:
-        image = read_working_image(storage, case, resolution=resolution)
-        strips = image_strips(image, predict, tile_px=tiles.tile_px, halo_px=tiles.halo_px)
-        truth, schema = read_truth(storage, case), label_schema(card.classes)
-        gathered.append(gather_case(HeldOut(case.case, case.subject, mpp=case.mpp, truth=truth, schema=schema), strips))
+    for case in found:
+        gathered.append(case)
         report(len(gathered) / len(dataset.cases), f"{len(gathered)}/{len(dataset.cases)} cases measured")
-    measured = Measured(basis="labelled dataset", protocol=None, selection_biased=False, members=len(nets))
+    measured = Measured(basis=LABELLED, protocol=None, selection_biased=False, members=len(nets))
     evidence = pool_evidence(gathered, measured).model_copy(update={"dataset": f"{dataset.id}@{dataset.version}"})
     summary = summary_of(evidence)
     version = registry.publish(storage, card.model_copy(update={"evidence": evidence, "calibration": summary}))
@@ -78,7 +83,6 @@ def require_fit(card: ModelCard, dataset: Dataset) -> None:
             "missing_pixel_size",
             "State mpp of every case in the dataset's manifest.",
         )
-
     for case in dataset.cases:
         mpp = None if case.mpp is None else MicronsPerPixel(case.mpp, case.mpp)
         size = Size(case.width, case.height).scaled(working_scale(card, mpp))

@@ -8,11 +8,10 @@ from intima.contracts.benchmark import FoldResult
 from intima.contracts.dataset import label_schema
 from intima.contracts.evidence import HeldOutCase, OutOfFoldEvidence
 from intima.contracts.segmentation import UncertaintySpec
-from intima.evidence import HeldOut, Measured, gather_case, pool_evidence
+from intima.evidence import Measured, pool_evidence
+from intima.held_out import measure_cases
 from intima.store.storage import Storage
 from intima.store.work import Report
-from intima.tiling import image_strips
-from intima.training.data import read_truth, read_working_image
 from intima.training.loop import as_predict
 from intima.training.scoring import Tiling
 from intima.uncertainty import plan_passes, stack_passes
@@ -30,13 +29,18 @@ def gather_held_out(
     predict = stack_passes([as_predict(net)], passes)
     schema, tiling = label_schema(recipe.dataset.classes), Tiling.of(recipe.study.architecture)
     by_name = {c.case: c for c in recipe.dataset.cases}
+    found = measure_cases(
+        storage,
+        [by_name[name] for name in cases],
+        predict=predict,
+        schema=schema,
+        resolution=recipe.resolution,
+        tile_px=tiling.tile_px,
+        halo_px=tiling.halo_px,
+    )
     gathered: list[HeldOutCase] = []
-    for name in cases:
-        case = by_name[name]
-        image = read_working_image(storage, case, resolution=recipe.resolution)
-        strips = image_strips(image, predict, tile_px=tiling.tile_px, halo_px=tiling.halo_px)
-        held = HeldOut(case.case, case.subject, mpp=case.mpp, truth=read_truth(storage, case), schema=schema)
-        gathered.append(gather_case(held, strips))
+    for case in found:
+        gathered.append(case)
         report(1.0, f"uncertainty of {len(gathered)}/{len(cases)} cases measured")
     return tuple(gathered)
 

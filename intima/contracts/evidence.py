@@ -7,6 +7,9 @@ from pydantic import Field
 from intima.contracts._base import Contract
 from intima.contracts.dataset import PixelSize
 
+EvidenceBasis = Literal["out-of-fold", "held-out synthetic phantoms", "labelled dataset"]
+LABELLED: EvidenceBasis = "labelled dataset"
+"""Of networks that were published before and measured on sections of one's own."""
 MeasureScale = Literal["plain", "log"]
 """plain: predicted - true. log: ln((predicted + floor) / (true + floor))."""
 
@@ -187,7 +190,7 @@ class ReviewRule(Contract):
 class OutOfFoldEvidence(Contract):
     """What a card says of its model's uncertainty, measured on cases its nets had not been trained on."""
 
-    basis: Literal["out-of-fold", "held-out synthetic phantoms", "labelled dataset"]
+    basis: EvidenceBasis
     dataset: str | None = None
     """id@version of the labelled dataset; null on other bases."""
     protocol: str | None

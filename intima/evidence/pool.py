@@ -12,6 +12,7 @@ from intima.conformal import COVERED, conformal_quantile, smallest_alpha
 from intima.contracts.evidence import (
     CalibrationFigure,
     ConformalMargin,
+    EvidenceBasis,
     Figure,
     HeldOutCase,
     OutOfFoldEvidence,
@@ -44,7 +45,7 @@ Along = Callable[[HeldOutCase], Sequence[float] | None]
 class Measured:
     """Where held-out cases come from."""
 
-    basis: Literal["out-of-fold", "held-out synthetic phantoms", "labelled dataset"]
+    basis: EvidenceBasis
     protocol: str | None
     selection_biased: bool
     members: int

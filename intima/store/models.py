@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Row, case, insert, select, update
 
+from intima.contracts.evidence import LABELLED
 from intima.contracts.model import OUTSIDE_VERSION, ModelCard, ModelVersion
 from intima.errors import Invalid, NotFound
 from intima.store import tables as t
@@ -12,10 +13,6 @@ from intima.store.keys import json_sha256
 from intima.store.paging import Page, page_of
 
 VERSION_DIGITS = 12
-
-
-MEASURED_AGAIN = "labelled dataset"
-"""Basis of evidence on cards of networks that were published before."""
 
 
 def model_version(card: ModelCard) -> str:
@@ -93,7 +90,7 @@ def _newest(conn: Connection, name: str) -> Row[tuple[object, ...]] | None:
 
     It has the networks of the version it was measured from, which may be old, and the errors of one laboratory.
     """
-    measured = t.models.c.card["evidence"]["basis"].as_string() == MEASURED_AGAIN
+    measured = t.models.c.card["evidence"]["basis"].as_string() == LABELLED
     order = (case((measured, 1), else_=0), t.models.c.created_at.desc(), t.models.c.version)
     return conn.execute(select(t.models).where(t.models.c.name == name).order_by(*order).limit(1)).one_or_none()
 
