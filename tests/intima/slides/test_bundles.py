@@ -1,9 +1,10 @@
 """Slides of several files in a zip: read exactly, or refused, and nothing of the zip reaches the disk unasked."""
 
 import contextlib
-import os
+import multiprocessing
 import stat
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from intima.errors import Invalid, Unavailable
 from intima.geometry import Region
 from intima.slides import _archive, _scratch, open_slide, read_image, read_working
 from intima.slides._bundle import named_files
-from intima.slides.isolation import Limits, decode_image_isolated, inspect_isolated
+from intima.slides.isolation import decode_image_isolated, inspect_isolated
 from tests.slide_files import as_other_kind, dicom_files, dicom_instance, mirax_files, png, texture, zipped
 
 PICTURE = texture(256, 384)
@@ -268,11 +269,25 @@ def test_a_full_volume_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytes
     assert caught.value.code == "storage_full"
 
 
-def test_a_killed_decoder_leaves_nothing_unpacked(tmp_path: Path) -> None:
-    files = mirax_files(PICTURE) | {"case/Data0000.dat": os.urandom(30_000_000)}
+def test_a_killed_decoder_leaves_nothing_unpacked(tmp_path: Path, scratch: Path) -> None:
+    files = mirax_files(PICTURE) | {"case/Data0000.dat": bytes(200_000_000)}
     path = zipped(files, tmp_path / "a.zip", compression=zipfile.ZIP_STORED)
+    unpacked = threading.Event()
+
+    def kill_in_the_middle() -> None:
+        deadline = time.monotonic() + 30
+        while not unpacked.is_set() and time.monotonic() < deadline:
+            if any(each.is_file() and each.stat().st_size for each in scratch.rglob("*.dat")):
+                unpacked.set()
+                for child in multiprocessing.active_children():
+                    child.kill()
+
+    killer = threading.Thread(target=kill_in_the_middle)
+    killer.start()
     with pytest.raises(Invalid) as caught:
-        inspect_isolated(path, name="x", limits=Limits(wall_s=0.03))
+        inspect_isolated(path, name="x")
+    killer.join()
+    assert unpacked.is_set()
     assert "stopped" in caught.value.message
 
 
