@@ -19,11 +19,11 @@ from types import FrameType
 
 import httpx
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from intima.errors import Unavailable
 from intima.registry import publish_default
 from intima.store.storage import open_storage
+from services.configuration import Configuration
 
 _log = logging.getLogger("intima.local")
 START_TIMEOUT_S = 120.0
@@ -32,10 +32,8 @@ WATCH_S = 1.0
 SERVICES = {"api": "services.api.__main__", "stats": "services.stats.__main__", "runner": "services.runner"}
 
 
-class Settings(BaseSettings):
+class Settings(Configuration):
     """Settings of the local stack; the services read the same variables."""
-
-    model_config = SettingsConfigDict(env_prefix="INTIMA_", frozen=True, extra="ignore")
 
     data: Path = Path("intima-data")
     port: int = Field(default=8000, ge=1, le=65534)

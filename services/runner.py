@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import Connection
 
 from intima.errors import Unavailable
@@ -35,6 +34,7 @@ from services.child import (
     prepare_children,
     start_child,
 )
+from services.configuration import Configuration
 from services.devices import NO_GPU, Device, choose_gpus, hold_gpu
 from services.messages import QUEUES, Send, send_nothing
 
@@ -341,10 +341,8 @@ def _started_at(pid: int) -> str:
     return ""
 
 
-class RunnerSettings(BaseSettings):
+class RunnerSettings(Configuration):
     """Settings of ``python -m services.runner``, from the environment with the prefix INTIMA_."""
-
-    model_config = SettingsConfigDict(env_prefix="INTIMA_", frozen=True, extra="ignore")
 
     data: Path = Path("intima-data")
     database_url: str | None = None

@@ -3,15 +3,13 @@
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.configuration import Configuration
 from services.devices import Device
 
 
-class Settings(BaseSettings):
-    """Every field is an environment variable with the prefix INTIMA_, e.g. INTIMA_DATA."""
-
-    model_config = SettingsConfigDict(env_prefix="INTIMA_", frozen=True, extra="ignore")
+class Settings(Configuration):
+    """Every field is a variable with the prefix INTIMA_, e.g. INTIMA_DATA, or a file (services/configuration.py)."""
 
     data: Path = Path("intima-data")
     """Folder of the embedded database and the blobs; shared with the api."""
