@@ -1,7 +1,6 @@
 """What the HTTP doors share: problems by RFC 9457, request ids, time limits on bodies."""
 
 import asyncio
-import ipaddress
 import logging
 import time
 import uuid
@@ -19,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intima.errors import Conflict, ErrorPlace, IntimaError, Invalid, NotFound, Unavailable
+from services.addresses import is_loopback
 
 PROBLEM = "application/problem+json"
 STATUS: dict[type[IntimaError], int] = {NotFound: 404, Invalid: 422, Conflict: 409, Unavailable: 503}
@@ -65,20 +65,13 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def refuse_open_bind(host: str, *, behind_proxy: bool) -> None:
     """Raise Conflict when an address is not loopback and no trusted proxy stands in front."""
-    if behind_proxy or host == "localhost" or _is_loopback(host):
+    if behind_proxy or is_loopback(host):
         return
     raise Conflict(
         f"Refusing to listen on {host}: this version has no authentication.",
         code="open_bind",
         hint="Listen on 127.0.0.1, or put an authenticating proxy in front and set INTIMA_BEHIND_PROXY=true.",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class RequestIds:

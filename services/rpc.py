@@ -1,12 +1,13 @@
-"""What the gRPC doors share: a bounded server, refusals with the problem in the metadata, health and reflection."""
+"""What the gRPC doors share: bounded servers, TLS, refusals with the problem in the metadata, health, reflection."""
 
 import json
 import logging
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
@@ -16,6 +17,9 @@ from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 
 from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
+from services.addresses import is_loopback
+from services.serving import GRACE_S
+from services.tls import TlsFiles, server_credentials
 
 STATUS: dict[type[IntimaError], grpc.StatusCode] = {
     NotFound: grpc.StatusCode.NOT_FOUND,
@@ -65,35 +69,90 @@ def abort(context: grpc.ServicerContext, error: IntimaError) -> NoReturn:
     raise AssertionError("abort raises")
 
 
-def new_server(*, workers: int, max_message_bytes: int, most_calls: int | None = None) -> grpc.Server:
+@dataclass(frozen=True, slots=True)
+class RpcDoor:
+    """A server with its services, bound but not started, and its port."""
+
+    server: grpc.Server
+    port: int
+    health: health.HealthServicer
+
+    def tell_stopping(self) -> None:
+        """Say NOT_SERVING from now on, to those who ask and those who watch; calls go on."""
+        self.health.enter_graceful_shutdown()
+
+    def stop(self, grace_s: float | None = GRACE_S) -> None:
+        """Say NOT_SERVING, take no more calls, give those in work some seconds, and return when all have ended."""
+        self.tell_stopping()
+        self.server.stop(grace_s).wait()
+
+
+def new_server(
+    *,
+    workers: int,
+    max_message_bytes: int,
+    most_calls: int | None = None,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
+) -> grpc.Server:
     """Return a server without services that reads messages up to a size and runs as many calls as it has workers.
 
     Args:
         workers: calls that run at once.
         max_message_bytes: of one message.
         most_calls: running and waiting; more are refused with RESOURCE_EXHAUSTED. Null lets any number wait.
+        interceptors: see every call first, in this order.
     """
     options = [("grpc.max_receive_message_length", max_message_bytes), ("grpc.so_reuseport", 0)]
     pool = ThreadPoolExecutor(workers, "intima-rpc")
-    return grpc.server(pool, options=options, maximum_concurrent_rpcs=most_calls)
+    return grpc.server(pool, interceptors=interceptors, options=options, maximum_concurrent_rpcs=most_calls)
 
 
-def describe(server: grpc.Server, *services: str) -> None:
-    """Add health and reflection of some services."""
+def describe(server: grpc.Server, *services: str) -> health.HealthServicer:
+    """Add health and reflection of some services; return what says how they are."""
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for name in ("", *services):
         servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return servicer
 
 
-def bind(server: grpc.Server, host: str, port: int | None, *, setting: str) -> int:
-    """Bind a server and return its port; null and 0 take a free one. Raises Unavailable where it is taken."""
+def bind(
+    server: grpc.Server,
+    host: str,
+    port: int | None,
+    *,
+    setting: str,
+    tls: TlsFiles | None = None,
+    behind_proxy: bool = False,
+) -> int:
+    """Bind a server and return its port; null and 0 take a free one.
+
+    Raises:
+        Conflict: an address that other machines reach, without TLS and without a trusted proxy in front.
+        Invalid: the TLS files cannot be used.
+        Unavailable: the port is taken.
+    """
+    if tls is None and not behind_proxy:
+        _refuse_open_bind(host)
+    credentials = None if tls is None else server_credentials(tls)
     address = f"{host}:{port or 0}"
     try:
-        return int(server.add_insecure_port(address))
+        if credentials is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, credentials))
     except RuntimeError as error:
-        raise Unavailable(f"{address} is taken.", hint=f"Choose another {setting}.") from error
+        raise Unavailable(f"{address} ({setting}) is taken.", hint=f"Choose another {setting}.") from error
+
+
+def _refuse_open_bind(host: str) -> None:
+    if not is_loopback(host):
+        raise Conflict(
+            f"Refusing to serve gRPC on {host} without TLS.",
+            code="open_bind",
+            hint="Set INTIMA_GRPC_TLS_CERT and INTIMA_GRPC_TLS_KEY, listen on 127.0.0.1, or put a proxy in front that "
+            "speaks TLS and set INTIMA_BEHIND_PROXY=true.",
+        )
 
 
 def stop_as_by_hand() -> None:

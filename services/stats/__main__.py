@@ -2,17 +2,14 @@
 
 import logging
 
-import uvicorn
-from fastapi import FastAPI
-
 from services.rpc import stop_as_by_hand
+from services.serving import serve_http
 from services.stats.app import create_app
 from services.stats.dependencies import open_state
 from services.stats.rpc import create_server
 from services.stats.settings import Settings
 
 _log = logging.getLogger("intima.stats")
-GRACE_S = 5.0
 
 
 def main() -> None:
@@ -21,24 +18,18 @@ def main() -> None:
     settings = Settings()
     app = create_app(settings)
     if settings.stats_grpc_port is None:
-        _serve(app, settings)
+        serve_http(app, host=settings.host, port=settings.stats_port)
         return
     state = open_state(settings)
-    server, port = create_server(state)
-    server.start()
+    door = create_server(state)
+    door.server.start()
     stop_as_by_hand()
-    _log.info("gRPC on %s:%d", settings.host, port)
+    _log.info("gRPC on %s:%d", settings.host, door.port)
     try:
-        _serve(app, settings)
+        serve_http(app, host=settings.host, port=settings.stats_port, on_stop=door.tell_stopping)
     finally:
-        server.stop(GRACE_S).wait()
+        door.stop()
         state.close()
-
-
-def _serve(app: FastAPI, settings: Settings) -> None:
-    uvicorn.run(
-        app, host=settings.host, port=settings.stats_port, log_level="warning", timeout_graceful_shutdown=int(GRACE_S)
-    )
 
 
 if __name__ == "__main__":

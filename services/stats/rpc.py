@@ -17,7 +17,7 @@ from intima.contracts.comparison import ComparisonRequest
 from intima.contracts.margin import MarginRequest
 from intima.contracts.plan import PlanRef, PlanRequest
 from intima.contracts.statistics import IntervalRequest, PowerRequest, RankingRequest, StabilityRequest
-from services.rpc import bind, describe, new_server, refusals
+from services.rpc import RpcDoor, bind, describe, new_server, refusals
 from services.stats.dependencies import State
 from services.wire.convert import to_contract, to_message
 from services.wire.v1 import comparison_pb2 as pb
@@ -101,14 +101,23 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
             return to_message(use_case(to_contract(request, contract)), answer)
 
 
-def create_server(state: State) -> tuple[grpc.Server, int]:
-    """Return a gRPC server with health and reflection, bound but not started, and its port.
+def create_server(state: State) -> RpcDoor:
+    """Return a gRPC server with health and reflection, bound but not started.
 
     Raises:
+        Conflict: an address that other machines reach, without TLS and without a trusted proxy in front.
+        Invalid: the TLS files cannot be used.
         Unavailable: the port is taken.
     """
     settings = state.settings
     server = new_server(workers=settings.stats_grpc_workers, max_message_bytes=settings.max_body_bytes)
     pb_grpc.add_ComparisonServicer_to_server(ComparisonDoor(state), server)
-    describe(server, SERVICE)
-    return server, bind(server, settings.host, settings.stats_grpc_port, setting="INTIMA_STATS_GRPC_PORT")
+    port = bind(
+        server,
+        settings.host,
+        settings.stats_grpc_port,
+        setting="INTIMA_STATS_GRPC_PORT",
+        tls=settings.grpc_tls,
+        behind_proxy=settings.behind_proxy,
+    )
+    return RpcDoor(server, port, describe(server, SERVICE))

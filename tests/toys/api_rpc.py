@@ -18,12 +18,12 @@ DEADLINE_S = 60.0
 @contextmanager
 def rpc_server(state: State) -> Iterator[str]:
     """Serve gRPC on a free port; yields host:port."""
-    server, port = create_server(state)
-    server.start()
+    door = create_server(state)
+    door.server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"127.0.0.1:{door.port}"
     finally:
-        server.stop(None).wait()
+        door.stop(None)
 
 
 def refused(call: Callable[..., Any], *messages: Any, **more: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:

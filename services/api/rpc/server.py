@@ -2,12 +2,10 @@
 
 import threading
 
-import grpc
-
 from services.api.dependencies import State
 from services.api.rpc.inference import InferenceDoor
 from services.api.rpc.segmentation import SegmentationDoor
-from services.rpc import bind, describe, new_server
+from services.rpc import RpcDoor, bind, describe, new_server
 from services.wire.v1 import open_inference_pb2_grpc, segmentation_pb2_grpc
 
 INFERENCE = "inference.GRPCInferenceService"
@@ -16,10 +14,12 @@ _CALLS_PER_WORKER = 4
 """Running and waiting: each may hold one message in memory."""
 
 
-def create_server(state: State) -> tuple[grpc.Server, int]:
-    """Return a gRPC server with health and reflection, bound but not started, and its port.
+def create_server(state: State) -> RpcDoor:
+    """Return a gRPC server with health and reflection, bound but not started.
 
     Raises:
+        Conflict: an address that other machines reach, without TLS and without a trusted proxy in front.
+        Invalid: the TLS files cannot be used.
         Unavailable: the port is taken.
     """
     settings = state.settings
@@ -32,5 +32,12 @@ def create_server(state: State) -> tuple[grpc.Server, int]:
     tensors, slides = threading.BoundedSemaphore(places), threading.BoundedSemaphore(places)
     open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceDoor(state, tensors), server)
     segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationDoor(state, slides), server)
-    describe(server, INFERENCE, SEGMENTATION)
-    return server, bind(server, settings.host, settings.grpc_port, setting="INTIMA_GRPC_PORT")
+    port = bind(
+        server,
+        settings.host,
+        settings.grpc_port,
+        setting="INTIMA_GRPC_PORT",
+        tls=settings.grpc_tls,
+        behind_proxy=settings.behind_proxy,
+    )
+    return RpcDoor(server, port, describe(server, INFERENCE, SEGMENTATION))

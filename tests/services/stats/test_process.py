@@ -34,10 +34,15 @@ def test_rest_and_grpc_in_one_process(tmp_path: Path) -> None:
     try:
         wait_until_ready(f"http://127.0.0.1:{rest}/readyz", process)
         with grpc.insecure_channel(f"127.0.0.1:{rpc}") as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+            health = health_pb2_grpc.HealthStub(channel)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            watched = health.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+            assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+            process.send_signal(signal.SIGTERM)
+            assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            watched.cancel()
+            assert process.wait(15) == 0
     finally:
         process.kill()
         process.wait()

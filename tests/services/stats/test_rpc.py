@@ -24,12 +24,12 @@ PROFILE = settings(max_examples=25, suppress_health_check=[HealthCheck.function_
 
 @pytest.fixture(scope="module")
 def channel(state: State) -> Iterator[grpc.Channel]:
-    server, port = create_server(state)
-    server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as found:
+    door = create_server(state)
+    door.server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{door.port}") as found:
         grpc.channel_ready_future(found).result(DEADLINE_S)
         yield found
-    server.stop(None).wait()
+    door.stop(None)
 
 
 @pytest.fixture(scope="module")
