@@ -8,7 +8,7 @@ INTIMA_PORT ?= 8000
 WORKERS ?= 2
 export INTIMA_DATA INTIMA_PORT
 
-.PHONY: run serve setup test check lint format proto stub-drift faults bench default-model compose-config clean help
+.PHONY: run serve setup test check lint format proto stub-drift proto-lint proto-baseline faults bench default-model compose-config clean help
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
@@ -31,12 +31,13 @@ $(STAMP): pyproject.toml constraints.txt
 test: $(STAMP) ## run the tests in two processes; make test WORKERS=0 runs them in one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not faults' -n $(WORKERS) --dist loadfile
 
-lint: $(STAMP) ## format, ruff, mypy, import contract, stub drift
+lint: $(STAMP) ## format, ruff, mypy, import contract, stub drift, protobuf lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) stub-drift
+	$(MAKE) proto-lint
 
 check: lint test ## what CI runs
 
@@ -49,6 +50,13 @@ proto: $(STAMP) ## generate the gRPC stubs from proto/
 
 stub-drift: $(STAMP) ## fail when the committed stubs differ from proto/
 	$(BIN)/python deploy/generate_stubs.py --check
+
+proto-lint: $(STAMP) ## fail when proto/ breaks its style, or the clients of the last release
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/baseline.txtpb
+
+proto-baseline: $(STAMP) ## at a release: keep what proto/ says as what later versions may not break
+	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.txtpb
 
 faults: $(STAMP) ## slow proofs: kill storms, crash points
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/faults
