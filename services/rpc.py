@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
 from services.addresses import is_loopback
-from services.serving import GRACE_S
 from services.tls import TlsFiles, server_credentials
 
 STATUS: dict[type[IntimaError], grpc.StatusCode] = {
@@ -81,7 +80,7 @@ class RpcDoor:
         """Say NOT_SERVING from now on, to those who ask and those who watch; calls go on."""
         self.health.enter_graceful_shutdown()
 
-    def stop(self, grace_s: float | None = GRACE_S) -> None:
+    def stop(self, grace_s: float | None) -> None:
         """Say NOT_SERVING, take no more calls, give those in work some seconds, and return when all have ended."""
         self.tell_stopping()
         self.server.stop(grace_s).wait()

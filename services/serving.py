@@ -8,8 +8,6 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-GRACE_S = 5.0
-"""Requests and calls in work are given this long to end."""
 _NOT_STARTED = 3
 
 
@@ -26,13 +24,15 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve_http(app: ASGIApp, *, host: str, port: int, on_stop: Callable[[], None] = lambda: None) -> None:
-    """Serve until SIGTERM or SIGINT; ``on_stop`` is called first, while requests in work go on.
+def serve_http(
+    app: ASGIApp, *, host: str, port: int, grace_s: float, on_stop: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGTERM or SIGINT; then ``on_stop`` is called, and requests in work are given some seconds to end.
 
     Raises:
         SystemExit: the app or the port could not be opened.
     """
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=int(GRACE_S))
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=round(grace_s))
     server = _Server(config, on_stop)
     with suppress(KeyboardInterrupt):
         server.run()

@@ -16,6 +16,7 @@ from celery import Celery, bootsteps
 from intima.errors import Unavailable
 from intima.store import ledger
 from intima.store.storage import Storage, attach_storage, open_storage
+from services.alive import alive_step
 from services.child import prepare_children
 from services.devices import hold_gpu
 from services.messages import QUEUES, Send, celery_send, make_celery
@@ -50,6 +51,11 @@ class WorkerSettings(Hashable, Protocol):
     @property
     def slots(self) -> int | None:
         """Units at a time; null: one per core."""
+        ...
+
+    @property
+    def alive_file(self) -> Path | None:
+        """Touched while the worker runs; null: none."""
         ...
 
 
@@ -97,6 +103,8 @@ def make_worker(settings: WorkerSettings, *, include: Sequence[str], gpus: Seque
     app = make_celery(redis_url=settings.redis_url, include=include)
     app.conf.update(worker_concurrency=settings.slots or len(gpus) or usable_cores(), worker_hijack_root_logger=False)
     app.steps["consumer"].add(UnackedHeartbeat)
+    if settings.alive_file is not None:
+        app.steps["consumer"].add(alive_step(settings.alive_file))
     app.steps["worker"].add(_sweeper(settings, app))
     return app
 

@@ -17,7 +17,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     settings = Settings()
     if settings.grpc_port is None:
-        serve_http(create_app(settings), host=settings.host, port=settings.port)
+        serve_http(create_app(settings), host=settings.host, port=settings.port, grace_s=settings.grace_s)
         return
     state = open_state(settings)
     app = create_app(settings, state=state)
@@ -26,10 +26,10 @@ def main() -> None:
     stop_as_by_hand()
     _log.info("gRPC on %s:%d", settings.host, door.port)
     try:
-        serve_http(app, host=settings.host, port=settings.port, on_stop=door.tell_stopping)
+        serve_http(app, host=settings.host, port=settings.port, grace_s=settings.grace_s, on_stop=door.tell_stopping)
     finally:
         state.stopping.set()
-        door.stop()
+        door.stop(settings.grace_s)
         state.close()
 
 

@@ -40,6 +40,8 @@ class Settings(Configuration):
     redis_url: str = "redis://127.0.0.1:6379/0"
     slots: int | None = Field(default=None, ge=1)
     """Slides that the api's Celery worker segments at a time; null: one per core."""
+    alive_file: Path | None = None
+    """A Celery worker touches it every 5 s while its event loop runs, for probes; null: none."""
     provider: ProviderName = "cpu"
     """Where ONNX Runtime runs models, in requests and in jobs; one that is not there is an error."""
     provider_fallback: bool = False
@@ -60,6 +62,9 @@ class Settings(Configuration):
     """Largest number of working pixels times passes that POST /v1/segment does in the request: some 20 s on a core."""
     silence_s: float = Field(default=30.0, gt=0)
     """A body or a stream that sends nothing for this long is ended (408, DEADLINE_EXCEEDED)."""
+
+    grace_s: float = Field(default=5.0, ge=0)
+    """Requests and calls in work are given this long to end when the service is told to stop."""
 
     @property
     def shared_tiles(self) -> int:

@@ -18,7 +18,7 @@ def main() -> None:
     settings = Settings()
     app = create_app(settings)
     if settings.stats_grpc_port is None:
-        serve_http(app, host=settings.host, port=settings.stats_port)
+        serve_http(app, host=settings.host, port=settings.stats_port, grace_s=settings.grace_s)
         return
     state = open_state(settings)
     door = create_server(state)
@@ -26,9 +26,11 @@ def main() -> None:
     stop_as_by_hand()
     _log.info("gRPC on %s:%d", settings.host, door.port)
     try:
-        serve_http(app, host=settings.host, port=settings.stats_port, on_stop=door.tell_stopping)
+        serve_http(
+            app, host=settings.host, port=settings.stats_port, grace_s=settings.grace_s, on_stop=door.tell_stopping
+        )
     finally:
-        door.stop()
+        door.stop(settings.grace_s)
         state.close()
 
 

@@ -33,6 +33,8 @@ class Settings(Configuration):
     """Limit of one request, on both doors."""
     silence_s: float = Field(default=30.0, gt=0)
     """A body that sends nothing for this long is ended with 408."""
+    grace_s: float = Field(default=5.0, ge=0)
+    """Requests and calls in work are given this long to end when the service is told to stop."""
 
     @property
     def grpc_tls(self) -> TlsFiles | None:

@@ -15,7 +15,7 @@ from toy_jobs import child_environment
 from intima.store.storage import Storage, open_storage
 from intima.store.tables import METADATA
 
-StartWorker = Callable[[], subprocess.Popen[bytes]]
+StartWorker = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +103,10 @@ def start_worker(sqlite_store: Storage, broker: Redis, tmp_path: Path) -> Iterat
     environment.pop("INTIMA_DATABASE_URL", None)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(**more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "celery", "-A", "toy_worker", "worker", "-Q", "training", "--loglevel", "INFO"]
         with (tmp_path / f"worker{len(started)}.log").open("wb") as log:
-            started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path))
+            started.append(subprocess.Popen(command, env=environment | more, stdout=log, stderr=log, cwd=tmp_path))
         return started[-1]
 
     yield start
