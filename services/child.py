@@ -23,6 +23,10 @@ from intima.confined import preload
 from intima.errors import IntimaError, Invalid, Unavailable
 from intima.store.storage import Storage, attach_storage
 from intima.store.work import Handler, Report, UnitInput
+from services.telemetry.context import NOTHING, Context, enter
+from services.telemetry.logs import configure_logs
+from services.telemetry.settings import LogFormat
+from services.telemetry.traces import RUN, Stage
 
 REPORT_EVERY_S = 0.2
 
@@ -43,6 +47,9 @@ class ChildWork:
     threads: int
     gpu: str
     """UUID of the GPU the unit may use, or "" for none: every other is hidden from it."""
+    context: Context = NOTHING
+    """What its log lines name."""
+    log_format: LogFormat = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class Result:
     """The unit's result as JSON text."""
 
     text: str
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +196,8 @@ def run_child(connection: Connection, work: ChildWork) -> None:
     with suppress(PermissionError):
         os.setpgid(0, 0)
     threading.Thread(target=_end_with_runner, args=(connection,), daemon=True).start()
+    configure_logs(work.log_format)
+    enter(work.context)
     _limit_threads(work.threads)
     os.environ["CUDA_VISIBLE_DEVICES"] = work.gpu
     with suppress(BrokenPipeError, ConnectionResetError):
@@ -196,11 +206,14 @@ def run_child(connection: Connection, work: ChildWork) -> None:
 
 def _attempt(work: ChildWork, report: Report) -> Result | Failure:
     """Call the handler; whatever it raises becomes a Failure. This is the task wrapper."""
+    began_ns = time.time_ns()
     try:
         storage = attach_storage(work.data_dir, work.database_url)
         handler = _load(work.handler)
         check_gpu(work.gpu)
-        return Result(json.dumps(handler(work.unit, storage, report), allow_nan=False))
+        loaded_ns = time.time_ns()
+        text = json.dumps(handler(work.unit, storage, report), allow_nan=False)
+        return Result(text, (Stage("load", began_ns, loaded_ns), Stage(RUN, loaded_ns, time.time_ns())))
     except IntimaError as error:
         return Failure(error.code, f"{error.message} {error.hint}".strip(), retryable=not isinstance(error, Invalid))
     except MemoryError as error:

@@ -1,9 +1,7 @@
-"""What the HTTP doors share: problems by RFC 9457, request ids, time limits on bodies."""
+"""What the HTTP doors share: problems by RFC 9457, time limits on bodies."""
 
 import asyncio
 import logging
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +10,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intima.errors import Conflict, ErrorPlace, IntimaError, Invalid, NotFound, Unavailable
 from services.addresses import is_loopback
+from services.telemetry.context import current
+from services.telemetry.doors import count_problem
 
 PROBLEM = "application/problem+json"
 STATUS: dict[type[IntimaError], int] = {NotFound: 404, Invalid: 422, Conflict: 409, Unavailable: 503}
@@ -45,14 +44,16 @@ def problem(
         "detail": detail,
         "code": code,
         "request_id": request_id,
+        "trace_id": current().trace_id,
         "errors": list(errors),
     }
+    count_problem("http", code)
     headers = {"Retry-After": "5"} if status in {429, 503} else None
     return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=headers)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of the app a problem+json, and give every request an id."""
+    """Make every error of the app a problem+json."""
     app.add_exception_handler(IntimaError, _on_intima_error)
     app.add_exception_handler(RequestValidationError, _on_request_validation)
     app.add_exception_handler(ValidationError, _on_contract_validation)
@@ -60,7 +61,6 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(PydanticSerializationError, _on_bad_text)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_defect)
-    app.add_middleware(RequestIds)
 
 
 def refuse_open_bind(host: str, *, behind_proxy: bool) -> None:
@@ -72,36 +72,6 @@ def refuse_open_bind(host: str, *, behind_proxy: bool) -> None:
         code="open_bind",
         hint="Listen on 127.0.0.1, or put an authenticating proxy in front and set INTIMA_BEHIND_PROXY=true.",
     )
-
-
-class RequestIds:
-    """ASGI middleware: give every request an id, say it in the answer, write one line about it.
-
-    Not Starlette's BaseHTTPMiddleware: that makes a task group for every piece of a body.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request_id = f"req_{uuid.uuid4().hex}"
-        scope.setdefault("state", {})["request_id"] = request_id
-        started = time.monotonic()
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
-                taken_ms = 1000 * (time.monotonic() - started)
-                _log.info(
-                    "%s %s %s %.0f ms %s", scope["method"], scope["path"], message["status"], taken_ms, request_id
-                )
-            await send(message)
-
-        await self.app(scope, receive, send_with_id)
 
 
 def request_id_of(request: Request) -> str:
@@ -229,4 +199,4 @@ class BodyLimits:
 
     @staticmethod
     def _refusal(status: int, code: str, detail: str) -> JSONResponse:
-        return problem(status, code=code, title=detail, detail=detail, request_id=f"req_{uuid.uuid4().hex}")
+        return problem(status, code=code, title=detail, detail=detail, request_id=current().request_id)

@@ -39,6 +39,8 @@ class Settings(Configuration):
     port: int = Field(default=8000, ge=1, le=65534)
     """The api's port; stats takes the next."""
     database_url: str | None = None
+    metrics_port: int | None = Field(default=None, ge=1, le=65533)
+    """Metrics of the api; those of stats and of the runner take the next two. Null: none."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,9 @@ class LocalStack:
             "INTIMA_QUEUE": "local",
             "INTIMA_HOST": "127.0.0.1",
         }
+        if self.settings.metrics_port is not None:
+            number = self.settings.metrics_port + list(SERVICES).index(name)
+            environment |= {"INTIMA_METRICS_PORT": str(number), "INTIMA_METRICS_HOST": "127.0.0.1"}
         with (self.log_folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "services.leash", SERVICES[name]],

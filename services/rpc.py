@@ -3,7 +3,6 @@
 import json
 import logging
 import signal
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,9 @@ from pydantic import ValidationError
 
 from intima.errors import Conflict, IntimaError, Invalid, NotFound, Unavailable
 from services.addresses import is_loopback
+from services.telemetry.calls import ObservedCalls
+from services.telemetry.context import current
+from services.telemetry.doors import count_problem
 from services.tls import TlsFiles, server_credentials
 
 STATUS: dict[type[IntimaError], grpc.StatusCode] = {
@@ -58,11 +60,13 @@ def as_invalid(error: ValidationError) -> Invalid:
 
 def abort(context: grpc.ServicerContext, error: IntimaError) -> NoReturn:
     """End a call with the status of an error."""
-    request_id = f"req_{uuid.uuid4().hex}"
+    asked = current()
     family = next((s for family, s in STATUS.items() if isinstance(error, family)), grpc.StatusCode.INTERNAL)
     status = STATUS_OF_CODE.get(error.code, family)
-    problem = {"code": error.code, "pointer": error.pointer, "hint": error.hint, "request_id": request_id}
-    _log.info("%s %s %s", status.name, error.message, request_id)
+    problem = {"code": error.code, "pointer": error.pointer, "hint": error.hint}
+    problem |= {"request_id": asked.request_id, "trace_id": asked.trace_id}
+    count_problem("rpc", error.code)
+    _log.info("%s %s %s", status.name, error.message, asked.request_id)
     context.set_trailing_metadata(((PROBLEM, json.dumps(problem).encode()),))
     context.abort(status, f"{error.message} {error.hint}".strip())
     raise AssertionError("abort raises")
@@ -103,7 +107,8 @@ def new_server(
     """
     options = [("grpc.max_receive_message_length", max_message_bytes), ("grpc.so_reuseport", 0)]
     pool = ThreadPoolExecutor(workers, "intima-rpc")
-    return grpc.server(pool, interceptors=interceptors, options=options, maximum_concurrent_rpcs=most_calls)
+    seen = (ObservedCalls(), *interceptors)
+    return grpc.server(pool, interceptors=seen, options=options, maximum_concurrent_rpcs=most_calls)
 
 
 def describe(server: grpc.Server, *services: str) -> health.HealthServicer:

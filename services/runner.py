@@ -35,8 +35,16 @@ from services.child import (
     start_child,
 )
 from services.configuration import Configuration
-from services.devices import NO_GPU, Device, choose_gpus, hold_gpu
+from services.devices import NO_GPU, Device, choose_gpus, hold_gpu, list_gpus
 from services.messages import QUEUES, Send, send_nothing
+from services.telemetry import sweeps, units
+from services.telemetry.attempts import Ending, observing
+from services.telemetry.context import current
+from services.telemetry.exposition import GpuMemory, showing_metrics
+from services.telemetry.logs import configure_logs
+from services.telemetry.settings import LogFormat, TelemetrySettings
+from services.telemetry.sweeps import count_expiries, count_messages, count_sweep
+from services.telemetry.traces import open_traces
 
 HANDLERS: Mapping[str, str] = {
     "trial": "intima.benchmark:run_trial",
@@ -90,7 +98,7 @@ class Lane:
 Outcome: TypeAlias = Literal["done", "failed", "ready", "canceled", "lost"]
 """The unit's state afterwards; ``ready`` is to be tried again, ``lost`` belongs to another worker by now."""
 
-Ending: TypeAlias = Result | Failure | Literal["stop", "lost"]
+Ended: TypeAlias = Result | Failure | Literal["stop", "lost"]
 
 T = TypeVar("T")
 
@@ -105,30 +113,54 @@ def execute_claim(
     threads: int = UNIT_THREADS,
     stop: threading.Event | None = None,
     gpu: str = NO_GPU,
+    log_format: LogFormat = "text",
 ) -> Outcome:
     """Run one claimed unit in a child process, heartbeat while it runs, publish its result under the fence.
 
     Returns when the unit is done, failed, canceled or given back; units that became ready are announced.
     """
-    if claim.kind not in handlers:
-        missing = Failure("unknown_kind", f"This worker cannot do units of kind {claim.kind!r}.", retryable=False)
-        return _settle(storage, claim, missing, pace=pace, send=send)
+    with observing(claim) as told:
+        if claim.kind in handlers:
+            work = _work_of(storage, claim, handlers[claim.kind], threads=threads, gpu=gpu, log_format=log_format)
+            ending = _run(storage, claim, work, pace=pace, stop=stop or threading.Event())
+        else:
+            ending = Failure("unknown_kind", f"This worker cannot do units of kind {claim.kind!r}.", retryable=False)
+        outcome = _settle(storage, claim, ending, pace=pace, send=send)
+        _tell(told, outcome, ending)
+    return outcome
+
+
+def _tell(told: Ending, outcome: Outcome, ending: Ended) -> None:
+    told.outcome = outcome
+    if isinstance(ending, Failure):
+        told.code = ending.code
+    elif isinstance(ending, Result) and outcome == "done":
+        told.result, told.stages = json.loads(ending.text), ending.stages
+
+
+def _work_of(
+    storage: Storage, claim: Claim, handler: str, *, threads: int, gpu: str, log_format: LogFormat
+) -> ChildWork:
     with storage.reading() as connection:
         results = ledger.results_of(connection, claim.job_id, claim.needs)
         failures = ledger.failures_of(connection, claim.job_id, claim.needs)
     unit = UnitInput(claim.job_id, claim.key, claim.attempt, claim.payload, results, failures)
-    work = ChildWork(handlers[claim.kind], unit, storage.data_dir, database_url_of(storage), threads, gpu)
+    url = database_url_of(storage)
+    return ChildWork(handler, unit, storage.data_dir, url, threads, gpu, current(), log_format)
+
+
+def _run(storage: Storage, claim: Claim, work: ChildWork, *, pace: Pace, stop: threading.Event) -> Ended:
     try:
         with start_child(work, grace_s=pace.grace_s) as child:
-            ending = _watch(storage, claim, child, pace=pace, stop=stop or threading.Event())
+            ending = _watch(storage, claim, child, pace=pace, stop=stop)
     except ChildNotStarted as error:
         ending = Failure(error.code, error.message, retryable=True)
     if not isinstance(ending, Result):
         storage.blobs.remove_leftovers()
-    return _settle(storage, claim, ending, pace=pace, send=send)
+    return ending
 
 
-def _watch(storage: Storage, claim: Claim, child: Child, *, pace: Pace, stop: threading.Event) -> Ending:
+def _watch(storage: Storage, claim: Claim, child: Child, *, pace: Pace, stop: threading.Event) -> Ended:
     """Pass progress on and keep the lease until the child ends or must end."""
     told = Told(0.0, "")
     alive_at = beat_at = time.monotonic()
@@ -162,7 +194,7 @@ def _beat(storage: Storage, claim: Claim, told: Told, *, pace: Pace) -> ledger.A
         return None
 
 
-def _settle(storage: Storage, claim: Claim, ending: Ending, *, pace: Pace, send: Send) -> Outcome:
+def _settle(storage: Storage, claim: Claim, ending: Ended, *, pace: Pace, send: Send) -> Outcome:
     """Write how the attempt ended and announce what became ready."""
     if ending == "lost":
         return "lost"
@@ -182,7 +214,7 @@ def _settle(storage: Storage, claim: Claim, ending: Ending, *, pace: Pace, send:
     return outcome
 
 
-def _end_claim(connection: Connection, claim: Claim, ending: Ending) -> Outcome:
+def _end_claim(connection: Connection, claim: Claim, ending: Ended) -> Outcome:
     if isinstance(ending, Result):
         return "done" if ledger.publish(connection, claim, result=json.loads(ending.text)) else "lost"
     if isinstance(ending, Failure):
@@ -213,15 +245,18 @@ def sweep_once(storage: Storage, *, send: Send, queued: Mapping[str, int] | None
     and then nothing is announced.
     """
     with storage.writing() as connection:
-        ledger.expire_leases(connection)
+        expired = ledger.expire_leases(connection)
     with storage.writing() as connection:
         gone = [owner for owner in ledger.running_owners(connection) if is_gone(owner)]
         if sum(ledger.expire_owner(connection, owner) for owner in gone):
-            ledger.expire_leases(connection)
+            expired += ledger.expire_leases(connection)
+    count_expiries(expired)
     if queued is not None:
         with storage.writing() as connection:
             refs = ledger.sweep(connection, queued=queued)
         send(refs)
+        count_messages(ref.queue for ref in refs)
+    count_sweep()
 
 
 def run_local(
@@ -234,6 +269,7 @@ def run_local(
     preload: Sequence[str] | None = None,
     pace: Pace = PACE,
     device: Device = "cpu",
+    log_format: LogFormat = "text",
 ) -> None:
     """Claim units of these queues from the ledger and run ``slots`` of them at a time until ``stop`` is set.
 
@@ -260,7 +296,7 @@ def run_local(
                 claim = ledger.claim_next(connection, owner=owner, queues=lane.queues, lease_s=pace.lease_s)
             if claim is None:
                 return False
-            execute_claim(storage, claim, handlers=handlers, pace=pace, stop=stop, gpu=gpu)
+            execute_claim(storage, claim, handlers=handlers, pace=pace, stop=stop, gpu=gpu, log_format=log_format)
             return True
 
     def sweep() -> bool:
@@ -358,7 +394,9 @@ def main() -> None:
     parser.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
     parser.add_argument("--queues", default=",".join(QUEUES), help="comma-separated; default: all")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    telemetry = TelemetrySettings()
+    configure_logs(telemetry.log_format)
+    open_traces(telemetry.otlp_endpoint, service="runner")
     settings = RunnerSettings()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -366,7 +404,16 @@ def main() -> None:
     if arguments.with_parent:
         threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), daemon=True).start()
     storage = open_storage(settings.data, settings.database_url)
-    run_local(storage, queues=arguments.queues.split(","), slots=settings.slots, stop=stop, device=settings.device)
+    shown = (units.REGISTRY, sweeps.REGISTRY, GpuMemory(list_gpus))
+    with showing_metrics(telemetry, service="runner", data=settings.data, collectors=shown):
+        run_local(
+            storage,
+            queues=arguments.queues.split(","),
+            slots=settings.slots,
+            stop=stop,
+            device=settings.device,
+            log_format=telemetry.log_format,
+        )
     storage.close()
 
 

@@ -32,7 +32,9 @@ def serve_http(
     Raises:
         SystemExit: the app or the port could not be opened.
     """
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=round(grace_s))
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", log_config=None, timeout_graceful_shutdown=round(grace_s)
+    )
     server = _Server(config, on_stop)
     with suppress(KeyboardInterrupt):
         server.run()

@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
+from celery.signals import setup_logging, worker_process_shutdown
 
 from intima.errors import Unavailable
 from intima.store import ledger
 from intima.store.storage import Storage, attach_storage, open_storage
 from services.alive import alive_step
 from services.child import prepare_children
-from services.devices import hold_gpu
+from services.devices import hold_gpu, list_gpus
 from services.messages import QUEUES, Send, celery_send, make_celery
 from services.runner import HANDLERS, PACE, Pace, execute_claim, identity, show_waiting, sweep_once, usable_cores
+from services.telemetry import sweeps, traces
+from services.telemetry.exposition import GpuMemory, MetricsServer, serve_metrics
+from services.telemetry.logs import configure_logs
+from services.telemetry.pool import PoolMetrics
+from services.telemetry.settings import LogFormat, TelemetrySettings
 
 _NEVER = threading.Event()
 """A pool process waits until its worker ends it."""
@@ -98,15 +104,27 @@ def refresh_unacked(consumer: Any) -> None:
 def make_worker(settings: WorkerSettings, *, include: Sequence[str], gpus: Sequence[str] = ()) -> Celery:
     """Return a Celery app whose worker keeps its messages and sweeps the ledger; tasks are in ``include``.
 
-    With GPUs it runs one unit per GPU at a time.
+    With GPUs it runs one unit per GPU at a time. Its log lines, metrics and traces are those of TelemetrySettings.
     """
+    setup_logging.connect(_configure_logs, weak=False)
+    worker_process_shutdown.connect(_flush, weak=False)
     app = make_celery(redis_url=settings.redis_url, include=include)
     app.conf.update(worker_concurrency=settings.slots or len(gpus) or usable_cores(), worker_hijack_root_logger=False)
     app.steps["consumer"].add(UnackedHeartbeat)
     if settings.alive_file is not None:
         app.steps["consumer"].add(alive_step(settings.alive_file))
     app.steps["worker"].add(_sweeper(settings, app))
+    app.steps["worker"].add(_exposition(settings))
     return app
+
+
+def _configure_logs(loglevel: int = logging.INFO, **_: Any) -> None:
+    """Stand in for Celery's own set-up, in the worker and in its pool."""
+    configure_logs(TelemetrySettings().log_format, level=loglevel)
+
+
+def _flush(**_: Any) -> None:
+    traces.flush()
 
 
 def run_unit(
@@ -126,25 +144,29 @@ def run_unit(
         OutOfMemory: in place of MemoryError.
     """
     try:
-        storage, send = _open(settings, tuple(preload))
+        storage, send, log_format = _open(settings, tuple(preload))
         with hold_gpu(gpus, stop=_NEVER, tell=functools.partial(show_waiting, storage)) as gpu:
             assert gpu is not None
             with storage.writing() as connection:
                 claim = ledger.claim_in_turn(connection, unit_id, owner=identity(), lease_s=pace.lease_s)
             if claim is None:
                 return "refused"
-            return execute_claim(storage, claim, handlers=handlers, send=send, pace=pace, gpu=gpu)
+            return execute_claim(
+                storage, claim, handlers=handlers, send=send, pace=pace, gpu=gpu, log_format=log_format
+            )
     except MemoryError as error:
         raise OutOfMemory(f"Unit {unit_id} ran out of memory in its worker.") from error
 
 
 @functools.cache
-def _open(settings: WorkerSettings, preload: tuple[str, ...]) -> tuple[Storage, Send]:
+def _open(settings: WorkerSettings, preload: tuple[str, ...]) -> tuple[Storage, Send, LogFormat]:
     """Open what a pool process keeps for all its tasks."""
+    telemetry = TelemetrySettings()
+    traces.open_traces(telemetry.otlp_endpoint, service="worker")
     _take_back_multiprocessing()
     prepare_children(preload)
     send = celery_send(make_celery(redis_url=settings.redis_url))
-    return attach_storage(settings.data, settings.database_url), send
+    return attach_storage(settings.data, settings.database_url), send, telemetry.log_format
 
 
 class _PoolProcess(multiprocessing.process.BaseProcess):
@@ -191,6 +213,30 @@ def _sweeper(settings: WorkerSettings, app: Celery) -> type[bootsteps.StartStopS
         terminate = stop
 
     return Sweeper
+
+
+def _exposition(settings: WorkerSettings) -> type[bootsteps.StartStopStep]:
+    """Return the boot step that shows the metrics of the worker and its pool from the worker's parent process."""
+
+    class Exposition(bootsteps.StartStopStep):  # type: ignore[misc]
+        def __init__(self, worker: Any, **_: Any) -> None:
+            self.pool = PoolMetrics()
+            self.server: MetricsServer | None = None
+            super().__init__(worker)
+
+        def start(self, _worker: Any) -> None:
+            shown = (self.pool, sweeps.REGISTRY, GpuMemory(list_gpus))
+            telemetry = TelemetrySettings()
+            self.server = serve_metrics(telemetry, service="worker", data=settings.data, collectors=shown)
+
+        def stop(self, _worker: Any) -> None:
+            if self.server is not None:
+                self.server.stop()
+            self.pool.close()
+
+        terminate = stop
+
+    return Exposition
 
 
 def _sweep(storage: Storage, app: Celery, stopped: threading.Event) -> None:

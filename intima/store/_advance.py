@@ -112,7 +112,9 @@ def _make_ready(conn: Connection, job_id: str) -> None:
     """Make ready what waits for nothing more; all that cannot have its results was skipped before."""
     waiting = (units.c.job_id == job_id) & (units.c.state == "waiting")
     met = ~with_need(need_in(*ACTIVE))
-    conn.execute(update(units).where(waiting, met).values(state="ready", sent_at=None, sends=0))
+    conn.execute(
+        update(units).where(waiting, met).values(state="ready", ready_at=database_now(), sent_at=None, sends=0)
+    )
 
 
 def _count_by_state(conn: Connection, job_id: str) -> dict[str, int]:

@@ -42,6 +42,10 @@ class Claim:
     needs: tuple[str, ...]
     """Keys of the units whose results this one reads, where they have one: those it needs or comes after, and what its
     payload reads of those behind them."""
+    queued_s: float = 0.0
+    """How long it was ready before."""
+    traceparent: str = ""
+    """W3C Trace Context of the request that made the job, where it had one."""
 
 
 def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: float) -> Claim | None:
@@ -106,7 +110,7 @@ def _take(conn: Connection, unit_id: str, *, owner: str, lease_s: float, in_turn
     if job.state == "queued":
         set_job_state(conn, job_id, "running", started_at=database_now())
     add_event(conn, job_id, "unit", {"unit": row.key, "state": "running", "attempt": row.attempt})
-    return _claim_of(conn, row)
+    return _claim_of(conn, row, traceparent=job.traceparent or "")
 
 
 def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float, message: str) -> Answer:
@@ -166,7 +170,8 @@ def fail_attempt(conn: Connection, claim: Claim, *, code: str, message: str, ret
         state = "canceled"
     elif retryable and unit.attempt < job.unit_attempts:
         state = "ready"
-    _end(conn, claim, state, error_code=code[:80], error_message=_clean(message), sent_at=None, sends=0)
+    again = {"ready_at": database_now(), "sent_at": None, "sends": 0}
+    _end(conn, claim, state, error_code=code[:80], error_message=_clean(message), **again)
     return state
 
 
@@ -177,7 +182,7 @@ def release(conn: Connection, claim: Claim) -> After | None:
     if unit is None:
         return None
     state: After = "canceled" if job.state == "canceling" else "ready"
-    _end(conn, claim, state, attempt=unit.attempt - 1, sent_at=None, sends=0)
+    _end(conn, claim, state, attempt=unit.attempt - 1, ready_at=database_now(), sent_at=None, sends=0)
     return state
 
 
@@ -213,7 +218,7 @@ def _end(conn: Connection, claim: Claim, state: UnitState, **columns: Any) -> No
     advance(conn, claim.job_id)
 
 
-def _claim_of(conn: Connection, row: Row[Any]) -> Claim:
+def _claim_of(conn: Connection, row: Row[Any], *, traceparent: str) -> Claim:
     need = units.alias("need")
     edge = unit_needs.join(need, need.c.id == unit_needs.c.need_id)
     keys = select(need.c.key).select_from(edge).where(unit_needs.c.unit_id == row.id).order_by(need.c.position)
@@ -229,4 +234,6 @@ def _claim_of(conn: Connection, row: Row[Any]) -> Claim:
         owner=row.owner,
         payload=row.payload,
         needs=needs,
+        queued_s=max(0.0, row.started_at - row.ready_at) if row.ready_at else 0.0,
+        traceparent=traceparent,
     )

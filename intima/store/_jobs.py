@@ -27,10 +27,12 @@ def create_job(
     unit_attempts: int = UNIT_ATTEMPTS,
     flow: str = "",
     place: int = 0,
+    traceparent: str = "",
 ) -> str:
     """Store a job with its units, make ready those that need nothing, and return its id.
 
-    A job of a batch names it as its ``flow`` and counts those before it in ``place``: see ``next_turn``.
+    A job of a batch names it as its ``flow`` and counts those before it in ``place``: see ``next_turn``. Whoever runs
+    its units goes on with the trace of ``traceparent`` (W3C Trace Context).
 
     Raises:
         Invalid: no units, a key twice, a need that is no key, or needs in a circle.
@@ -38,6 +40,7 @@ def create_job(
     _check_graph(units)
     new = job_id or new_id("job")
     row = {"id": new, "kind": kind, "payload": payload, "result_url": result_url, "unit_attempts": unit_attempts}
+    row |= {"traceparent": traceparent or None}
     _insert_job(conn, row | {"flow": flow, "turn": next_turn(conn, flow=flow, place=place)})
     _insert_units(conn, new, units)
     add_event(conn, new, "state", {"state": "queued"})

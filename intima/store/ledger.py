@@ -30,6 +30,7 @@ from intima.store._claims import (
     tell_waiting,
 )
 from intima.store._jobs import UNIT_ATTEMPTS, cancel_job, create_job, retry_job
+from intima.store._state import LedgerState, read_state
 from intima.store._sweep import (
     RESEND_AFTER_S,
     UnitRef,
@@ -63,6 +64,7 @@ __all__ = [
     "UNIT_ATTEMPTS",
     "Answer",
     "Claim",
+    "LedgerState",
     "StoredUnit",
     "UnitRef",
     "advance",
@@ -91,6 +93,7 @@ __all__ = [
     "queue_depth",
     "read_events",
     "read_job",
+    "read_state",
     "read_units",
     "release",
     "results_of",

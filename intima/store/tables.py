@@ -170,7 +170,9 @@ jobs = Table(
     Column("flow", String(48), nullable=False, server_default=""),
     Column("turn", Integer, nullable=False, server_default="0"),
     Column("served_turn", Integer, index=True),
+    Column("traceparent", String(55)),
     Index("ix_jobs_flow_turn", "flow", "turn"),
+    Index("ix_jobs_state_kind", "state", "kind"),
 )
 
 units = Table(
@@ -188,6 +190,7 @@ units = Table(
     Column("fence", Integer, nullable=False),
     Column("owner", Text),
     Column("lease_until", Double),
+    Column("ready_at", Double),
     Column("sends", Integer, nullable=False),
     Column("sent_at", Double),
     Column("fraction", Double, nullable=False),
@@ -199,7 +202,7 @@ units = Table(
     Column("finished_at", Double),
     Column("result", JSON(none_as_null=True)),
     UniqueConstraint("job_id", "key"),
-    Index("ix_units_state_queue", "state", "queue"),
+    Index("ix_units_state_queue_ready_at", "state", "queue", "ready_at"),
     Index("ix_units_job_id_kind_state", "job_id", "kind", "state", "key", "position"),
 )
 

@@ -32,6 +32,7 @@ from services.api.routes import (
 )
 from services.api.settings import Settings
 from services.http import BodyLimits, install_problem_handlers, refuse_open_bind
+from services.telemetry.requests import TRACES, Observed, pass_trace_on
 
 _DESCRIPTION = (
     "Slides in; 4-class masks, uncertainty and arterial measures out. Benchmarks of segmentation models on a handful "
@@ -79,7 +80,10 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         shown = open_state(settings) if state is None else state
         app.state.intima = shown
-        async with httpx.AsyncClient(base_url=settings.stats_address, timeout=STATS_TIMEOUT_S) as stats:
+        hooks = {"request": [pass_trace_on]}
+        async with httpx.AsyncClient(
+            base_url=settings.stats_address, timeout=STATS_TIMEOUT_S, event_hooks=hooks
+        ) as stats:
             app.state.stats = stats
             yield
         if state is None:
@@ -92,6 +96,7 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
         responses={422: {"description": "Problem (RFC 9457)"}},
+        telemetry=TRACES,
     )
     install_problem_handlers(app)
     for module in _ROUTES:
@@ -99,4 +104,5 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     limits = {"/v1/datasets": settings.max_dataset_bytes, "/v1/models": settings.max_dataset_bytes}
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
     app.add_middleware(ProtocolErrors)
+    app.add_middleware(Observed)
     return app

@@ -23,6 +23,7 @@ from intima.store.storage import Storage, open_storage
 from services.api.settings import Settings
 from services.api.turns import Turns
 from services.messages import Send, open_send
+from services.telemetry.doors import count_model_lookup
 
 TILES_AT_A_TIME = 4
 SLOTS = max(1, os.cpu_count() or 1)
@@ -64,6 +65,7 @@ class ModelCache:
         """Return the same with what its networks are shared by."""
         key = (ref, precision)
         with self._lock:
+            count_model_lookup(hit=key in self._models)
             if key not in self._models:
                 self._models[key] = self._load(ref, precision)
             self._models.move_to_end(key)

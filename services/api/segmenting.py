@@ -27,6 +27,8 @@ from services.api.dependencies import State, Transaction, once, send_ready
 from services.api.turns import busy
 from services.api.uploads import Spooled
 from services.runner import identity
+from services.telemetry.attempts import Ending, observing
+from services.telemetry.context import current
 
 UNIT = "segment"
 
@@ -144,6 +146,7 @@ def _create(connection: Transaction, payload: SegmentPayload, queued: Queued) ->
         result_url=result_url(payload.segmentation),
         flow=queued.flow,
         place=queued.place,
+        traceparent=current().traceparent,
     )
     catalog.add_segmentation(
         connection, segmentation_id=payload.segmentation, slide=payload.slide, job_id=job_id, payload=payload
@@ -248,27 +251,35 @@ def _claim(connection: Transaction, job_id: str) -> Claim | None:
 
 def _run(state: State, slide: StoredSlide, claim: Claim, caller: Caller) -> None:
     """Do the claimed unit and write how it ended; a unit that was canceled or lost is left to who holds it."""
-    try:
-        result = _segment(state, slide, claim, caller)
-    except _Stopped:
-        return
-    except IntimaError as error:
-        _fail(state, claim, code=error.code, message=error.message)
-        raise
-    except Exception as error:  # the task wrapper: whatever it was, the unit must not stay running
-        _fail(state, claim, code="defect", message=f"{type(error).__name__}: {error}")
-        raise
-    with state.storage.writing() as connection:
-        ledger.publish(connection, claim, result=result)
+    with observing(claim, in_request=True) as ending:
+        try:
+            result = _segment(state, slide, claim, caller)
+        except _Stopped as stopped:
+            ending.outcome = stopped.outcome
+            return
+        except IntimaError as error:
+            _fail(state, claim, ending, code=error.code, message=error.message)
+            raise
+        except Exception as error:  # the task wrapper: whatever it was, the unit must not stay running
+            _fail(state, claim, ending, code="defect", message=f"{type(error).__name__}: {error}")
+            raise
+        with state.storage.writing() as connection:
+            if ledger.publish(connection, claim, result=result):
+                ending.outcome, ending.result = "done", result
 
 
 class _Stopped(Exception):
     """The claim holds no more, or the job is being canceled."""
 
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
 
-def _fail(state: State, claim: Claim, *, code: str, message: str) -> None:
+
+def _fail(state: State, claim: Claim, ending: Ending, *, code: str, message: str) -> None:
     with state.storage.writing() as connection:
-        ledger.fail_attempt(connection, claim, code=code, message=message, retryable=False)
+        ended = ledger.fail_attempt(connection, claim, code=code, message=message, retryable=False)
+    ending.outcome, ending.code = ended or "lost", code
 
 
 def _segment(state: State, slide: StoredSlide, claim: Claim, caller: Caller) -> Json:
@@ -304,9 +315,12 @@ def _beater(state: State, claim: Claim, caller: Caller) -> Report:
                 may_cancel = ledger.cancel_if_alone(connection, claim.job_id)
             answer = ledger.heartbeat(connection, claim, lease_s=LEASE_S, fraction=fraction, message=message)
         if answer == "cancel":
-            _fail(state, claim, code="canceled", message="canceled while it ran")
+            with state.storage.writing() as connection:
+                ledger.fail_attempt(
+                    connection, claim, code="canceled", message="canceled while it ran", retryable=False
+                )
         if answer != "go_on":
-            raise _Stopped
+            raise _Stopped("canceled" if answer == "cancel" else "lost")
 
     return report
 
@@ -315,7 +329,7 @@ def _give_back(state: State, claim: Claim) -> NoReturn:
     """Put a unit back untried, since this process is about to end, and stop working on it."""
     with state.storage.writing() as connection:
         ledger.release(connection, claim)
-    raise _Stopped
+    raise _Stopped("ready")
 
 
 def _wait(state: State, job_id: str, caller: Caller = _PATIENT) -> None:

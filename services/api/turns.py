@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from starlette.requests import Request
 
 from intima.errors import Unavailable
@@ -25,8 +27,18 @@ class Turns:
 
     def refuse_full(self) -> None:
         """Raise Unavailable where as many wait as may."""
-        if self._turns.statistics().tasks_waiting >= self._most_waiting:
+        if self.waiting >= self._most_waiting:
             raise busy()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return self._turns.statistics().tasks_waiting
+
+    @property
+    def running(self) -> int:
+        """How many have their turn."""
+        return int(self._turns.borrowed_tokens)
 
     async def run(self, work: Callable[[], T], *, wait_s: float) -> T:
         """Do work in a thread when its turn comes.
@@ -43,6 +55,21 @@ class Turns:
             return await anyio.to_thread.run_sync(work, limiter=self._threads)
         finally:
             self._turns.release()
+
+
+class TurnMetrics:
+    """How many requests of each kind compute and wait."""
+
+    def __init__(self, turns: Mapping[str, Turns]) -> None:
+        self._turns = turns
+
+    def collect(self) -> Iterator[Metric]:
+        """Return both by kind."""
+        found = GaugeMetricFamily("intima_turns", "Requests that compute or wait for it.", labels=["turns", "state"])
+        for name, turns in self._turns.items():
+            found.add_metric([name, "waiting"], turns.waiting)
+            found.add_metric([name, "running"], turns.running)
+        yield found
 
 
 @asynccontextmanager

@@ -8,14 +8,25 @@ from services.stats.app import create_app
 from services.stats.dependencies import open_state
 from services.stats.rpc import create_server
 from services.stats.settings import Settings
+from services.telemetry import doors
+from services.telemetry.exposition import showing_metrics
+from services.telemetry.logs import configure_logs
+from services.telemetry.settings import TelemetrySettings
+from services.telemetry.traces import open_traces
 
 _log = logging.getLogger("intima.stats")
 
 
 def main() -> None:
     """Serve REST, and gRPC where a port is given, until stopped."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    settings = Settings()
+    telemetry, settings = TelemetrySettings(), Settings()
+    configure_logs(telemetry.log_format)
+    open_traces(telemetry.otlp_endpoint, service="stats")
+    with showing_metrics(telemetry, service="stats", data=settings.data, collectors=[doors.REGISTRY]):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     app = create_app(settings)
     if settings.stats_grpc_port is None:
         serve_http(app, host=settings.host, port=settings.stats_port, grace_s=settings.grace_s)

@@ -10,6 +10,7 @@ from services.http import BodyLimits, install_problem_handlers, refuse_open_bind
 from services.stats.dependencies import open_state
 from services.stats.routes import health, router
 from services.stats.settings import Settings
+from services.telemetry.requests import TRACES, Observed
 
 _DESCRIPTION = (
     "Scores in, verdict out: whether two models differ, are equivalent, or cannot be told apart on a handful of "
@@ -37,9 +38,11 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         responses={422: {"description": "Problem (RFC 9457)"}},
+        telemetry=TRACES,
     )
     install_problem_handlers(app)
     app.include_router(health)
     app.include_router(router)
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, silence_s=settings.silence_s)
+    app.add_middleware(Observed)
     return app

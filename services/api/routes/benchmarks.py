@@ -32,6 +32,7 @@ from intima.store.keys import contract_sha256, new_id
 from intima.store.storage import Storage
 from services.api.dependencies import ReadDep, StateDep, Transaction, once, send_ready
 from services.api.routes.paging import PageSize, PageToken
+from services.telemetry.context import current
 
 router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])
 COLLECT = "collect"
@@ -189,6 +190,7 @@ def _create(
         },
         result_url=f"/v1/benchmarks/{benchmark_id}",
         job_id=benchmark_id,
+        traceparent=current().traceparent,
     )
     catalog.add_benchmark(connection, benchmark_id=benchmark_id, job_id=job_id, dataset=dataset.id, spec=spec)
     return BenchmarkStarted(id=benchmark_id, job=job_id, state="queued", units=len(units), starts=listed)

@@ -12,6 +12,7 @@ from intima.store import catalog, ledger, models
 from intima.store.keys import check_id, json_sha256, new_id
 from intima.store.requests import StoredResponse, recall_response
 from services.api.dependencies import ReadDep, State, StateDep, Transaction, once, send_ready
+from services.telemetry.context import current
 
 router = APIRouter(prefix="/v1", tags=["models"])
 KIND = "evidence"
@@ -92,6 +93,7 @@ def _create(connection: Transaction, payload: EvidencePayload) -> EvidenceView:
         payload=body,
         result_url=f"/v1/evidence/{evidence_id}",
         job_id=evidence_id,
+        traceparent=current().traceparent,
     )
     return _view(connection, evidence_id)
 

@@ -23,6 +23,7 @@ from intima.store import catalog, ledger
 from intima.store.catalog import StoredBenchmark
 from intima.store.keys import check_id, json_sha256, new_id
 from services.api.dependencies import ReadDep, StateDep, Transaction, once, send_ready
+from services.telemetry.context import current
 
 router = APIRouter(prefix="/v1", tags=["explanations"])
 KIND = "explanation"
@@ -110,6 +111,7 @@ def _create(connection: Transaction, benchmark: StoredBenchmark, request: Explan
         payload=payload,
         result_url=f"/v1/explanations/{explanation_id}",
         job_id=explanation_id,
+        traceparent=current().traceparent,
     )
     return ExplanationStarted(id=explanation_id, job=explanation_id, state="queued", folds=numbers)
 

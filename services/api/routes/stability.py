@@ -11,6 +11,7 @@ from intima.contracts.statistics import StabilityRequest
 from intima.store import ledger
 from intima.store.keys import contract_sha256, new_id
 from services.api.dependencies import StateDep, Transaction, once, send_ready
+from services.telemetry.context import current
 
 router = APIRouter(prefix="/v1", tags=["stats"])
 KIND = "stability"
@@ -59,5 +60,6 @@ def _create(connection: Transaction, request: StabilityRequest) -> StudyStarted:
         payload={"request": asked.model_dump(mode="json"), "warnings": list(warnings)},
         result_url=f"/v1/stability/studies/{study_id}",
         job_id=study_id,
+        traceparent=current().traceparent,
     )
     return StudyStarted(id=study_id, job=study_id, state="queued")

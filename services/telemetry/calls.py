@@ -1,0 +1,77 @@
+"""Interceptor that observes gRPC calls: their id, their trace, and the metrics of each."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from services.telemetry import doors, traces
+from services.telemetry.context import Context, read_traceparent, within
+
+Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+
+
+class ObservedCalls(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Count every call and give it an id and a trace; calls of unknown methods are refused without being counted."""
+
+    def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Any], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Return the handler of a call with its behaviour observed."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = str(handler_call_details.method)
+        shape = (handler.request_streaming, handler.response_streaming)
+        make, behaviour = {
+            (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
+            (False, True): (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
+            (True, False): (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
+            (True, True): (grpc.stream_stream_rpc_method_handler, handler.stream_stream),
+        }[shape]
+        wrap = _streamed if handler.response_streaming else _answered
+        return make(wrap(behaviour, method), handler.request_deserializer, handler.response_serializer)
+
+
+def _answered(behaviour: Behaviour, method: str) -> Behaviour:
+    def observed(request: Any, context: grpc.ServicerContext) -> Any:
+        with _observing(method, context):
+            return behaviour(request, context)
+
+    return observed
+
+
+def _streamed(behaviour: Behaviour, method: str) -> Behaviour:
+    def observed(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        with _observing(method, context):
+            yield from behaviour(request, context)
+
+    return observed
+
+
+@contextmanager
+def _observing(method: str, context: grpc.ServicerContext) -> Iterator[None]:
+    sent = str(dict(context.invocation_metadata() or ()).get("traceparent", ""))
+    started = time.perf_counter()
+    doors.rpc_in_flight.inc()
+    try:
+        with (
+            traces.serving(method, parent=read_traceparent(sent)) as traceparent,
+            within(Context(request_id=f"req_{uuid.uuid4().hex}", traceparent=traceparent)),
+        ):
+            yield
+    finally:
+        doors.rpc_in_flight.dec()
+        doors.rpc_seconds.labels(method).observe(time.perf_counter() - started)
+        doors.rpc_calls.labels(method, _status(context)).inc()
+
+
+def _status(context: grpc.ServicerContext) -> str:
+    """Return the name of a call's status; a call whose client left says so."""
+    code = context.code()
+    if code is None:
+        return "OK" if context.is_active() else "CANCELLED"
+    return code.name if isinstance(code, grpc.StatusCode) else str(code)

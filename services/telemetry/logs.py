@@ -1,0 +1,87 @@
+"""Log lines as text or as one JSON object each, with what is being worked on and without secrets."""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+
+from services.telemetry.context import Context, current
+from services.telemetry.settings import LogFormat
+
+_SECRETS = (
+    (re.compile(r"(\w[\w+.-]*://[^\s/:@]*):[^\s/@]+@"), r"\1:***@"),
+    (re.compile(r"(?i)\b(bearer|basic|token)(\s+)[\w.~+/=-]{8,}"), r"\1\2***"),
+    (
+        re.compile(
+            r"(?i)([\"']?[\w-]*(?:authorization|password|passwd|secret|token|access_key|api_key)[\w-]*[\"']?\s*[=:]\s*[\"']?)"
+            r"(?!(?:bearer|basic|token)\s)[^\s\"'&,;]+"
+        ),
+        r"\1***",
+    ),
+)
+"""Passwords in URLs, credentials behind their scheme, and values behind a name that says what they are."""
+_FIELDS = "fields"
+"""Extra of a record: a dict of further members of its JSON object."""
+
+
+def configure_logs(form: LogFormat, *, level: int = logging.INFO) -> None:
+    """Send all log lines of this process to standard error in one form, those of libraries too.
+
+    Calling it again changes the form.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for quiet in ("httpx", "httpcore", "alembic"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with the secrets blotted out that can be told by their form."""
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
+
+
+class TextLines(logging.Formatter):
+    """Lines for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(name)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and the traceback where there is one."""
+        return without_secrets(super().format(record))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; a traceback is a member."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "time": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": without_secrets(record.getMessage()),
+        }
+        line |= _members(current()) | getattr(record, _FIELDS, {})
+        if record.exc_info:
+            line["exception"] = without_secrets(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _members(context: Context) -> dict[str, object]:
+    found = {
+        "request_id": context.request_id,
+        "trace_id": context.trace_id,
+        "job_id": context.job_id,
+        "unit_id": context.unit_id,
+        "attempt": context.attempt,
+    }
+    return {name: value for name, value in found.items() if value}
