@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 from intima.confined import preload
 from intima.errors import IntimaError, Invalid, Unavailable
+from intima.store.addresses import S3Address
 from intima.store.storage import Storage, attach_storage
 from intima.store.work import Handler, Report, UnitInput
 from services.telemetry.context import NOTHING, Context, enter
@@ -50,6 +51,8 @@ class ChildWork:
     context: Context = NOTHING
     """What its log lines name."""
     log_format: LogFormat = "text"
+    blobs_at: S3Address | None = None
+    """The bucket of the blobs; null: the data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +211,7 @@ def _attempt(work: ChildWork, report: Report) -> Result | Failure:
     """Call the handler; whatever it raises becomes a Failure. This is the task wrapper."""
     began_ns = time.time_ns()
     try:
-        storage = attach_storage(work.data_dir, work.database_url)
+        storage = attach_storage(work.data_dir, work.database_url, blobs_at=work.blobs_at)
         handler = _load(work.handler)
         check_gpu(work.gpu)
         loaded_ns = time.time_ns()

@@ -22,8 +22,7 @@ from pydantic import Field
 
 from intima.errors import Unavailable
 from intima.registry import publish_default
-from intima.store.storage import open_storage
-from services.configuration import Configuration
+from services.stores import StoreConfiguration
 
 _log = logging.getLogger("intima.local")
 START_TIMEOUT_S = 120.0
@@ -32,13 +31,11 @@ WATCH_S = 1.0
 SERVICES = {"api": "services.api.__main__", "stats": "services.stats.__main__", "runner": "services.runner"}
 
 
-class Settings(Configuration):
+class Settings(StoreConfiguration):
     """Settings of the local stack; the services read the same variables."""
 
-    data: Path = Path("intima-data")
     port: int = Field(default=8000, ge=1, le=65534)
     """The api's port; stats takes the next."""
-    database_url: str | None = None
     metrics_port: int | None = Field(default=None, ge=1, le=65533)
     """Metrics of the api; those of stats and of the runner take the next two. Null: none."""
 
@@ -70,7 +67,7 @@ class LocalStack:
         for port in (self.settings.port, self.settings.port + 1):
             _refuse_taken(port)
         self.log_folder.mkdir(parents=True, exist_ok=True)
-        storage = open_storage(self.settings.data, self.settings.database_url)
+        storage = self.settings.open_store()
         publish_default(storage)
         storage.close()
         for name in SERVICES:

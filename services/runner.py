@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from intima.errors import Unavailable
 from intima.store import ledger
 from intima.store.ledger import Claim, UnitRef
-from intima.store.storage import Storage, open_storage
+from intima.store.storage import Storage
 from intima.store.work import UnitInput
 from services.child import (
     Child,
@@ -34,9 +34,9 @@ from services.child import (
     prepare_children,
     start_child,
 )
-from services.configuration import Configuration
 from services.devices import NO_GPU, Device, choose_gpus, hold_gpu, list_gpus
 from services.messages import QUEUES, Send, send_nothing
+from services.stores import StoreConfiguration
 from services.telemetry import sweeps, units
 from services.telemetry.attempts import Ending, observing
 from services.telemetry.context import current
@@ -146,7 +146,7 @@ def _work_of(
         failures = ledger.failures_of(connection, claim.job_id, claim.needs)
     unit = UnitInput(claim.job_id, claim.key, claim.attempt, claim.payload, results, failures)
     url = database_url_of(storage)
-    return ChildWork(handler, unit, storage.data_dir, url, threads, gpu, current(), log_format)
+    return ChildWork(handler, unit, storage.data_dir, url, threads, gpu, current(), log_format, storage.blobs_at)
 
 
 def _run(storage: Storage, claim: Claim, work: ChildWork, *, pace: Pace, stop: threading.Event) -> Ended:
@@ -377,11 +377,9 @@ def _started_at(pid: int) -> str:
     return ""
 
 
-class RunnerSettings(Configuration):
+class RunnerSettings(StoreConfiguration):
     """Settings of ``python -m services.runner``, from the environment with the prefix INTIMA_."""
 
-    data: Path = Path("intima-data")
-    database_url: str | None = None
     slots: int | None = Field(default=None, ge=1)
     """Units at a time; null: one per core."""
     device: Device = "auto"
@@ -403,7 +401,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     if arguments.with_parent:
         threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), daemon=True).start()
-    storage = open_storage(settings.data, settings.database_url)
+    storage = settings.open_store()
     shown = (units.REGISTRY, sweeps.REGISTRY, GpuMemory(list_gpus))
     with showing_metrics(telemetry, service="runner", data=settings.data, collectors=shown):
         run_local(

@@ -16,6 +16,7 @@ from celery.signals import setup_logging, worker_process_shutdown
 
 from intima.errors import Unavailable
 from intima.store import ledger
+from intima.store.addresses import S3Address
 from intima.store.storage import Storage, attach_storage, open_storage
 from services.alive import alive_step
 from services.child import prepare_children
@@ -47,6 +48,11 @@ class WorkerSettings(Hashable, Protocol):
     @property
     def database_url(self) -> str | None:
         """SQLAlchemy URL; null takes SQLite in the folder."""
+        ...
+
+    @property
+    def blobs_at(self) -> S3Address | None:
+        """The bucket of the blobs; null: the folder of the store."""
         ...
 
     @property
@@ -166,7 +172,7 @@ def _open(settings: WorkerSettings, preload: tuple[str, ...]) -> tuple[Storage, 
     _take_back_multiprocessing()
     prepare_children(preload)
     send = celery_send(make_celery(redis_url=settings.redis_url))
-    return attach_storage(settings.data, settings.database_url), send, telemetry.log_format
+    return attach_storage(settings.data, settings.database_url, blobs_at=settings.blobs_at), send, telemetry.log_format
 
 
 class _PoolProcess(multiprocessing.process.BaseProcess):
@@ -201,7 +207,7 @@ def _sweeper(settings: WorkerSettings, app: Celery) -> type[bootsteps.StartStopS
             super().__init__(worker)
 
         def start(self, _worker: Any) -> None:
-            storage = open_storage(settings.data, settings.database_url)
+            storage = open_storage(settings.data, settings.database_url, blobs_at=settings.blobs_at)
             self.thread = threading.Thread(target=_sweep, args=(storage, app, self.stopped), daemon=True)
             self.thread.start()
 

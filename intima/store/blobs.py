@@ -2,24 +2,25 @@
 
 import fcntl
 import hashlib
-import io
 import os
 import secrets
 import shutil
-import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from intima.errors import NotFound, Unavailable
 from intima.store.incoming import MAKE_ROOM, Incoming, StorageFull, full_where
-from intima.store.keys import check_sha256
+from intima.store.keys import check_sha256, is_sha256
 
 CHUNK_BYTES = 1 << 20
 _UNKNOWN_BYTES = 1 << 28
 """Asked for where a full volume stopped a write whose size nobody knows."""
+_NAMELESS_S = 3600.0
+"""A file that has not even got its first lock after this time has no writer."""
 FLOOR_BYTES = 64 << 20
 """Free space a write must leave on the volume, so that the database can still commit."""
 
@@ -28,6 +29,16 @@ class BlobCorrupt(Unavailable):
     """A stored blob no longer has the content of its name."""
 
     code = "blob_corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What a store says of a blob without reading it."""
+
+    sha256: str
+    bytes: int
+    written_at: float
+    """Seconds since 1970 by the clock of the store; a blob that is put again counts as written again."""
 
 
 class Blobs(Protocol):
@@ -70,6 +81,26 @@ class Blobs(Protocol):
 
     def remove_leftovers(self) -> int:
         """Remove what writers that were killed left half written; return how many."""
+        ...
+
+    def renew(self, sha256: str) -> bool:
+        """Let a stored blob count as written now, so that nobody collects it; False where it must be put again."""
+        ...
+
+    def pieces(self, sha256: str) -> Iterator[bytes]:
+        """Yield the stored bytes as they are, damaged or not. Raises NotFound."""
+        ...
+
+    def stored(self) -> Iterator[StoredBlob]:
+        """Yield everything that is stored, in any order."""
+        ...
+
+    def remove(self, sha256: str, *, before: float) -> bool:
+        """Remove a blob that was last written before a time (seconds since 1970); tell whether it went."""
+        ...
+
+    def quarantine(self, sha256: str) -> None:
+        """Move a blob to where nobody reads it, under ``quarantine/``. Raises NotFound."""
         ...
 
 
@@ -166,9 +197,58 @@ class LocalBlobs:
     def remove_leftovers(self) -> int:
         """Remove half-written files whose writers are gone; return how many there were."""
         leftovers = [p for p in self._aside.glob("*.part") if _is_abandoned(p)]
+        leftovers += [p for p in self._aside.glob("*.new") if _is_older(p, _NAMELESS_S) and _is_abandoned(p)]
         for path in leftovers:
             path.unlink(missing_ok=True)
+        for path in self._aside.glob("*.gone"):  # its collector was killed; the next one looks at it again
+            self._put_back(path)
         return len(leftovers)
+
+    def renew(self, sha256: str) -> bool:
+        """Let a blob count as written now; False where it is not there or another user's file."""
+        return self._renew(self._target(check_sha256(sha256)))
+
+    def pieces(self, sha256: str) -> Iterator[bytes]:
+        """Yield the stored bytes as they are, damaged or not. Raises NotFound."""
+        with self.path(sha256).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def stored(self) -> Iterator[StoredBlob]:
+        """Yield everything that is stored."""
+        for path in self.root.glob("??/*"):
+            if is_sha256(path.name) and path.parent.name == path.name[:2]:
+                with suppress(FileNotFoundError):
+                    status = path.stat()
+                    yield StoredBlob(path.name, status.st_size, status.st_mtime)
+
+    def remove(self, sha256: str, *, before: float) -> bool:
+        """Remove a blob that was last written before a time; one that is put again meanwhile stays."""
+        target = self._target(check_sha256(sha256))
+        self._aside.mkdir(parents=True, exist_ok=True)
+        gone = self._aside / f"{sha256}.gone"
+        try:
+            if target.stat().st_mtime >= before:
+                return False
+            target.rename(gone)
+            if gone.stat().st_mtime >= before:  # renewed between the look and the move; from here on nobody can
+                self._put_back(gone)
+                return False
+            gone.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def quarantine(self, sha256: str) -> None:
+        """Move a blob to ``quarantine/``. Raises NotFound."""
+        folder = self.root / "quarantine"
+        folder.mkdir(exist_ok=True)
+        self.path(sha256).rename(folder / sha256)
+
+    def _put_back(self, gone: Path) -> None:
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(gone, self._target(gone.stem))
+        gone.unlink(missing_ok=True)
 
     @property
     def _aside(self) -> Path:
@@ -178,9 +258,17 @@ class LocalBlobs:
         return self.root / name[:2] / name
 
     def _holds(self, name: str) -> bool:
-        """Tell whether a sound copy is stored; a damaged one is written anew."""
+        """Tell whether a sound copy is stored, and renew it; a damaged one is written anew."""
         target = self._target(name)
-        return target.is_file() and _sha256_of(target) == name
+        return self._renew(target) and _sha256_of(target) == name
+
+    @staticmethod
+    def _renew(target: Path) -> bool:
+        try:
+            os.utime(target)
+        except (FileNotFoundError, PermissionError):
+            return False
+        return True
 
     def _have_room(self, expected_bytes: int) -> None:
         """Make sure of the floor beyond what is about to come, making room once. Raises StorageFull."""
@@ -227,6 +315,8 @@ class LocalBlobs:
         target = self._target(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(target)
+        with suppress(OSError):  # a volume without locks; others may read it from now on, and none remove it
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH)
         _sync_folder(target.parent)
         _sync_folder(self.root)
 
@@ -259,6 +349,13 @@ def _held(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def _is_older(path: Path, age_s: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > age_s
+    except FileNotFoundError:
+        return False
+
+
 def _is_abandoned(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -266,67 +363,3 @@ def _is_abandoned(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryBlobs:
-    """Blobs of one process, for tests; files are made on demand in a folder that goes with the object."""
-
-    stored: dict[str, bytes] = field(default_factory=dict)
-    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
-
-    def put(self, data: bytes) -> str:
-        """Store bytes and return their SHA-256."""
-        name = hashlib.sha256(data).hexdigest()
-        self.stored[name] = data
-        return name
-
-    def put_file(self, path: Path) -> str:
-        """Store the content of a file and return its SHA-256."""
-        return self.put(path.read_bytes())
-
-    def put_written(self, write: Callable[[BinaryIO], None]) -> str:
-        """Store what is written and return its SHA-256."""
-        out = io.BytesIO()
-        write(out)
-        return self.put(out.getvalue())
-
-    @contextmanager
-    def receiving(self, *, expected_bytes: int = 0) -> Iterator[Incoming]:
-        """Open a file for what comes in pieces; there is always room."""
-        with tempfile.NamedTemporaryFile(dir=self.folder.name, suffix=f"-of-{expected_bytes}") as file:
-
-            def keep(name: str) -> None:
-                self.stored[name] = Path(file.name).read_bytes()
-
-            yield Incoming(Path(file.name), file.file, have_room=lambda _bytes: None, keep_as=keep)
-
-    def read(self, sha256: str) -> bytes:
-        """Return the bytes, checked against their name. Raises NotFound, BlobCorrupt."""
-        data = self._get(sha256)
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise BlobCorrupt(f"Blob {sha256} does not have the content of its name.")
-        return data
-
-    def path(self, sha256: str) -> Path:
-        """Return a file with the content. Raises NotFound."""
-        path = Path(self.folder.name) / sha256
-        path.write_bytes(self._get(sha256))
-        return path
-
-    def exists(self, sha256: str) -> bool:
-        """Tell whether the blob is stored."""
-        return check_sha256(sha256) in self.stored
-
-    def size(self, sha256: str) -> int:
-        """Return the number of bytes. Raises NotFound."""
-        return len(self._get(sha256))
-
-    def remove_leftovers(self) -> int:
-        """Return 0: nothing is ever half written."""
-        return 0
-
-    def _get(self, sha256: str) -> bytes:
-        if not self.exists(sha256):
-            raise NotFound(f"There is no blob {sha256}.", code="blob_missing")
-        return self.stored[sha256]

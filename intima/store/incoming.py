@@ -57,6 +57,21 @@ class Incoming:
         self._have_room = have_room
         self._keep_as = keep_as
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what was written so far."""
+        return self._digest.hexdigest()
+
+    def then(self, more: Callable[[str], object]) -> None:
+        """Have more done with the name of what is kept, once it is stored."""
+        keep = self._keep_as
+
+        def keep_as(name: str) -> None:
+            keep(name)
+            more(name)
+
+        self._keep_as = keep_as
+
     def write(self, pieces: Sequence[Piece]) -> None:
         """Append pieces, in order. Raises StorageFull; what was written is then good for nothing."""
         wanted = sum(map(len, pieces))
@@ -70,7 +85,7 @@ class Incoming:
 
     def keep(self) -> str:
         """Store what was written as a blob and return its SHA-256; ``path`` is gone then. Raises StorageFull."""
-        name = self._digest.hexdigest()
+        name = self.sha256
         self._keep_as(name)
         return name
 

@@ -36,9 +36,14 @@ def check_sha256(value: str) -> str:
     Raises:
         Invalid: it is not 64 hex digits.
     """
-    if not _SHA256.fullmatch(value):
+    if not is_sha256(value):
         raise Invalid(f"Got {value[:80]!r}; need 64 lower-case hex digits of a SHA-256.", code="bad_sha256")
     return value
+
+
+def is_sha256(value: str) -> bool:
+    """Tell whether a text is a SHA-256 in lower-case hex."""
+    return _SHA256.fullmatch(value) is not None
 
 
 def canonical_json(value: Json) -> str:

@@ -1,6 +1,7 @@
-"""Open the store of one deployment: a folder of blobs and a database, migrated to this version."""
+"""Open the store of one deployment: a folder or a bucket of blobs and a database, migrated to this version."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,17 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from intima.errors import Conflict, Invalid, Unavailable
+from intima.store.addresses import S3Address
 from intima.store.blobs import FLOOR_BYTES, Blobs, LocalBlobs
 from intima.store.cache import Cache
+from intima.store.copies import open_copies
 from intima.store.incoming import StorageFull
 from intima.store.migrate import migrate
+from intima.store.object_blobs import ObjectBlobs, open_bucket
 from intima.store.scratch import Scratch, open_scratch
 
 BUSY_TIMEOUT_S = 30.0
+_COPIES_SHARE = 5
 _READ_ONLY = "intima_read_only"
 
 
@@ -35,6 +40,8 @@ class Storage:
     """What can be made again: decoded training images, embeddings of frozen encoders."""
     floor_bytes: int = FLOOR_BYTES
     """Free space that is left on the volume."""
+    blobs_at: S3Address | None = None
+    """Where the blobs lie; null: in the data folder."""
 
     @property
     def weights_folder(self) -> Path:
@@ -64,31 +71,51 @@ class Storage:
         self.engine.dispose()
 
 
-def open_storage(data_dir: Path, database_url: str | None = None, *, floor_bytes: int = FLOOR_BYTES) -> Storage:
+def open_storage(
+    data_dir: Path,
+    database_url: str | None = None,
+    *,
+    floor_bytes: int = FLOOR_BYTES,
+    blobs_at: S3Address | None = None,
+) -> Storage:
     """Open the store in a folder, make what is missing, and migrate the database to this version.
 
     Safe when several processes start at once. ``database_url`` is an SQLAlchemy URL; null takes SQLite at
-    ``data_dir/intima.db``.
+    ``data_dir/intima.db``. ``blobs_at`` is a bucket, which is not asked yet; null takes ``data_dir/blobs``.
 
     Raises:
         Unavailable: the database cannot be reached, or a newer Intima has written it.
     """
-    storage = attach_storage(data_dir, database_url, floor_bytes=floor_bytes)
+    storage = attach_storage(data_dir, database_url, floor_bytes=floor_bytes, blobs_at=blobs_at)
     migrate(storage.engine)
     storage.blobs.remove_leftovers()
     storage.cache.trim()
     return storage
 
 
-def attach_storage(data_dir: Path, database_url: str | None = None, *, floor_bytes: int = FLOOR_BYTES) -> Storage:
+def attach_storage(
+    data_dir: Path,
+    database_url: str | None = None,
+    *,
+    floor_bytes: int = FLOOR_BYTES,
+    blobs_at: S3Address | None = None,
+) -> Storage:
     """Open a store that ``open_storage`` has migrated already: what the child process of a unit does."""
     folder = data_dir.resolve()
-    blob_root = folder / "blobs"
-    blob_root.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     cache = Cache.beside_store(folder / "cache", store_floor_bytes=floor_bytes)
-    blobs = LocalBlobs(blob_root, floor_bytes=floor_bytes, make_room=cache.give)
+    blobs = _open_blobs(folder, cache, floor_bytes=floor_bytes, blobs_at=blobs_at)
     engine = _open_engine(database_url or f"sqlite:///{folder / 'intima.db'}")
-    return Storage(folder, blobs, engine, cache, floor_bytes)
+    return Storage(folder, blobs, engine, cache, floor_bytes, blobs_at)
+
+
+def _open_blobs(folder: Path, cache: Cache, *, floor_bytes: int, blobs_at: S3Address | None) -> Blobs:
+    if blobs_at is None:
+        (folder / "blobs").mkdir(exist_ok=True)
+        return LocalBlobs(folder / "blobs", floor_bytes=floor_bytes, make_room=cache.give)
+    budget = blobs_at.copies_bytes or shutil.disk_usage(folder).total // _COPIES_SHARE
+    copies = open_copies(folder / "copies", budget_bytes=budget, floor_bytes=floor_bytes, make_room=cache.give)
+    return ObjectBlobs(blobs_at, open_bucket(blobs_at), copies)
 
 
 def _open_engine(url: str) -> Engine:

@@ -19,7 +19,7 @@ from intima.shared_runs import SharedRuns
 from intima.slides.tiles import SlideTiles
 from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
-from intima.store.storage import Storage, open_storage
+from intima.store.storage import Storage
 from services.api.settings import Settings
 from services.api.turns import Turns
 from services.messages import Send, open_send
@@ -128,7 +128,7 @@ class State:
 
 def open_state(settings: Settings) -> State:
     """Open storage, publish the default model, connect the queue."""
-    storage = open_storage(settings.data, settings.database_url)
+    storage = settings.open_store()
     publish_default(storage)
     models = ModelCache(
         storage,

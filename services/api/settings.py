@@ -6,19 +6,15 @@ from typing import Literal
 from pydantic import Field
 
 from intima.contracts.model import ProviderName
-from services.configuration import Configuration
+from services.stores import StoreConfiguration
 from services.tls import TlsFiles, choose_tls
 
 _MIB = 2**20
 
 
-class Settings(Configuration):
+class Settings(StoreConfiguration):
     """Every field is a variable with the prefix INTIMA_, e.g. INTIMA_DATA, or a file (services/configuration.py)."""
 
-    data: Path = Path("intima-data")
-    """Folder of the embedded database and the blobs."""
-    database_url: str | None = None
-    """SQLAlchemy URL; null takes SQLite inside the data folder."""
     host: str = "127.0.0.1"
     """Only loopback until tokens exist: another address refuses to start."""
     port: int = Field(default=8000, ge=1, le=65535)

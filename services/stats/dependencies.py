@@ -27,7 +27,7 @@ from intima.store.catalog import rfc3339
 from intima.store.keys import check_id
 from intima.store.paging import Page
 from intima.store.requests import claim_key, free_key, settle_key
-from intima.store.storage import Storage, open_storage
+from intima.store.storage import Storage
 from services.stats.settings import Settings
 
 LONGEST_KEY = 255
@@ -208,7 +208,7 @@ def _costs_of(card: ModelCard) -> dict[str, float]:
 
 def open_state(settings: Settings) -> State:
     """Open storage."""
-    return State(settings, open_storage(settings.data, settings.database_url))
+    return State(settings, settings.open_store())
 
 
 def get_state(request: Request) -> State:

@@ -4,17 +4,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.configuration import Configuration
+from services.stores import StoreConfiguration
 from services.tls import TlsFiles, choose_tls
 
 
-class Settings(Configuration):
+class Settings(StoreConfiguration):
     """Every field is a variable with the prefix INTIMA_, e.g. INTIMA_DATA, or a file (services/configuration.py)."""
 
-    data: Path = Path("intima-data")
-    """Folder of the embedded database and the blobs, the same as the api's."""
-    database_url: str | None = None
-    """SQLAlchemy URL; null takes SQLite inside the data folder."""
     host: str = "127.0.0.1"
     """Only loopback until tokens exist: another address refuses to start."""
     behind_proxy: bool = False

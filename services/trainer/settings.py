@@ -4,17 +4,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.configuration import Configuration
 from services.devices import Device
+from services.stores import StoreConfiguration
 
 
-class Settings(Configuration):
+class Settings(StoreConfiguration):
     """Every field is a variable with the prefix INTIMA_, e.g. INTIMA_DATA, or a file (services/configuration.py)."""
 
-    data: Path = Path("intima-data")
-    """Folder of the embedded database and the blobs; shared with the api."""
-    database_url: str | None = None
-    """SQLAlchemy URL; null takes SQLite inside the data folder."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     slots: int | None = Field(default=None, ge=1)
     """Units at a time; null: one per GPU, or one per core where there is none."""

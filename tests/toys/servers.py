@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,10 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import psycopg
 import pytest
 import redis
 
+from intima.store.addresses import S3Address
+
+S3_KEY, S3_SECRET = "testing-key", "testing-secret"
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
@@ -93,6 +98,92 @@ def postgresql_server() -> Iterator[str]:
             yield f"postgresql+psycopg://intima@127.0.0.1:{port}"
         finally:
             subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=False, **run)  # type: ignore[call-overload]
+
+
+@dataclass
+class Bucket:
+    """A server that speaks S3 in a process of its own, with one bucket; what it is sent is in ``address``."""
+
+    command: list[str]
+    port: int
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> S3Address:
+        endpoint = f"http://127.0.0.1:{self.port}"
+        return S3Address("intima", "of/tests", endpoint=endpoint, access_key_id=S3_KEY, secret_access_key=S3_SECRET)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The address as environment variables of services."""
+        at = self.address
+        return {
+            "INTIMA_BLOBS_URL": str(at),
+            "INTIMA_S3_ENDPOINT": str(at.endpoint),
+            "INTIMA_S3_ACCESS_KEY_ID": S3_KEY,
+            "INTIMA_S3_SECRET_ACCESS_KEY": S3_SECRET,
+        }
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(400):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"{self.command[0]} did not answer within 20 s")
+
+    def make(self) -> None:
+        """Make the bucket."""
+        at = self.address
+        client = boto3.client(
+            "s3",
+            endpoint_url=at.endpoint,
+            aws_access_key_id=S3_KEY,
+            aws_secret_access_key=S3_SECRET,
+            region_name=at.region,
+        )
+        client.create_bucket(Bucket=at.bucket)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def moto_server() -> Iterator[Bucket]:
+    """Moto: honours create-only puts, checks no signature, keeps nothing over a restart."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _bucket(Bucket(command, port, dict(os.environ))) as bucket:
+        yield bucket
+
+
+@contextmanager
+def nanio_server(folder: Path) -> Iterator[Bucket]:
+    """nanio: checks signatures, keeps objects over a kill, ignores create-only. A program of its own, as Redis is."""
+    program = shutil.which("nanio")
+    if program is None:
+        pytest.skip("no nanio on the path (pipx install nanio==0.1.7: it needs an environment of its own)")
+    port = free_port()
+    command = [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder)]
+    secrets = {"NANIO_ACCESS_KEY": S3_KEY, "NANIO_SECRET_KEY": S3_SECRET}
+    with _bucket(Bucket([*command, "--no-access-log"], port, os.environ | secrets)) as bucket:
+        yield bucket
+
+
+@contextmanager
+def _bucket(bucket: Bucket) -> Iterator[Bucket]:
+    bucket.start()
+    try:
+        bucket.make()
+        yield bucket
+    finally:
+        bucket.kill()
 
 
 def create_database(server: str, name: str) -> str:

@@ -4,14 +4,16 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
-from servers import Redis, create_database, postgresql_server, redis_server
+from servers import Bucket, Redis, create_database, moto_server, nanio_server, postgresql_server, redis_server
 from toy_jobs import child_environment
 
+from intima.store.addresses import S3Address
 from intima.store.storage import Storage, open_storage
 from intima.store.tables import METADATA
 
@@ -54,6 +56,48 @@ def empty_shared_database(shared_database: str) -> str:
 def database_url(request: pytest.FixtureRequest) -> str | None:
     """Null (SQLite in the data folder) or the URL of a migrated PostgreSQL database without rows."""
     return None if request.param == "sqlite" else request.getfixturevalue("empty_shared_database")
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Bucket]:
+    """A bucket of a server that keeps objects in memory."""
+    with moto_server() as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="session")
+def nanio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """A bucket of a server that checks signatures; skips where there is none."""
+    with nanio_server(tmp_path_factory.mktemp("nanio")) as bucket:
+        yield bucket
+
+
+@pytest.fixture(params=["moto", "nanio"])
+def bucket(request: pytest.FixtureRequest) -> S3Address:
+    """An empty part of a bucket, on each server."""
+    return part_of(request.getfixturevalue(request.param))
+
+
+def part_of(bucket: Bucket) -> S3Address:
+    """Return a part of a bucket that nothing has been put into."""
+    return replace(bucket.address, prefix=f"t{uuid.uuid4().hex}")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def blobs_at(request: pytest.FixtureRequest) -> S3Address | None:
+    """Null (blobs in the data folder) or an empty part of a bucket."""
+    return None if request.param == "folder" else part_of(request.getfixturevalue("moto"))
+
+
+@pytest.fixture(params=["sqlite-folder", "postgresql-bucket"])
+def whole_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """A store as on one machine, and as on many."""
+    url, at = None, None
+    if request.param == "postgresql-bucket":
+        url, at = request.getfixturevalue("empty_shared_database"), part_of(request.getfixturevalue("moto"))
+    opened = open_storage(tmp_path / "data", url, floor_bytes=0, blobs_at=at)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -12,22 +13,28 @@ from typing import BinaryIO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_fixtures import part_of
 
 from intima.errors import Invalid, NotFound
-from intima.store.blobs import BlobCorrupt, Blobs, LocalBlobs, MemoryBlobs
+from intima.store.blobs import BlobCorrupt, Blobs, LocalBlobs
 from intima.store.incoming import StorageFull
+from intima.store.memory_blobs import MemoryBlobs
+from intima.store.storage import attach_storage
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "moto", "nanio"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
     if request.param == "local":
         yield LocalBlobs(tmp_path / "blobs", floor_bytes=0)
-        return
-    memory = MemoryBlobs()
-    yield memory
-    memory.folder.cleanup()
+    elif request.param == "memory":
+        memory = MemoryBlobs()
+        yield memory
+        memory.folder.cleanup()
+    else:
+        at = part_of(request.getfixturevalue(request.param))
+        yield attach_storage(tmp_path, floor_bytes=0, blobs_at=at).blobs
 
 
 @pytest.mark.parametrize("data", [b"", b"intima", bytes(range(256)) * 9000], ids=["empty", "short", "long"])
@@ -86,6 +93,30 @@ def test_a_missing_blob_is_not_found(blobs: Blobs) -> None:
     for ask in (blobs.read, blobs.path, blobs.size):
         with pytest.raises(NotFound):
             ask(EMPTY)
+
+
+def test_all_that_is_stored_is_listed_and_can_be_taken_out(blobs: Blobs) -> None:
+    first, second, third = (blobs.put(data) for data in (b"1", b"22", b"333"))
+    assert {(b.sha256, b.bytes) for b in blobs.stored()} == {(first, 1), (second, 2), (third, 3)}
+    blobs.quarantine(first)
+    assert blobs.remove(second, before=time.time() + 60)
+    assert not blobs.remove(second, before=time.time() + 60)
+    assert not blobs.remove(third, before=0.0)
+    assert [b.sha256 for b in blobs.stored()] == [third]
+    assert (blobs.exists(first), blobs.exists(second), blobs.exists(third)) == (False, False, True)
+    assert b"".join(blobs.pieces(third)) == b"333"
+    assert (blobs.renew(third), blobs.renew(second)) == (True, False)
+    for ask in (blobs.quarantine, blobs.read, lambda name: list(blobs.pieces(name))):
+        with pytest.raises(NotFound):
+            ask(first)
+    assert blobs.read(blobs.put(b"1")) == b"1"
+
+
+def test_what_comes_in_pieces_is_kept(blobs: Blobs) -> None:
+    with blobs.receiving(expected_bytes=6) as incoming:
+        incoming.write([b"in ", b"two"])
+        name = incoming.keep()
+    assert blobs.read(name) == b"in two"
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", EMPTY.upper(), EMPTY[:-1], EMPTY + "\n", "a" * 63 + "/"])

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intima.store import blobs as blobs_module
-from intima.store.blobs import Blobs, LocalBlobs, MemoryBlobs
+from intima.store.blobs import Blobs, LocalBlobs
 from intima.store.incoming import MOST_PIECES, Incoming, StorageFull
+from intima.store.memory_blobs import MemoryBlobs
 
 
 @pytest.fixture(params=["local", "memory"])
