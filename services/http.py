@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -152,8 +153,12 @@ def _on_defect(request: Request, exc: Exception) -> Response:
     )
 
 
+LEAST_BYTES_PER_S = 1024
+"""A body that kept its reader waiting for longer than the silence allowed and came slower than this is ended too."""
+
+
 class BodyLimits:
-    """ASGI middleware: refuse bodies that are too large (413) or stop arriving (408)."""
+    """ASGI middleware: refuse bodies that are too large (413), stop arriving or only drip (408)."""
 
     def __init__(
         self, app: ASGIApp, *, max_bytes: int, silence_s: float, larger: Mapping[str, int] | None = None
@@ -178,19 +183,24 @@ class BodyLimits:
 
     def _limited(self, receive: Receive, limit: int) -> Receive:
         received = 0
+        waited_s = 0.0
         complete = False
 
         async def limited() -> Message:
-            nonlocal received, complete
+            nonlocal received, waited_s, complete
             if complete:
                 return await receive()
+            started = time.monotonic()
             try:
                 async with asyncio.timeout(self.silence_s):
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(408, f"No data for {self.silence_s:.0f} s.") from error
+            waited_s += time.monotonic() - started
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
+            if not complete and waited_s > self.silence_s and received < waited_s * LEAST_BYTES_PER_S:
+                raise HTTPException(408, f"Only {received} bytes in {waited_s:.0f} s.")
             if received > limit:
                 raise HTTPException(413, f"The body is larger than {limit} bytes.")
             return message

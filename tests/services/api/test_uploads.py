@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 from api_rpc import DEADLINE_S, rpc_server
 from api_servers import http_server
@@ -132,6 +133,19 @@ def test_a_client_that_says_no_more_is_left(host: str) -> None:
     with connected(host) as connection:
         connection.sendall(request_head("/v1/slides", f"Content-Length: {len(BODY)}") + BODY[:200])
         assert answer(connection) == (408, "request_timeout")
+
+
+def test_a_client_that_drips_is_left_too(host: str) -> None:
+    with connected(host) as connection:
+        connection.sendall(request_head("/v1/slides", f"Content-Length: {len(BODY)}"))
+        started = time.monotonic()
+        for byte in BODY[:20]:
+            connection.sendall(bytes([byte]))
+            time.sleep(SILENCE_S / 10)
+            if time.monotonic() - started > 1.2 * SILENCE_S:
+                break
+        assert answer(connection) == (408, "request_timeout")
+    assert time.monotonic() - started < 4 * SILENCE_S
 
 
 def test_too_much_is_refused_by_its_length_and_else_where_it_passes_the_limit(host: str) -> None:
@@ -286,3 +300,16 @@ def test_the_server_holds_no_upload_in_memory(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_a_client_that_is_slow_but_steady_is_served(host: str) -> None:
+    image = png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    body = HEAD + image + b"\r\n--edge--\r\n"
+    piece = len(body) // 8 + 1
+    assert piece > 1024
+    with connected(host) as connection:
+        connection.sendall(request_head("/v1/slides", f"Content-Length: {len(body)}"))
+        for start in range(0, len(body), piece):
+            connection.sendall(body[start : start + piece])
+            time.sleep(SILENCE_S / 4)
+        assert answer(connection)[0] == 201
