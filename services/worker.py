@@ -29,6 +29,8 @@ from services.telemetry.logs import configure_logs
 from services.telemetry.pool import PoolMetrics
 from services.telemetry.settings import LogFormat, TelemetrySettings
 
+_POOL_LOG_LEVEL = "_MP_FORK_LOGLEVEL_"
+"""Where Celery leaves the level of what a pool process says, as text, before it asks how to log."""
 _NEVER = threading.Event()
 """A pool process waits until its worker ends it."""
 BEAT_S = 15.0
@@ -227,6 +229,7 @@ def _exposition(settings: WorkerSettings) -> type[bootsteps.StartStopStep]:
     class Exposition(bootsteps.StartStopStep):  # type: ignore[misc]
         def __init__(self, worker: Any, **_: Any) -> None:
             self.pool = PoolMetrics()
+            os.environ[_POOL_LOG_LEVEL] = str(logging.WARNING)
             self.server: MetricsServer | None = None
             super().__init__(worker)
 

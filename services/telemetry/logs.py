@@ -35,7 +35,7 @@ def configure_logs(form: LogFormat, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for quiet in ("httpx", "httpcore", "alembic"):
+    for quiet in ("httpx", "httpcore", "alembic", "multiprocessing"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
