@@ -74,6 +74,9 @@ class Attempt:
 
 def count_attempt(attempt: Attempt) -> None:
     """Record one attempt at a unit."""
+    for outcome in ("done", "failed", "ready"):  # a series that is born with its first failure shows no increase of it
+        _ended.labels(attempt.kind, attempt.queue, outcome)
+    _failures.labels(attempt.kind, "storage_full")
     _ended.labels(attempt.kind, attempt.queue, attempt.outcome).inc()
     _worked.labels(attempt.kind, attempt.queue, attempt.outcome).observe(attempt.computed_s)
     if attempt.queue != IN_REQUEST:
