@@ -13,6 +13,7 @@ from sqlalchemy import text
 from intima.store.storage import Storage
 from services.api.settings import Settings as ApiSettings
 from services.stats.settings import Settings as StatsSettings
+from services.telemetry.settings import TelemetrySettings
 from services.trainer.settings import Settings as TrainerSettings
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
@@ -71,6 +72,7 @@ def test_commands_and_settings_exist(manifests: list[Manifest]) -> None:
     """A variable that no settings object knows would be passed over in silence."""
     settings = {"api": ApiSettings, "inference": ApiSettings, "stats": StatsSettings, "trainer": TrainerSettings}
     shared = {"INTIMA_SECRETS", "INTIMA_QUEUE"}
+    shared |= {f"INTIMA_{name}".upper() for name in TelemetrySettings.model_fields}
     for component, kind in settings.items():
         pod = pods(manifests)[component]
         command = pod["spec"]["containers"][0]["command"]
@@ -87,9 +89,6 @@ LATER = {
     "INTIMA_AUTH",
     "INTIMA_PUBLISHED_ON",
     "INTIMA_ADMIN_TOKEN",
-    "INTIMA_METRICS_PORT",
-    "INTIMA_OTLP_ENDPOINT",
-    "INTIMA_LOG_FORMAT",
     "INTIMA_BLOBS_URL",
     "INTIMA_S3_ENDPOINT",
     "INTIMA_S3_REGION",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from chart import of_kind, render, values_of
 
 from intima.store.storage import Storage
 from services.api.turns import TurnMetrics, Turns
@@ -154,6 +155,17 @@ def test_the_dashboards_are_what_their_source_says() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_chart_has_the_same_alerts_and_jobs() -> None:
+    chart = ROOT / "deploy" / "helm" / "intima"
+    assert (chart / "files" / "alerts.yml").read_text() == RULES.read_text()
+    on = {"rules": {"enabled": True, "labels": {}}, "podMonitor": {"enabled": True, "interval": "30s", "labels": {}}}
+    manifests = render(values_of("external", metrics=on))
+    (rule,), (monitor,) = of_kind(manifests, "PrometheusRule"), of_kind(manifests, "PodMonitor")
+    assert rule["spec"] == yaml.safe_load(RULES.read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert [r["targetLabel"] for r in endpoint["relabelings"]] == ["job"]
 
 
 def test_provisioning_names_the_datasource() -> None:

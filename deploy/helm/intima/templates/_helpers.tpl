@@ -70,7 +70,7 @@ capabilities: {drop: [ALL]}
 {{- with $values.blobs.url }}{{ $_ := set $env "INTIMA_BLOBS_URL" . }}{{ end -}}
 {{- with $values.blobs.endpoint }}{{ $_ := set $env "INTIMA_S3_ENDPOINT" . }}{{ end -}}
 {{- with $values.blobs.region }}{{ $_ := set $env "INTIMA_S3_REGION" . }}{{ end -}}
-{{- if $values.metrics.enabled }}{{ $_ := set $env "INTIMA_METRICS_PORT" (toString $values.metrics.port) }}{{ end -}}
+{{- if $values.metrics.enabled }}{{ $_ := set $env "INTIMA_METRICS_PORT" (toString $values.metrics.port) }}{{ $_ := set $env "INTIMA_METRICS_HOST" "0.0.0.0" }}{{ end -}}
 {{- $env = merge dict .component.env .env $env -}}
 {{- range $name, $value := $env }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
