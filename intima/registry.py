@@ -87,7 +87,7 @@ def publish_default(storage: Storage) -> ModelVersion:
 
 
 def _store_member(storage: Storage, folder: Traversable, *, position: int, sha256: str) -> None:
-    if storage.blobs.exists(sha256):
+    if storage.blobs.renew(sha256):
         return
     stored = storage.blobs.put(folder.joinpath(f"member-{position}.onnx").read_bytes())
     if stored != sha256:

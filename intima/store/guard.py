@@ -1,0 +1,67 @@
+"""Collecting blobs excludes copying them: who copies a set needs every blob of it to the end."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+from intima.errors import Conflict
+from intima.store.storage import Storage
+
+_LOCK = 0x636F6C6C656374
+"""Advisory lock of PostgreSQL ("collect")."""
+
+
+@contextmanager
+def copying(storage: Storage) -> Iterator[None]:
+    """Keep blobs from being collected; several may.
+
+    Raises:
+        Conflict: they are being collected.
+    """
+    with _held(storage, shared=True):
+        yield
+
+
+@contextmanager
+def collecting(storage: Storage) -> Iterator[None]:
+    """Be the only one who collects, while nobody copies.
+
+    Raises:
+        Conflict: somebody does.
+    """
+    with _held(storage, shared=False):
+        yield
+
+
+@contextmanager
+def _held(storage: Storage, *, shared: bool) -> Iterator[None]:
+    if storage.engine.dialect.name == "postgresql":
+        with storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            _take_advisory(conn, shared=shared)
+            try:
+                yield
+            finally:
+                conn.execute(text(f"SELECT pg_advisory_unlock{'_shared' if shared else ''}(:lock)"), {"lock": _LOCK})
+        return
+    with (storage.data_dir / "collect.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy() from None
+        yield
+
+
+def _take_advisory(conn: Connection, *, shared: bool) -> None:
+    taken = conn.execute(text(f"SELECT pg_try_advisory_lock{'_shared' if shared else ''}(:lock)"), {"lock": _LOCK})
+    if not taken.scalar_one():
+        raise _busy()
+
+
+def _busy() -> Conflict:
+    return Conflict(
+        "The store is being backed up or its unused blobs are being collected.",
+        code="store_busy",
+        hint="Try again when that has ended.",
+    )
