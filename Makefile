@@ -8,7 +8,7 @@ INTIMA_PORT ?= 8000
 WORKERS ?= 2
 export INTIMA_DATA INTIMA_PORT
 
-.PHONY: run serve setup test check lint format proto stub-drift proto-lint proto-baseline faults bench audit default-model clean help
+.PHONY: run serve setup test check lint format proto stub-drift proto-lint proto-baseline faults bench audit compose-test default-model clean help
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
@@ -66,6 +66,9 @@ bench: $(STAMP) ## goals of speed and memory, an hour; make bench NAME="samplers
 
 audit: $(STAMP) ## known vulnerabilities of what is installed; fails too where a package could not be looked up
 	$(BIN)/python deploy/audit.py
+
+compose-test: $(STAMP) ## the compose stack built, used and killed part by part; needs a Docker engine, or COMPOSE_RIG=script
+	$(BIN)/python -m bench compose --rig '$(COMPOSE_RIG)'
 
 default-model: $(STAMP) ## train and export the default model on synthetic arteries (about 15 minutes)
 	$(BIN)/python -m services.trainer.default_model

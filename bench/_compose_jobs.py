@@ -19,7 +19,7 @@ BENCHMARK: dict[str, Any] = {
     "architectures": [
         {"name": name, "encoder": "resnet18", "weights": "random", "input_px": 64} for name in ARCHITECTURES
     ],
-    "protocols": [{"kind": "kfold", "k": 3}],
+    "protocols": [{"kind": "kfold", "k": 5}],
     "search": {"sampler": "gp", "trials": 1},
     "members": 1,
     "preset": "quick",
@@ -67,13 +67,12 @@ def start_segmentation(client: httpx.Client, *, seed: int) -> dict[str, Any]:
     return started
 
 
-def start_benchmark(client: httpx.Client, *, seed: int = 3) -> dict[str, Any]:
-    """Upload nine synthetic subjects and start a benchmark of two nets (J3)."""
+def start_benchmark(client: httpx.Client, *, seed: int = 3, key: str = "first") -> dict[str, Any]:
+    """Upload nine synthetic subjects and start a benchmark of two nets (J3); the same key starts it once."""
     bundle = dataset_zip(draw_specs(seed=seed, subjects=9, size_px=192, mpp=4.0), name=f"nine synthetic, seed {seed}")
     dataset = ask(client, "POST", "/v1/datasets", files={"file": ("nine.zip", bundle)}).json()
-    key = {"idempotency-key": f"benchmark-{seed}"}
     body = BENCHMARK | {"dataset": dataset["id"]}
-    started: dict[str, Any] = ask(client, "POST", "/v1/benchmarks", json=body, headers=key).json()
+    started: dict[str, Any] = ask(client, "POST", "/v1/benchmarks", json=body, headers={"idempotency-key": key}).json()
     return started | {"dataset": dataset["id"]}
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STANDINS = ROOT / "bench" / "standins"
-RIG_PACKAGES = {"nginx:1.28-bookworm": ("nginx-light", "curl")}
-ADAPTED = {"postgres:15-bookworm": "postgres.Dockerfile", "redis:7-bookworm": "redis.Dockerfile"}
+RIG_PACKAGES = {"nginx:1.28-bookworm": ("nginx-light", "curl"), "prom/prometheus:v3.5.0": ("prometheus", "wget")}
+ADAPTED = {
+    "postgres:15-bookworm": "postgres.Dockerfile",
+    "redis:7-bookworm": "redis.Dockerfile",
+    "prom/prometheus:v3.5.0": "prometheus.Dockerfile",
+}
 
 
 def start_rig(rig: Path) -> str:
@@ -91,6 +95,13 @@ class Stack:
         lines = self.compose("ps", "--format", "json").splitlines()
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return {one["Service"]: one["Health"] or one["State"] for one in found}
+
+    def watched(self) -> dict[str, str]:
+        """Return what Prometheus, where it runs, says of each target: job to up or down."""
+        address = "http://127.0.0.1:9090/api/v1/targets"
+        answer = self.compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", address)
+        targets = json.loads(answer)["data"]["activeTargets"]
+        return {one["labels"]["job"]: one["health"] for one in targets}
 
     def image_bytes(self) -> dict[str, int]:
         """Return the size of every image that was built here."""

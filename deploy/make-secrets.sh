@@ -36,4 +36,14 @@ done
 
 secret intima_admin_token doors
 secret grafana_password grafana
+
+secret s3_access_key_id s3
+key=$value
+secret s3_secret_access_key s3
+write s3/s3.json "$(printf '{"identities":[{"name":"intima","credentials":[{"accessKey":"%s","secretKey":"%s"}],"actions":%s}]}' \
+  "$key" "$value" '["Admin","Read","Write","List"]')"
+for reader in doors workers; do
+  write "$reader/intima_s3_access_key_id" "$key"
+  write "$reader/intima_s3_secret_access_key" "$value"
+done
 sync

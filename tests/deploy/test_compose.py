@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 OURS = {"api", "inference", "trainer", "stats"}
 GPU = {"inference-gpu", "trainer-gpu"}
+BUILT = {"api", "trainer", "stats"} | GPU
 DOCKERFILES = [*ROOT.glob("deploy/*Dockerfile"), *ROOT.glob("bench/standins/*Dockerfile")]
+ONCE = {"secrets", "s3-bucket"}
 STACK = OURS | {"nginx", "redis", "postgres", "secrets"}
 
 
@@ -72,6 +74,7 @@ def test_every_service_is_hardened(everything: dict[str, Any]) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert all("size=" in mount for mount in service.get("tmpfs", [])), name
         assert not service.get("privileged"), name
+    assert {n for n, s in everything.items() if "user" not in s} == set()
     root = {n for n, s in everything.items() if s["user"].split(":")[0] in {"0", "root"}}
     assert root == {"secrets"}
     assert everything["secrets"]["network_mode"] == "none"
@@ -88,7 +91,7 @@ def test_every_service_has_limits_and_bounded_logs(everything: dict[str, Any]) -
 
 def test_every_service_that_stays_says_whether_it_is_well_and_starts_again(everything: dict[str, Any]) -> None:
     for name, service in everything.items():
-        stays = name != "secrets"
+        stays = name not in ONCE
         assert ("healthcheck" in service) == stays, name
         assert service["restart"] == ("unless-stopped" if stays else "no"), name
 
@@ -114,14 +117,28 @@ def test_what_must_be_there_first_is_waited_for(everything: dict[str, Any]) -> N
 def test_nginx_reaches_the_api_and_nothing_else(everything: dict[str, Any]) -> None:
     nets = {name: set(service.get("networks", ())) for name, service in everything.items()}
     assert {n for n in nets if nets[n] & nets["nginx"]} == {"nginx", "api"}
+    assert nets["grafana"] == {"watch"}
+    assert {n for n in nets if "watch" in nets[n]} == {"grafana", "prometheus"}
     assert config()["networks"]["back"]["internal"] is True
+
+
+def test_metrics_are_read_where_prometheus_looks_and_nowhere_else(everything: dict[str, Any]) -> None:
+    for name in OURS | GPU:
+        assert everything[name]["environment"]["INTIMA_METRICS_PORT"] == "9464"
+        assert "back" in everything[name]["networks"]
+    assert everything["inference-gpu"]["networks"]["back"]["aliases"] == ["inference"]
+    assert everything["trainer-gpu"]["networks"]["back"]["aliases"] == ["trainer"]
+    targets = {p["target"] for s in everything.values() for p in s.get("ports", ())}
+    assert targets == {8080, 3000}
 
 
 def test_no_secret_stands_in_the_file(everything: dict[str, Any]) -> None:
     for name, service in everything.items():
         for key, value in (service.get("environment") or {}).items():
-            assert not re.search(r"PASSWORD|TOKEN|SECRET|_URL$", key) or str(value).startswith(
-                ("/run/secrets/", "http://stats:")
+            assert (
+                value is None
+                or not re.search(r"PASSWORD|TOKEN|SECRET|_URL$", key)
+                or str(value).startswith(("/run/secrets/", "http://stats:"))
             ), f"{name}: {key}"
 
 
@@ -134,16 +151,21 @@ def test_each_reader_mounts_its_own_secrets_read_only(everything: dict[str, Any]
     assert sources["api"] == sources["stats"] == ["secrets-doors"]
     assert sources["trainer"] == sources["inference"] == sources["trainer-gpu"] == ["secrets-workers"]
     assert sources["postgres"] == ["secrets-postgres"]
+    assert sources["s3"] == ["secrets-s3"]
+    assert sources["grafana"] == ["secrets-grafana"]
     assert sources["redis"] == ["secrets-redis"]
     assert sources["nginx"] == []
     assert all(v["read_only"] for found in mounts.values() for v in found)
 
 
 def test_every_smoke_module_and_command_exists(everything: dict[str, Any]) -> None:
-    for name in OURS | GPU:
+    assert {name for name, service in everything.items() if "build" in service} == BUILT
+    assert everything["inference"]["image"] == everything["api"]["image"]
+    for name in BUILT:
         build = everything[name]["build"]
         assert (ROOT / build["dockerfile"]).is_file()
-        for module in [*build["args"]["SMOKE"].split(), *_commanded(everything[name])]:
+        smoke = [m for m in build["args"]["SMOKE"].split() if m.startswith(("intima", "services"))]
+        for module in [*smoke, *_commanded(everything[name])]:
             path = ROOT / module.replace(".", "/")
             assert path.with_suffix(".py").is_file() or path.is_dir(), module
         assert _commanded(everything[name])
@@ -163,7 +185,7 @@ def test_the_trainers_alone_carry_torch(everything: dict[str, Any]) -> None:
     extras = {n: s["build"]["args"]["EXTRAS"].split(",") for n, s in everything.items() if "build" in s}
     assert {n for n, e in extras.items() if "trainer" in e} == {"trainer", "trainer-gpu"}
     absent = {n: s["build"]["args"]["ABSENT"].split() for n, s in everything.items() if "build" in s}
-    assert all({"torch", "optuna", "timm"} <= set(absent[n]) for n in ("api", "stats", "inference", "inference-gpu"))
+    assert all({"torch", "optuna", "timm"} <= set(absent[n]) for n in ("api", "stats", "inference-gpu"))
 
 
 def test_the_gpu_profile_takes_gpus_and_can_do_without_cpu_workers() -> None:
@@ -196,6 +218,9 @@ def test_secrets_are_made_once_and_given_ones_win(tmp_path: Path) -> None:
     assert made["doors/intima_database_url"] == f"postgresql+psycopg://intima:{password}@postgres:5432/intima\n"
     assert made["workers/intima_database_url"] == made["doors/intima_database_url"]
     assert "workers/intima_admin_token" not in made
+    identity = json.loads(made["s3/s3.json"])["identities"][0]["credentials"][0]
+    assert identity["accessKey"] == made["workers/intima_s3_access_key_id"].strip()
+    assert identity["secretKey"] == made["doors/intima_s3_secret_access_key"].strip()
     assert made["redis/redis.conf"] == f"requirepass {made['redis/redis_password']}"
     assert _make_secrets(tmp_path) == made
     given = "a-password-of-the-lab_2026"
@@ -218,7 +243,7 @@ def test_a_secret_that_would_break_an_address_is_refused(tmp_path: Path, bad: st
 def _make_secrets(folder: Path) -> dict[str, str]:
     """Run the script with its two absolute folders moved under a temporary one."""
     (folder / "given").mkdir(exist_ok=True)
-    for reader in ("doors", "workers", "postgres", "redis", "grafana"):
+    for reader in ("doors", "workers", "postgres", "redis", "grafana", "s3"):
         (folder / "secrets" / reader).mkdir(parents=True, exist_ok=True)
     script = (ROOT / "deploy" / "make-secrets.sh").read_text()
     script = script.replace("/given/", f"{folder}/given/").replace("/secrets/", f"{folder}/secrets/")
