@@ -28,7 +28,6 @@ from intima.store.keys import check_id
 from intima.store.paging import Page
 from intima.store.requests import claim_key, free_key, settle_key
 from intima.store.storage import Storage
-from services.access.gate import Gate, open_gate
 from services.stats.settings import Settings
 
 LONGEST_KEY = 255
@@ -61,7 +60,6 @@ class State:
 
     settings: Settings
     storage: Storage
-    gate: Gate
 
     @property
     def fetch(self) -> FetchScores:
@@ -210,9 +208,7 @@ def _costs_of(card: ModelCard) -> dict[str, float]:
 
 def open_state(settings: Settings) -> State:
     """Open storage."""
-    storage = settings.open_store()
-    gate = open_gate(storage, settings, service="stats", redis_url=settings.shared_redis_url)
-    return State(settings, storage, gate)
+    return State(settings, settings.open_store())
 
 
 def get_state(request: Request) -> State:

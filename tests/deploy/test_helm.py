@@ -1,12 +1,14 @@
 """The Helm chart: rendered by the real engine, every manifest held to the schemas of three Kubernetes versions."""
 
 import importlib.util
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from chart import CHART, VALUES, Manifest, environment, helm, named, of_kind, pods, render, render_texts, values_of
 from sqlalchemy import text
 
@@ -78,23 +80,24 @@ def test_commands_and_settings_exist(manifests: list[Manifest]) -> None:
         command = pod["spec"]["containers"][0]["command"]
         (module,) = [part for part in command if part.startswith("services.")]
         assert importlib.util.find_spec(module) is not None
-        known = {f"INTIMA_{name}".upper() for name in kind.model_fields}
+        known = {f"INTIMA_{name}".upper() for name in (*kind.model_fields, *TelemetrySettings.model_fields)}
         given = {name for name in environment(pod) if name.startswith("INTIMA_")}
         assert given - known - shared - LATER == set()
         keys = [i["key"] for v in pod["spec"]["volumes"] if v["name"] == "secrets" for i in secret_items(v)]
         assert {k.upper() for k in keys} - known - LATER == set()
 
 
-LATER = {
-    "INTIMA_AUTH",
-    "INTIMA_PUBLISHED_ON",
-    "INTIMA_ADMIN_TOKEN",
-    "INTIMA_BLOBS_URL",
-    "INTIMA_S3_ENDPOINT",
-    "INTIMA_S3_REGION",
-    "INTIMA_S3_ACCESS_KEY_ID",
-    "INTIMA_S3_SECRET_ACCESS_KEY",
-}
+def test_images_are_those_of_the_compose_file() -> None:
+    text = (CHART.parents[2] / "docker-compose.yml").read_text()
+    built = set(re.findall(r"image: (intima/[a-z-]+):", text))
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    parts = [values[name] for name in ("api", "stats", "inference", "trainer")]
+    assert {p["image"] for p in parts} | {p["gpu"]["image"] for p in parts if "gpu" in p} == built
+    for server in ("redis", "postgresql"):
+        assert f"image: {values[server]['embedded']['image']}" in text
+
+
+LATER = {"INTIMA_AUTH", "INTIMA_PUBLISHED_ON", "INTIMA_ADMIN_TOKEN"}
 
 
 def secret_items(volume: Manifest) -> list[dict[str, str]]:
@@ -122,11 +125,14 @@ def test_pods_live_long_enough_to_end_their_work(manifests: list[Manifest]) -> N
 
 def test_gpus_are_asked_for_tolerated_and_used() -> None:
     found = pods(render(values_of("s3-gpu-keda")))
-    for worker, count, device in (("inference", 1, "INTIMA_PROVIDER"), ("trainer", 2, "INTIMA_DEVICE")):
+    for worker, count, device, image in (
+        ("inference", 1, "INTIMA_PROVIDER", "api-gpu"),
+        ("trainer", 2, "INTIMA_DEVICE", "trainer-gpu"),
+    ):
         spec = found[worker]["spec"]
         assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == count
         assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
-        assert spec["containers"][0]["image"] == f"registry.example.org/lab/intima-{worker}-gpu:0.1.0"
+        assert spec["containers"][0]["image"] == f"registry.example.org/intima/{image}:0.1.0"
         given = environment(found[worker])
         assert (given[device], given["INTIMA_SLOTS"]) == ("cuda", str(count))
     on_cpu = pods(render(values_of("embedded")))
@@ -166,6 +172,18 @@ def test_the_question_to_the_ledger_is_one_the_database_answers(store: Storage) 
         query = manifest["spec"]["triggers"][0]["metadata"]["query"]
         with store.reading() as connection:
             assert connection.execute(text(query)).scalar_one() == 0
+
+
+def test_alerts_are_those_that_are_tested_and_find_their_jobs() -> None:
+    found = render(ALL["s3-gpu-keda"])
+    (rule,) = of_kind(found, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((CHART.parents[1] / "prometheus" / "intima.rules.yml").read_text())
+    (monitor,) = of_kind(found, "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["relabelings"][0]["targetLabel"] == "job"
+    watched = set(monitor["spec"]["selector"]["matchExpressions"][0]["values"])
+    assert watched == {c for c, pod in pods(found).items() if "INTIMA_METRICS_PORT" in environment(pod)}
+    assert {environment(pods(found)[c])["INTIMA_METRICS_HOST"] for c in watched} == {"0.0.0.0"}
 
 
 def test_notes_say_how_to_reach_it() -> None:

@@ -67,7 +67,7 @@ capabilities: {drop: [ALL]}
   "INTIMA_LOG_FORMAT" $values.logFormat
 -}}
 {{- with $values.otlpEndpoint }}{{ $_ := set $env "INTIMA_OTLP_ENDPOINT" . }}{{ end -}}
-{{- with $values.blobs.url }}{{ $_ := set $env "INTIMA_BLOBS_URL" . }}{{ end -}}
+{{- with $values.blobs.url }}{{ $_ := set $env "INTIMA_BLOBS_URL" . }}{{ $_ := set $env "INTIMA_COPIES_BYTES" ($values.scratch.copiesBytes | int64 | toString) }}{{ end -}}
 {{- with $values.blobs.endpoint }}{{ $_ := set $env "INTIMA_S3_ENDPOINT" . }}{{ end -}}
 {{- with $values.blobs.region }}{{ $_ := set $env "INTIMA_S3_REGION" . }}{{ end -}}
 {{- if $values.metrics.enabled }}{{ $_ := set $env "INTIMA_METRICS_PORT" (toString $values.metrics.port) }}{{ $_ := set $env "INTIMA_METRICS_HOST" "0.0.0.0" }}{{ end -}}
