@@ -25,9 +25,11 @@ class IntimaError(Exception):
 
     ``code`` is stable and machine readable, ``hint`` says what to do, ``pointer`` is a JSON pointer
     to the field at fault (RFC 6901) or "" when no single field is. ``places`` names several where there are several.
+    ``retry_after_s`` says how long to wait where that is known.
     """
 
     code = "error"
+    retry_after_s: float | None = None
 
     def __init__(
         self,

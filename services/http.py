@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,19 +17,36 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intima.errors import Conflict, ErrorPlace, IntimaError, Invalid, NotFound, Unavailable
-from services.addresses import is_loopback
 from services.telemetry.context import current
 from services.telemetry.doors import count_problem
 
 PROBLEM = "application/problem+json"
 STATUS: dict[type[IntimaError], int] = {NotFound: 404, Invalid: 422, Conflict: 409, Unavailable: 503}
-STATUS_OF_CODE = {"storage_full": 507, "too_large": 413, "unsupported_media_type": 415, "precondition_failed": 412}
+STATUS_OF_CODE = {
+    "storage_full": 507,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "precondition_failed": 412,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "unknown_host": 403,
+    "cross_origin": 403,
+    "length_required": 411,
+    "rate_limited": 429,
+    "quota_exceeded": 429,
+}
 CODE_OF_STATUS = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
     413: "too_large",
+}
+
+_HEADERS_OF_STATUS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "5"},
+    503: {"Retry-After": "5"},
 }
 
 _log = logging.getLogger("intima.http")
@@ -49,8 +67,7 @@ def problem(
         "errors": list(errors),
     }
     count_problem("http", code)
-    headers = {"Retry-After": "5"} if status in {429, 503} else None
-    return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=headers)
+    return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=_HEADERS_OF_STATUS.get(status))
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -64,36 +81,33 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_defect)
 
 
-def refuse_open_bind(host: str, *, behind_proxy: bool) -> None:
-    """Raise Conflict when an address is not loopback and no trusted proxy stands in front."""
-    if behind_proxy or is_loopback(host):
-        return
-    raise Conflict(
-        f"Refusing to listen on {host}: this version has no authentication.",
-        code="open_bind",
-        hint="Listen on 127.0.0.1, or put an authenticating proxy in front and set INTIMA_BEHIND_PROXY=true.",
-    )
-
-
 def request_id_of(request: Request) -> str:
     """Return the id of a request."""
-    return str(getattr(request.state, "request_id", "req_unknown"))
+    return request_id_in(request.scope)
+
+
+def request_id_in(scope: Scope) -> str:
+    """Return the id of the request of an ASGI scope."""
+    return str(scope.get("state", {}).get("request_id", "req_unknown"))
 
 
 def _on_intima_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, IntimaError)
+    return as_problem(exc, request_id_of(request))
+
+
+def as_problem(exc: IntimaError, request_id: str) -> Response:
+    """Return what a client is told of an error."""
     family = next((s for t, s in STATUS.items() if isinstance(exc, t)), 500)
     status = STATUS_OF_CODE.get(exc.code, family)
     whole = (ErrorPlace(exc.pointer, exc.message, exc.hint),) if exc.pointer or exc.hint else ()
     errors = [{"pointer": p.pointer, "message": p.message, "hint": p.hint} for p in exc.places or whole]
-    return problem(
-        status,
-        code=exc.code,
-        title=type(exc).__name__,
-        detail=f"{exc.message} {exc.hint}".strip(),
-        request_id=request_id_of(request),
-        errors=errors,
-    )
+    detail = f"{exc.message} {exc.hint}".strip()
+    title = type(exc).__name__
+    answer = problem(status, code=exc.code, title=title, detail=detail, request_id=request_id, errors=errors)
+    if exc.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(math.ceil(exc.retry_after_s))
+    return answer
 
 
 def _on_request_validation(request: Request, exc: Exception) -> Response:

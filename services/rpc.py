@@ -33,6 +33,11 @@ STATUS_OF_CODE = {
     "too_large": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "storage_full": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "request_timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
+    "forbidden": grpc.StatusCode.PERMISSION_DENIED,
+    "rate_limited": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "quota_exceeded": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "length_required": grpc.StatusCode.INVALID_ARGUMENT,
 }
 PROBLEM = "intima-problem-bin"
 """Trailing metadata: code, pointer, hint and request id as JSON."""
@@ -63,8 +68,10 @@ def abort(context: grpc.ServicerContext, error: IntimaError) -> NoReturn:
     asked = current()
     family = next((s for family, s in STATUS.items() if isinstance(error, family)), grpc.StatusCode.INTERNAL)
     status = STATUS_OF_CODE.get(error.code, family)
-    problem = {"code": error.code, "pointer": error.pointer, "hint": error.hint}
+    problem: dict[str, str | float] = {"code": error.code, "pointer": error.pointer, "hint": error.hint}
     problem |= {"request_id": asked.request_id, "trace_id": asked.trace_id}
+    if error.retry_after_s is not None:
+        problem["retry_after_s"] = error.retry_after_s
     count_problem("rpc", error.code)
     _log.info("%s %s %s", status.name, error.message, asked.request_id)
     context.set_trailing_metadata(((PROBLEM, json.dumps(problem).encode()),))

@@ -7,6 +7,8 @@ import httpx
 from fastapi import FastAPI
 
 from intima import __version__
+from services.access.doors import guard
+from services.access.settings import refuse_open_bind
 from services.api.dependencies import State, open_state
 from services.api.protocol_errors import ProtocolErrors
 from services.api.routes import (
@@ -28,10 +30,12 @@ from services.api.routes import (
     splits,
     stability,
     studies,
+    tokens,
     verdicts,
 )
+from services.api.rules import RULES
 from services.api.settings import Settings
-from services.http import BodyLimits, install_problem_handlers, refuse_open_bind
+from services.http import BodyLimits, install_problem_handlers
 from services.telemetry.requests import TRACES, Observed, pass_trace_on
 
 _DESCRIPTION = (
@@ -58,6 +62,7 @@ _ROUTES = (
     deepzoom,
     stability,
     verdicts,
+    tokens,
     inference,
 )
 
@@ -74,12 +79,13 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     Raises:
         Conflict: asked to listen on an address other machines reach, without authentication in front.
     """
-    refuse_open_bind(settings.host, behind_proxy=settings.behind_proxy)
+    refuse_open_bind(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         shown = open_state(settings) if state is None else state
         app.state.intima = shown
+        app.state.gate = shown.gate
         hooks = {"request": [pass_trace_on]}
         async with httpx.AsyncClient(
             base_url=settings.stats_address, timeout=STATS_TIMEOUT_S, event_hooks=hooks
@@ -98,6 +104,7 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
         responses={422: {"description": "Problem (RFC 9457)"}},
         telemetry=TRACES,
     )
+    guard(app, settings, routers=[module.router for module in _ROUTES], rules=RULES)
     install_problem_handlers(app)
     for module in _ROUTES:
         app.include_router(module.router)

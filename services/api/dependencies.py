@@ -20,6 +20,7 @@ from intima.slides.tiles import SlideTiles
 from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage
+from services.access.gate import Gate, open_gate
 from services.api.settings import Settings
 from services.api.turns import Turns
 from services.messages import Send, open_send
@@ -102,6 +103,8 @@ class State:
     storage: Storage
     models: ModelCache
     send: Send
+    gate: Gate
+    """Who is let in, over both doors."""
     slots: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(SLOTS))
     """How many requests compute at once, over both doors."""
     segment_turns: Turns = field(default_factory=new_turns)
@@ -137,7 +140,11 @@ def open_state(settings: Settings) -> State:
         shared_tiles=settings.shared_tiles,
     )
     return State(
-        settings=settings, storage=storage, models=models, send=open_send(settings.queue, redis_url=settings.redis_url)
+        settings=settings,
+        storage=storage,
+        models=models,
+        send=open_send(settings.queue, redis_url=settings.redis_url),
+        gate=open_gate(storage, settings, service="api", redis_url=settings.shared_redis_url),
     )
 
 

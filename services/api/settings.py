@@ -1,22 +1,20 @@
 """Settings of the api, read from the environment once."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from intima.contracts.model import ProviderName
+from services.access.settings import AccessSettings
 from services.stores import StoreConfiguration
 from services.tls import TlsFiles, choose_tls
 
 _MIB = 2**20
 
 
-class Settings(StoreConfiguration):
+class Settings(StoreConfiguration, AccessSettings):
     """Every field is a variable with the prefix INTIMA_, e.g. INTIMA_DATA, or a file (services/configuration.py)."""
 
-    host: str = "127.0.0.1"
-    """Only loopback until tokens exist: another address refuses to start."""
     port: int = Field(default=8000, ge=1, le=65535)
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """Null: no gRPC. 0 takes a free port."""
@@ -32,8 +30,6 @@ class Settings(StoreConfiguration):
     """Limit of one gRPC message; uploads come in many."""
     stats_url: str | None = None
     """Where the stats service answers; null takes the next port on this host."""
-    queue: Literal["local", "celery"] = "local"
-    redis_url: str = "redis://127.0.0.1:6379/0"
     slots: int | None = Field(default=None, ge=1)
     """Slides that the api's Celery worker segments at a time; null: one per core."""
     alive_file: Path | None = None
@@ -46,8 +42,6 @@ class Settings(StoreConfiguration):
     """Tiles of a model's size that one run of a network takes from requests for raw tiles (/v2) together. Null: 8 on
     cuda, else 1, which shares nothing: a CPU gains nothing by it, TensorRT builds an engine for each number of tiles.
     """
-    behind_proxy: bool = False
-    """True only where a trusted proxy on a private network is the one client, as in docker-compose.yml."""
     max_upload_bytes: int = Field(default=100 * _MIB, ge=1)
     """Limit of one slide upload."""
     max_dataset_bytes: int = Field(default=2048 * _MIB, ge=1)

@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from intima import __version__
-from services.http import BodyLimits, install_problem_handlers, refuse_open_bind
+from services.access.doors import guard
+from services.access.settings import refuse_open_bind
+from services.http import BodyLimits, install_problem_handlers
 from services.stats.dependencies import open_state
 from services.stats.routes import health, router
+from services.stats.rules import RULES
 from services.stats.settings import Settings
 from services.telemetry.requests import TRACES, Observed
 
@@ -24,11 +27,12 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         Conflict: asked to listen on an address other machines reach, without authentication in front.
     """
-    refuse_open_bind(settings.host, behind_proxy=settings.behind_proxy)
+    refuse_open_bind(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.intima = open_state(settings)
+        app.state.gate = app.state.intima.gate
         yield
         app.state.intima.close()
 
@@ -40,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses={422: {"description": "Problem (RFC 9457)"}},
         telemetry=TRACES,
     )
+    guard(app, settings, routers=[health, router], rules=RULES)
     install_problem_handlers(app)
     app.include_router(health)
     app.include_router(router)

@@ -28,6 +28,7 @@ from intima.store.keys import check_id
 from intima.store.paging import Page
 from intima.store.requests import claim_key, free_key, settle_key
 from intima.store.storage import Storage
+from services.access.gate import Gate, open_gate
 from services.stats.settings import Settings
 
 LONGEST_KEY = 255
@@ -60,6 +61,7 @@ class State:
 
     settings: Settings
     storage: Storage
+    gate: Gate
 
     @property
     def fetch(self) -> FetchScores:
@@ -208,7 +210,9 @@ def _costs_of(card: ModelCard) -> dict[str, float]:
 
 def open_state(settings: Settings) -> State:
     """Open storage."""
-    return State(settings, settings.open_store())
+    storage = settings.open_store()
+    gate = open_gate(storage, settings, service="stats", redis_url=settings.shared_redis_url)
+    return State(settings, storage, gate)
 
 
 def get_state(request: Request) -> State:

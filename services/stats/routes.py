@@ -40,7 +40,9 @@ from intima.contracts.statistics import (
 from intima.errors import Conflict, NotFound
 from intima.reports import FORMATS as REPORT_FORMATS
 from intima.reports import Document, write_report
-from services.stats.dependencies import StateDep
+from services.access.web import admit_as
+from services.stats.dependencies import State, StateDep
+from services.stats.rules import ENTERS_TRAIL
 
 F = TypeVar("F")
 T = TypeVar("T", bound=str)
@@ -75,16 +77,16 @@ def get_readiness(state: StateDep) -> dict[str, str]:
 
 
 @router.post("/comparisons", operation_id="compare_models")
-def compare_models(request: ComparisonRequest, state: StateDep) -> Verdict:
-    """Say whether two models differ, are equivalent, or cannot be told apart."""
-    return decide_equivalence(request, fetch=state.fetch, plans=state.plans)
+def compare_models(request: ComparisonRequest, state: StateDep, web: Request) -> Verdict:
+    """Say whether two models differ, are equivalent, or cannot be told apart; under a plan this takes more scopes."""
+    return _decided(request, state, web)
 
 
 @router.post("/comparisons/figures/{figure}.{form}", operation_id="draw_comparison", response_class=Response)
-def draw_comparison(figure: str, form: str, request: ComparisonRequest, state: StateDep) -> Response:
+def draw_comparison(figure: str, form: str, request: ComparisonRequest, state: StateDep, web: Request) -> Response:
     """Draw a comparison: forest or slopes, as svg, pdf, or csv with the numbers behind it."""
     draw = _chosen(COMPARISON_FIGURES, figure)
-    return _drawn(form, lambda: draw(decide_equivalence(request, fetch=state.fetch, plans=state.plans)))
+    return _drawn(form, lambda: draw(_decided(request, state, web)))
 
 
 @router.post("/rankings/figures/{figure}.{form}", operation_id="draw_ranking", response_class=Response)
@@ -102,9 +104,9 @@ def draw_power(figure: str, form: str, request: PowerRequest) -> Response:
 
 
 @router.post("/comparisons/report.{form}", operation_id="report_comparison", response_class=Response)
-def comparison_report(form: str, request: ComparisonRequest, state: StateDep) -> Response:
+def comparison_report(form: str, request: ComparisonRequest, state: StateDep, web: Request) -> Response:
     """Report a comparison as html (one file) or pdf."""
-    return _reported(form, lambda: report_comparison(decide_equivalence(request, fetch=state.fetch, plans=state.plans)))
+    return _reported(form, lambda: report_comparison(_decided(request, state, web)))
 
 
 @router.post("/rankings/report.{form}", operation_id="report_ranking", response_class=Response)
@@ -122,6 +124,13 @@ def benchmark_report(
 ) -> Response:
     """Report a benchmark under each of its protocols as html (one file) or pdf."""
     return _reported(form, lambda: report_benchmark(benchmark_id, query, fetch_table=state.fetch_table))
+
+
+def _decided(request: ComparisonRequest, state: State, web: Request) -> Verdict:
+    """Decide; what is entered into the trail of a plan takes the scope of who may lock one."""
+    if request.plan is not None:
+        admit_as(web, ENTERS_TRAIL)
+    return decide_equivalence(request, fetch=state.fetch, plans=state.plans)
 
 
 def _reported(form: str, make: Callable[[], Document]) -> Response:

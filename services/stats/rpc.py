@@ -17,8 +17,11 @@ from intima.contracts.comparison import ComparisonRequest
 from intima.contracts.margin import MarginRequest
 from intima.contracts.plan import PlanRef, PlanRequest
 from intima.contracts.statistics import IntervalRequest, PowerRequest, RankingRequest, StabilityRequest
+from services.access.calls import TokenInterceptor, admit_call
+from services.access.gate import Operation
 from services.rpc import RpcDoor, bind, describe, new_server, refusals
 from services.stats.dependencies import State
+from services.stats.rules import CALL_RULES, ENTERS_TRAIL
 from services.wire.convert import to_contract, to_message
 from services.wire.v1 import comparison_pb2 as pb
 from services.wire.v1 import comparison_pb2_grpc as pb_grpc
@@ -36,6 +39,9 @@ class ComparisonDoor(pb_grpc.ComparisonServicer):
 
     def Compare(self, request: pb.ComparisonRequest, context: grpc.ServicerContext) -> pb.Verdict:  # noqa: N802
         """POST /v1/comparisons."""
+        if request.HasField("plan"):
+            entering = Operation(f"{SERVICE}/Compare", ENTERS_TRAIL)
+            admit_call(self._state.gate, entering, context, size=request.ByteSize())
         return self._answer(request, context, ComparisonRequest, self._compare, pb.Verdict)
 
     def _compare(self, request: ComparisonRequest) -> Contract:
@@ -110,7 +116,11 @@ def create_server(state: State) -> RpcDoor:
         Unavailable: the port is taken.
     """
     settings = state.settings
-    server = new_server(workers=settings.stats_grpc_workers, max_message_bytes=settings.max_body_bytes)
+    server = new_server(
+        workers=settings.stats_grpc_workers,
+        max_message_bytes=settings.max_body_bytes,
+        interceptors=[TokenInterceptor(state.gate, CALL_RULES)],
+    )
     pb_grpc.add_ComparisonServicer_to_server(ComparisonDoor(state), server)
     port = bind(
         server,

@@ -4,17 +4,14 @@ from pathlib import Path
 
 from pydantic import Field
 
+from services.access.settings import AccessSettings
 from services.stores import StoreConfiguration
 from services.tls import TlsFiles, choose_tls
 
 
-class Settings(StoreConfiguration):
+class Settings(StoreConfiguration, AccessSettings):
     """Every field is a variable with the prefix INTIMA_, e.g. INTIMA_DATA, or a file (services/configuration.py)."""
 
-    host: str = "127.0.0.1"
-    """Only loopback until tokens exist: another address refuses to start."""
-    behind_proxy: bool = False
-    """True only where a trusted proxy on a private network is the one client, as in docker-compose.yml."""
     stats_port: int = Field(default=8001, ge=1, le=65535)
     stats_grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """Null: no gRPC. 0 takes a free port."""

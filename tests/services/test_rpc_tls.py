@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from intima.errors import Conflict, IntimaError, Invalid
+from services.access.gate import OpenGate
 from services.rpc import RpcDoor, bind
 from services.stats.dependencies import State, open_state
 from services.stats.rpc import SERVICE, create_server
@@ -158,14 +159,14 @@ def test_files_that_cannot_be_used_refuse_to_start(tmp_path: Path, authority: Au
     ):
         settings = Settings(data=tmp_path, grpc_tls_cert=certificate, grpc_tls_key=key, grpc_tls_client_ca=roots)
         with pytest.raises(Invalid) as caught:
-            create_server(State(settings, None))  # type: ignore[arg-type]
+            create_server(State(settings, None, OpenGate()))  # type: ignore[arg-type]
         assert caught.value.code == "bad_tls_files"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_an_open_address_needs_tls_or_a_proxy(tmp_path: Path, files: dict[str, Path], host: str) -> None:
     with pytest.raises(Conflict) as caught:
-        create_server(State(Settings(data=tmp_path, host=host), None))  # type: ignore[arg-type]
+        create_server(State(Settings(data=tmp_path, host=host), None, OpenGate()))  # type: ignore[arg-type]
     assert caught.value.code == "open_bind"
     assert "INTIMA_GRPC_TLS_CERT" in caught.value.hint
 
@@ -175,7 +176,7 @@ def test_an_open_address_with_tls_or_a_proxy_is_bound(
     tmp_path: Path, files: dict[str, Path], secured: dict[str, bool] | str
 ) -> None:
     more = files if secured == "tls" else secured
-    door = create_server(State(Settings(data=tmp_path, host="0.0.0.0", **more), None))  # type: ignore[arg-type]
+    door = create_server(State(Settings(data=tmp_path, host="0.0.0.0", **more), None, OpenGate()))  # type: ignore[arg-type]
     assert door.port > 0
     door.stop(None)
 

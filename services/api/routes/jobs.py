@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from intima.contracts.job import JobEvent, JobView, UnitView
 from intima.store import ledger
 from intima.store.paging import MAX_PAGE_SIZE
+from services.access.web import demand
 from services.api.dependencies import ReadDep, State, StateDep, WriteDep
 from services.api.routes.paging import PageSize, PageToken
 
@@ -64,17 +65,26 @@ def list_logs(
 
 
 @router.post("/{job_id}/cancel", operation_id="cancel_job", status_code=202)
-def cancel_job(job_id: str, connection: WriteDep) -> JobView:
-    """Cancel a job; asking again changes nothing."""
+def cancel_job(job_id: str, connection: WriteDep, request: Request) -> JobView:
+    """Cancel a job; asking again changes nothing. Takes the scope segment for segmentations, else train."""
+    _demand_kind(request, ledger.read_job(connection, job_id))
     ledger.cancel_job(connection, job_id)
     return ledger.read_job(connection, job_id)
 
 
 @router.post("/{job_id}/retry", operation_id="retry_job", status_code=202)
-def retry_job(job_id: str, connection: WriteDep) -> JobView:
-    """Put the failed and canceled units of a finished job back in the queue; what is done stays done."""
+def retry_job(job_id: str, connection: WriteDep, request: Request) -> JobView:
+    """Put the failed and canceled units of a finished job back in the queue; what is done stays done.
+
+    Takes the scope segment for segmentations, else train.
+    """
+    _demand_kind(request, ledger.read_job(connection, job_id))
     ledger.retry_job(connection, job_id)
     return ledger.read_job(connection, job_id)
+
+
+def _demand_kind(request: Request, job: JobView) -> None:
+    demand(request, "segment" if job.kind == "segmentation" else "train")
 
 
 @router.get(

@@ -12,11 +12,14 @@ router = APIRouter(prefix="/v1", tags=["stats"])
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 """The body goes on as it came: the stats service reads and refuses it."""
 
+_ASKED_WITH = {b"idempotency-key", b"authorization"}
+_ANSWERED_WITH = ("content-type", "retry-after", "www-authenticate")
+
 
 async def _forward(request: Request, path: str) -> Response:
     stats: httpx.AsyncClient = request.app.state.stats
     headers = [(b"content-type", b"application/json")]
-    headers += [(name, value) for name, value in request.headers.raw if name == b"idempotency-key"]
+    headers += [(name, value) for name, value in request.headers.raw if name in _ASKED_WITH]
     try:
         answer = await stats.request(
             request.method, path, params=request.query_params, content=await request.body(), headers=headers
@@ -27,7 +30,8 @@ async def _forward(request: Request, path: str) -> Response:
             code="stats_unavailable",
             hint="Start it (make serve starts api and stats together) or set INTIMA_STATS_URL.",
         ) from error
-    return Response(answer.content, status_code=answer.status_code, media_type=answer.headers.get("content-type"))
+    told = {name: answer.headers[name] for name in _ANSWERED_WITH if name in answer.headers}
+    return Response(answer.content, status_code=answer.status_code, headers=told)
 
 
 @router.post("/comparisons", operation_id="compare_models", openapi_extra=_BODY)

@@ -2,9 +2,11 @@
 
 import threading
 
+from services.access.calls import TokenInterceptor
 from services.api.dependencies import State
 from services.api.rpc.inference import InferenceDoor
 from services.api.rpc.segmentation import SegmentationDoor
+from services.api.rules import CALL_RULES
 from services.rpc import RpcDoor, bind, describe, new_server
 from services.wire.v1 import open_inference_pb2_grpc, segmentation_pb2_grpc
 
@@ -28,6 +30,7 @@ def create_server(state: State) -> RpcDoor:
         workers=settings.grpc_workers + places,
         max_message_bytes=settings.max_message_bytes,
         most_calls=_CALLS_PER_WORKER * settings.grpc_workers,
+        interceptors=[TokenInterceptor(state.gate, CALL_RULES)],
     )
     tensors, slides = threading.BoundedSemaphore(places), threading.BoundedSemaphore(places)
     open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceDoor(state, tensors), server)

@@ -335,7 +335,7 @@ def test_the_api_has_every_path_of_the_stats_service(client: TestClient, tmp_pat
 
 def test_an_open_bind_is_refused(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "192.0.2.7", "::", "example.org"):
-        with pytest.raises(Conflict, match="no authentication"):
+        with pytest.raises(Conflict, match="without authentication"):
             create_app(Settings(host=host, data=tmp_path))
     for fine in (Settings(host="::1", data=tmp_path), Settings(host="0.0.0.0", behind_proxy=True, data=tmp_path)):
         assert create_app(fine).title

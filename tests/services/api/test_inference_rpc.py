@@ -257,6 +257,7 @@ def test_streams_leave_room_for_short_calls(state: State, model: str) -> None:
         storage=state.storage,
         models=state.models,
         send=state.send,
+        gate=state.gate,
     )
     with rpc_server(few) as address, grpc.insecure_channel(address) as channel:
         stub = pb_grpc.GRPCInferenceServiceStub(channel)
@@ -283,6 +284,7 @@ def test_silent_streams_of_inference_end_and_leave_segmentations_their_places(st
         storage=state.storage,
         models=state.models,
         send=state.send,
+        gate=state.gate,
     )
     with rpc_server(few) as address, grpc.insecure_channel(address) as channel:
         stub = pb_grpc.GRPCInferenceServiceStub(channel)
@@ -314,6 +316,7 @@ def test_streams_of_segmentations_leave_room_for_short_calls(state: State) -> No
         storage=state.storage,
         models=state.models,
         send=state.send,
+        gate=state.gate,
     )
     with rpc_server(few) as address, grpc.insecure_channel(address) as channel:
         release = threading.Event()
@@ -343,6 +346,7 @@ def test_more_calls_than_can_wait_are_refused_and_none_hangs(state: State, model
         storage=state.storage,
         models=state.models,
         send=state.send,
+        gate=state.gate,
     )
     held = 0
     while few.slots.acquire(blocking=False):

@@ -185,6 +185,7 @@ def test_an_image_too_large_for_a_request_runs_as_a_job(state: State, model: str
         storage=state.storage,
         models=state.models,
         send=state.send,
+        gate=state.gate,
     )
     with rpc_server(small) as address, grpc.insecure_channel(address) as channel:
         every, result, got = gathered(Stub(channel).Segment(chunks(artery(3)), timeout=DEADLINE_S))
@@ -392,6 +393,7 @@ def test_a_caller_of_a_job_who_leaves_alone_cancels_it(state: State, model: str)
         storage=state.storage,
         models=state.models,
         send=state.send,
+        gate=state.gate,
     )
     with rpc_server(small) as address, grpc.insecure_channel(address) as channel:
         call = Stub(channel).Segment(chunks(artery(9)), timeout=DEADLINE_S)

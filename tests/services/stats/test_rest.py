@@ -273,7 +273,7 @@ def test_a_comparison_is_quick_when_warm(client: TestClient) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "stats"])
 def test_an_open_address_needs_a_proxy(settings: Settings, host: str) -> None:
-    with pytest.raises(Conflict, match="no authentication"):
+    with pytest.raises(Conflict, match="without authentication"):
         create_app(settings.model_copy(update={"host": host}))
     create_app(settings.model_copy(update={"host": host, "behind_proxy": True}))
 
