@@ -95,7 +95,8 @@ def files_of(pod: Manifest) -> set[str]:
 def test_a_pod_is_given_the_secrets_it_needs_and_no_more(manifests: list[Manifest]) -> None:
     needed = {
         "api": {"intima_database_url", "intima_redis_url", "intima_admin_token"},
-        "stats": {"intima_database_url"},
+        # Both doors know the first token, and count the requests of each in Redis.
+        "stats": {"intima_database_url", "intima_redis_url", "intima_admin_token"},
         "inference": {"intima_database_url", "intima_redis_url"},
         "trainer": {"intima_database_url", "intima_redis_url"},
     }

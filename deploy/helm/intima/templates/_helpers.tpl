@@ -63,7 +63,6 @@ capabilities: {drop: [ALL]}
   "INTIMA_DATA" "/data"
   "INTIMA_SECRETS" "/run/secrets"
   "INTIMA_QUEUE" "celery"
-  "INTIMA_AUTH" $values.auth
   "INTIMA_LOG_FORMAT" $values.logFormat
 -}}
 {{- with $values.otlpEndpoint }}{{ $_ := set $env "INTIMA_OTLP_ENDPOINT" . }}{{ end -}}
@@ -79,6 +78,7 @@ capabilities: {drop: [ALL]}
 
 {{/* Environment of a door: it listens on all addresses, and the network policy and an Ingress stand in front. */}}
 {{- define "intima.doorEnv" -}}
+INTIMA_AUTH: {{ .root.Values.auth }}
 INTIMA_HOST: 0.0.0.0
 INTIMA_BEHIND_PROXY: "true"
 INTIMA_PUBLISHED_ON: {{ ternary "0.0.0.0" "127.0.0.1" .root.Values.ingress.enabled }}
