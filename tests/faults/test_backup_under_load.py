@@ -26,7 +26,7 @@ from intima.store.storage import Storage, attach_storage, open_storage
 pytestmark = pytest.mark.faults
 ROUNDS, WRITERS = 10, 3
 WRITER = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from full_store import add_slide
 from intima.store.addresses import S3Address
@@ -38,9 +38,10 @@ storage = attach_storage(Path(folder), url or None, blobs_at=at)
 number = int(first) * 10**9
 while True:
     number += 1
-    data = os.urandom(1 + int.from_bytes(os.urandom(2), "big"))
+    data = os.urandom(1 + int.from_bytes(os.urandom(2), "big") // 4)
     storage.blobs.put(os.urandom(100))
     print(add_slide(storage, number, data), flush=True)
+    time.sleep(0.05)
 """
 
 

@@ -13,8 +13,9 @@ from intima.errors import Conflict
 from intima.slides.isolation import deidentify_isolated
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
+from intima.store.erasing import erase_slide
 from services.api.costs import estimate_cost
-from services.api.dependencies import ReadDep, State, StateDep
+from services.api.dependencies import ReadDep, State, StateDep, WriteDep
 from services.api.routes.paging import PageSize, PageToken
 from services.api.segmenting import Started, start_segmentation, store_slide
 from services.api.uploads import Spooled, UploadRoute, spooled
@@ -118,6 +119,15 @@ def list_slides(connection: ReadDep, page_size: PageSize = 50, page_token: PageT
 def get_slide(slide_id: str, connection: ReadDep) -> SlideView:
     """Return a slide."""
     return slide_view(catalog.get_slide(connection, slide_id))
+
+
+@router.delete("/{slide_id}", operation_id="delete_slide", status_code=status.HTTP_204_NO_CONTENT)
+def delete_slide(slide_id: str, connection: WriteDep) -> None:
+    """Forget a slide, its segmentations and their jobs; files nobody else names go with the next collection.
+
+    Batches keep their place for it and say that it was deleted. 409 while one of its segmentations is being made.
+    """
+    erase_slide(connection, slide_id)
 
 
 @router.post("/{slide_id}/deidentified", operation_id="deidentify_slide", status_code=status.HTTP_201_CREATED)
