@@ -28,6 +28,7 @@ RULES: Mapping[str, Rule] = {
     "create_slide": SEGMENT,
     "list_slides": READ,
     "get_slide": READ,
+    "delete_slide": ADMIN,
     "deidentify_slide": SEGMENT,
     "create_segmentation": SEGMENT,
     "estimate_segmentation": _COMPUTE,

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from intima.store.checking import check_store
+from intima.store.references import find_references
 from intima.store.retention import DAY_S, collect
 from intima.store.storage import Storage
 from intima.store.tables import events, jobs, segmentations, units
@@ -46,6 +47,12 @@ def counts(storage: Storage) -> dict[str, int]:
         return {t.name: conn.execute(select(func.count()).select_from(t)).scalar_one() for t in tables}
 
 
+def named(storage: Storage) -> set[str]:
+    """Return the stored blobs that rows name."""
+    with storage.reading() as conn:
+        return find_references(conn).seen & {b.sha256 for b in storage.blobs.stored()}
+
+
 def image(seed: int) -> bytes:
     """A PNG nobody else has."""
     pixels = COLORS[rings()].copy()
@@ -70,7 +77,7 @@ def test_a_deleted_slide_is_gone_with_what_was_made_of_it(
 ) -> None:
     kept = upload(client, image(1))
     kept_batch = finished(client, batch_of(client, model, [kept]))
-    before, blobs = counts(storage), {b.sha256 for b in storage.blobs.stored()}
+    before, blobs = counts(storage), named(storage)
     gone = upload(client, image(2), subject="gone")
     batch = finished(client, batch_of(client, model, [gone, kept]))
     assert batch["state"] == "succeeded", batch
@@ -95,7 +102,7 @@ def test_a_deleted_slide_is_gone_with_what_was_made_of_it(
     for blob in storage.blobs.stored():
         os.utime(storage.blobs.path(blob.sha256), (then, then))
     assert collect(storage).blobs > 0
-    assert {b.sha256 for b in storage.blobs.stored()} == blobs
+    assert {b.sha256 for b in storage.blobs.stored()} == blobs == named(storage)
     assert check_store(storage).good
 
 
