@@ -1,7 +1,7 @@
 """Two api replicas and three workers on one Redis, PostgreSQL and S3: ``python -m bench replicas``.
 
-All slides are SYNTHETIC arteries. With tokens on. First the throughput of one inference worker and of three, on slides of
-their own. Then slides and benchmarks at once, by eight clients that change replicas with every request, each
+All slides are SYNTHETIC arteries. With tokens on. First the throughput of one inference worker and of three, on slides
+of their own. Then slides and benchmarks at once, by eight clients that change replicas with every request, each
 segmentation asked of both. Checked: every job succeeds, once; both replicas give the same bytes; some masks and scores
 are those of one machine without Redis, PostgreSQL and S3; the audit log has one record for each request that
 changes something, and is whole.
@@ -109,9 +109,8 @@ def _throughput(machines: Fleet, callers: Callers, count: int) -> None:
         took = time.monotonic() - started
         rates.append(3600 * count / took)
         share = (machines.cpu_s() - cpu) / took
-        print(
-            f"{workers} worker(s): {count} slides of {SIZE_PX} px in {took:.1f} s, {rates[-1]:.0f} an hour; {share:.2f} cores"
-        )
+        told = f"{count} slides of {SIZE_PX} px in {took:.1f} s, {rates[-1]:.0f} an hour"
+        print(f"{workers} worker(s): {told}; {share:.2f} cores")
     print(f"three workers against one: {rates[1] / rates[0]:.2f} x")
 
 
