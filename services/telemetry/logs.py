@@ -35,6 +35,9 @@ def configure_logs(form: LogFormat, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(own).handlers.clear()
+        logging.getLogger(own).propagate = True
     for quiet in ("httpx", "httpcore", "alembic", "multiprocessing"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     logging.captureWarnings(True)
