@@ -1,7 +1,6 @@
 """Interceptor that observes gRPC calls: their id, their trace, and the metrics of each."""
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import grpc
 
 from services.telemetry import doors, traces
-from services.telemetry.context import Context, read_traceparent, within
+from services.telemetry.context import Context, new_request_id, read_traceparent, within
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -60,7 +59,7 @@ def _observing(method: str, context: grpc.ServicerContext) -> Iterator[None]:
     try:
         with (
             traces.serving(method, parent=read_traceparent(sent)) as traceparent,
-            within(Context(request_id=f"req_{uuid.uuid4().hex}", traceparent=traceparent)),
+            within(Context(request_id=new_request_id(), traceparent=traceparent)),
         ):
             yield
     finally:

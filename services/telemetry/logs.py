@@ -21,6 +21,9 @@ _SECRETS = (
     ),
 )
 """Passwords in URLs, credentials behind their scheme, and values behind a name that says what they are."""
+_HINTS = ("://", "bearer", "basic", "token", "authorization", "passw", "secret", "access_key", "api_key")
+"""A text with none of these holds no secret that is looked for; most lines are such."""
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _FIELDS = "fields"
 """Extra of a record: a dict of further members of its JSON object."""
 
@@ -45,8 +48,10 @@ def configure_logs(form: LogFormat, *, level: int = logging.INFO) -> None:
 
 def without_secrets(text: str) -> str:
     """Return a text with the secrets blotted out that can be told by their form."""
-    for pattern, shown in _SECRETS:
-        text = pattern.sub(shown, text)
+    small = text.lower()
+    if any(hint in small for hint in _HINTS):
+        for pattern, shown in _SECRETS:
+            text = pattern.sub(shown, text)
     return text
 
 
@@ -76,7 +81,7 @@ class JsonLines(logging.Formatter):
         line |= _members(current()) | getattr(record, _FIELDS, {})
         if record.exc_info:
             line["exception"] = without_secrets(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _encode(line)
 
 
 def _members(context: Context) -> dict[str, object]:

@@ -2,17 +2,15 @@
 
 import logging
 import time
-import uuid
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx
 from fastapi.telemetry import TelemetryConfig
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.telemetry import doors, traces
-from services.telemetry.context import Context, current, enter, new_traceparent, read_traceparent
+from services.telemetry.context import Context, current, enter, new_request_id, new_traceparent, read_traceparent
 
 _log = logging.getLogger("intima.http")
 PROBES = frozenset({"/livez", "/readyz"})
@@ -47,7 +45,7 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = f"req_{uuid.uuid4().hex}"
+        request_id = new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         # For the rest of the task and not of this call: the handler of defects answers outside of it.
         enter(Context(request_id=request_id, traceparent=_traceparent(scope)))
@@ -55,7 +53,7 @@ class Observed:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
                 seen.status = message["status"]
             await send(message)
 
@@ -89,6 +87,7 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     doors.http_requests.labels(method, route, str(status)).inc()
     doors.http_seconds.labels(method, route).observe(seconds)
     told = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
+    quiet = route in PROBES and status == 200
     request_id = scope["state"]["request_id"]
     line = (method, quote(scope["path"]), status, 1000 * seconds, request_id)
-    _log.info("%s %s %s %.0f ms %s", *line, extra={"fields": told})
+    _log.log(logging.DEBUG if quiet else logging.INFO, "%s %s %s %.0f ms %s", *line, extra={"fields": told})

@@ -1,6 +1,8 @@
 """Spans for OpenTelemetry; without an endpoint nothing is imported, made or sent."""
 
+import atexit
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span, SpanKind
 
-FLUSH_MS = 3000
+FLUSH_S = 3.0
+"""What a process that ends waits for its collector at most."""
+SEND_S = 5.0
 EXPORT_EVERY_MS = 1000
 RUN = "run"
 """Stage in which the function of a unit works; it is cut into the times that a result names."""
@@ -38,7 +42,8 @@ def open_traces(endpoint: str | None, *, service: str) -> None:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    export_to(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces"), service=service)
+    export_to(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=SEND_S), service=service)
+    atexit.register(flush)
 
 
 def export_to(exporter: "SpanExporter", *, service: str) -> None:
@@ -53,16 +58,18 @@ def export_to(exporter: "SpanExporter", *, service: str) -> None:
     resource = Resource.create(
         {"service.name": f"intima-{service}", "service.version": __version__, "process.pid": os.getpid()}
     )
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MS))
     trace.set_tracer_provider(provider)
     _open[:] = [provider]
 
 
 def flush() -> None:
-    """Send what waits; before a process ends that runs no exit handlers."""
+    """Send what waits, before the process ends; a collector that does not answer is not waited for longer."""
     for provider in _open:
-        provider.force_flush(FLUSH_MS)
+        sending = threading.Thread(target=provider.force_flush, daemon=True)
+        sending.start()
+        sending.join(FLUSH_S)
 
 
 def active() -> str:

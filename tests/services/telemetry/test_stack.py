@@ -100,7 +100,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, redis_broker: Redis) -> Iter
         api = running.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
         urls = {name: f"http://127.0.0.1:{found}/metrics" for name, found in ports.items()}
         for url in (f"{api.base_url}/readyz", f"http://127.0.0.1:{stats_port}/readyz", urls["worker"]):
-            wait_until(lambda url=url: _answers(url), timeout_s=90, what=url)  # type: ignore[misc]
+            wait_until(lambda url=url: _answers(url), timeout_s=240, what=url)  # type: ignore[misc]
         yield Stack(folder, collector, api, urls)
 
 
@@ -120,7 +120,7 @@ def job(stack: Stack) -> str:
     body = {"model": "color-net", "uncertainty": {"sampler": "none"}}
     path = f"/v1/slides/{slide.raise_for_status().json()['id']}/segmentations"
     started = stack.api.post(path, json=body, headers=headers).raise_for_status().json()
-    wait_until(lambda: _state(stack, started["job"]) in {"succeeded", "failed"}, timeout_s=60, what="the job")
+    wait_until(lambda: _state(stack, started["job"]) in {"succeeded", "failed"}, timeout_s=240, what="the job")
     assert _state(stack, started["job"]) == "succeeded"
     return str(started["job"])
 
