@@ -108,7 +108,7 @@ OVERVIEW = Board(
             "Problems told to clients",
             "reqps",
             "By code, as in the problem's type.",
-            ((rate("intima_problems_total", "code"), "{{code}}"),),
+            ((f"{rate('intima_problems_total', 'code')} > 0", "{{code}}"),),
         ),
         Panel(
             "gRPC calls by status",
@@ -258,7 +258,7 @@ JOBS = Board(
             "Failed attempts by reason",
             "short",
             "Per minute.",
-            ((f"60 * {rate('intima_unit_failures_total', 'kind, code')}", "{{kind}} {{code}}"),),
+            ((f"60 * {rate('intima_unit_failures_total', 'kind, code')} > 0", "{{kind}} {{code}}"),),
         ),
         Panel(
             "Leases that ran out, messages sent again",

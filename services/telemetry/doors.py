@@ -35,7 +35,7 @@ rpc_in_flight = Gauge("intima_rpc_calls_in_flight", "gRPC calls that have not en
 _problems = Counter("intima_problems", "Refusals and failures told to clients.", ["door", "code"], registry=REGISTRY)
 _models = Counter("intima_model_lookups", "Models asked for; hit: in memory already.", ["outcome"], registry=REGISTRY)
 _codes = Bounded(200)
-for _code in ("busy", "database_unavailable", "defect", "storage_full"):
+for _code in ("blobs_unavailable", "busy", "database_unavailable", "defect", "storage_full"):
     # A series that is born with its first error shows no increase of it.
     _problems.labels("http", _codes(_code))
 

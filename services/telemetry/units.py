@@ -11,8 +11,8 @@ from services.telemetry.labels import Bounded
 REGISTRY = CollectorRegistry()
 IN_REQUEST = "request"
 """Queue of a unit that a request claimed as it made it: it waits for nothing."""
-_WAITS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
-_WORK = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600)
+_WAITS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
+_WORK = (0.1, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600)
 
 _ended = Counter(
     "intima_unit_attempts",
@@ -76,7 +76,8 @@ def count_attempt(attempt: Attempt) -> None:
     """Record one attempt at a unit."""
     for outcome in ("done", "failed", "ready"):  # a series that is born with its first failure shows no increase of it
         _ended.labels(attempt.kind, attempt.queue, outcome)
-    _failures.labels(attempt.kind, "storage_full")
+    for code in ("blobs_unavailable", "storage_full"):
+        _failures.labels(attempt.kind, code)
     _ended.labels(attempt.kind, attempt.queue, attempt.outcome).inc()
     _worked.labels(attempt.kind, attempt.queue, attempt.outcome).observe(attempt.computed_s)
     if attempt.queue != IN_REQUEST:
@@ -92,8 +93,9 @@ def _count_segmentation(attempt: Attempt) -> None:
     told = attempt.result.get("provenance", {}) if attempt.result else {}
     ref = _refs(str(attempt.payload.get("model", "")))
     model, _, version = ref.partition("@")
-    provider = told.get("provider") or attempt.payload.get("provider", "")
-    labels = (model, version, str(provider), str(attempt.payload.get("precision", "")), where)
+    used = told.get("provider") or attempt.payload.get("provider", "")
+    provider = str(used).removesuffix("ExecutionProvider").lower()
+    labels = (model, version, provider, str(attempt.payload.get("precision", "")), where)
     _segmentations.labels(*labels, attempt.outcome).inc()
     if attempt.outcome == "done":
         _segmenting.labels(*labels).observe(attempt.computed_s)

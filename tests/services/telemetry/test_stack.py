@@ -177,7 +177,7 @@ def test_the_worker_counts_what_the_ledger_knows(stack: Stack, job: str) -> None
     assert found["intima_unit_queue_seconds_sum", "segment", "inference"] == pytest.approx(waited_s, abs=1e-3)
     assert found["intima_unit_compute_seconds_sum", "segment", "done", "inference"] == pytest.approx(ran_s, abs=0.5)
     told = json.loads(text)["provenance"]
-    labels = ("color-net", "fp32", told["provider"], told["model"].partition("@")[2], "job")
+    labels = ("color-net", "fp32", "cpu", told["model"].partition("@")[2], "job")
     assert found["intima_segmentation_megapixels_total", *labels] == pytest.approx(
         told["working_width"] * told["working_height"] / 1e6
     )
