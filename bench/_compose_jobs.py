@@ -19,7 +19,7 @@ BENCHMARK: dict[str, Any] = {
     "architectures": [
         {"name": name, "encoder": "resnet18", "weights": "random", "input_px": 64} for name in ARCHITECTURES
     ],
-    "protocols": [{"kind": "kfold", "k": 5}],
+    "protocols": [{"kind": "kfold", "k": 3}],
     "search": {"sampler": "gp", "trials": 1},
     "members": 1,
     "preset": "quick",
@@ -31,7 +31,7 @@ def picture(seed: int, *, size_px: int, mpp: float) -> bytes:
     return png(render(draw_specs(seed=seed, subjects=1, size_px=size_px, mpp=mpp)[0].spec).image)
 
 
-def ask(client: httpx.Client, method: str, path: str, *, patience_s: float = 120.0, **sent: Any) -> httpx.Response:
+def ask(client: httpx.Client, method: str, path: str, *, patience_s: float = 300.0, **sent: Any) -> httpx.Response:
     """Send a request, again while the stack is away (no connection, 502, 503, 504); end at any other error."""
     deadline = time.monotonic() + patience_s
     while True:
@@ -59,10 +59,10 @@ def first_mask(client: httpx.Client) -> str:
 
 def start_segmentation(client: httpx.Client, *, seed: int) -> dict[str, Any]:
     """Upload a slide and start a segmentation of it (J2)."""
-    files = {"file": (f"section-{seed}.png", picture(seed, size_px=1536, mpp=0.5), "image/png")}
-    form = {"mpp": "0.5", "subject": f"mouse-{seed}"}
+    files = {"file": (f"section-{seed}.png", picture(seed, size_px=1024, mpp=0.75), "image/png")}
+    form = {"mpp": "0.75", "subject": f"mouse-{seed}"}
     slide = ask(client, "POST", "/v1/slides", files=files, data=form).json()
-    body = {"model": "phantom-unet@shipped", "uncertainty": {"sampler": "tta", "passes": 8}}
+    body = {"model": "phantom-unet@shipped", "uncertainty": {"sampler": "tta", "passes": 4}}
     started: dict[str, Any] = ask(client, "POST", f"/v1/slides/{slide['id']}/segmentations", json=body).json()
     return started
 
