@@ -5,9 +5,9 @@ The manifest is written last: a folder without one is no backup.
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from intima.contracts._base import Contract
 from intima.errors import Invalid
@@ -19,7 +19,7 @@ MANIFEST, ROWS, BLOBS, BLOB_LIST = "manifest.json", "rows", "blobs", "blobs.txt"
 class TableFile(Contract):
     """One table."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z_]{1,63}$")]
     rows: int
     sha256: str
     """Of its file."""

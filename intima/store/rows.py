@@ -70,7 +70,14 @@ def check_rows(folder: Path, tables: Sequence[TableFile]) -> None:
 
 
 def read_rows(conn: Connection, folder: Path, tables: Sequence[TableFile]) -> None:
-    """Insert checked files of rows into the tables of a database of the same schema."""
+    """Insert checked files of rows into the tables of a database of the same schema.
+
+    Raises:
+        Invalid: the schema has no such table.
+    """
+    unknown = {table.name for table in tables} - set(inspect(conn).get_table_names())
+    if unknown:
+        raise Invalid(f"The schema of the backup has no table {min(unknown)}.", code="bad_backup")
     metadata = MetaData()
     metadata.reflect(conn, only=[table.name for table in tables])
     for table in metadata.sorted_tables:

@@ -89,6 +89,21 @@ def test_a_backup_of_a_newer_schema_is_refused(sqlite_store: Storage, other: Sto
     assert caught.value.code == "schema_newer"
 
 
+@pytest.mark.parametrize("name", ["strangers", "../../etc/passwd", ""])
+def test_a_manifest_that_names_other_tables_is_refused(sqlite_store: Storage, tmp_path: Path, name: str) -> None:
+    back_up(sqlite_store, tmp_path / "backup")
+    manifest = json.loads((tmp_path / "backup" / MANIFEST).read_text())
+    manifest["tables"][0]["name"] = name
+    (tmp_path / "backup" / MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / "backup" / "rows" / "strangers.jsonl").write_text("")
+    fresh = attach_storage(tmp_path / "fresh", floor_bytes=0)
+    with pytest.raises(Invalid) as caught:
+        restore(fresh, tmp_path / "backup")
+    assert caught.value.code == "bad_backup"
+    assert not any(rows_of(fresh).values())
+    fresh.close()
+
+
 def test_only_an_empty_store_takes_a_backup(sqlite_store: Storage, tmp_path: Path) -> None:
     add_slide(sqlite_store, 1, b"slide")
     back_up(sqlite_store, tmp_path / "backup")
