@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, select, update
 
 from intima.arrays import Json
 from intima.contracts.benchmark import keys_read
@@ -52,13 +52,36 @@ def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: 
     """Claim the next ready unit of these queues; null where there is none.
 
     A benchmark is hours of units and gives way to jobs that someone waits for; else the job with the lowest turn goes
-    first, of several the oldest. A transaction may come to hold several jobs here; all claims take them in this order.
+    first, of several the oldest. Jobs that another transaction holds are passed over while there are others: a thousand
+    claims at once would wait for each other at the first job. Only where all are held is one waited for; a transaction
+    may come to hold several jobs then, and all claims take them in this order.
     """
     order = (jobs.c.kind == PATIENT, jobs.c.turn, jobs.c.created_at, jobs.c.id, units.c.position)
     ready = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id)
-    ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*order).limit(CANDIDATES)
+    ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*order)
+    claim = _take_free(conn, ready, owner=owner, lease_s=lease_s)
+    return claim or _take_waiting(conn, ready, owner=owner, lease_s=lease_s)
+
+
+def _take_free(conn: Connection, ready: Select[str], *, owner: str, lease_s: float) -> Claim | None:
+    """Claim the first ready unit whose job nobody holds, and hold nothing where there is none."""
+    free = ready.limit(1).with_for_update(of=jobs, skip_locked=True)
+    with conn.begin_nested() as attempt:
+        for _ in range(ROUNDS):
+            unit_id = conn.execute(free).scalar()
+            if unit_id is None:
+                break
+            # It may have been taken between the question and the lock: then ask again.
+            claim = _take(conn, unit_id, owner=owner, lease_s=lease_s, in_turn=True)
+            if claim is not None:
+                return claim
+        attempt.rollback()
+    return None
+
+
+def _take_waiting(conn: Connection, ready: Select[str], *, owner: str, lease_s: float) -> Claim | None:
     for _ in range(ROUNDS):
-        candidates = conn.execute(ready).scalars().all()
+        candidates = conn.execute(ready.limit(CANDIDATES)).scalars().all()
         for unit_id in candidates:
             claim = _take(conn, unit_id, owner=owner, lease_s=lease_s, in_turn=True)
             if claim is not None:
@@ -114,18 +137,23 @@ def _take(conn: Connection, unit_id: str, *, owner: str, lease_s: float, in_turn
 
 
 def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float, message: str) -> Answer:
-    """Extend the lease and show progress; the answer says whether to go on."""
-    job = lock_job(conn, claim.job_id)
+    """Extend the lease and show progress; the answer says whether to go on.
+
+    Never waits for the job: a thousand units of one job would be late for their leases. While another holds it, the
+    unit alone is written, and what that other decides is heard at the next beat.
+    """
+    its_job = select(jobs.c.state).where(jobs.c.id == claim.job_id)
+    free = conn.execute(its_job.with_for_update(skip_locked=True)).scalar()
     unit = _held(conn, claim)
-    if unit is None:
-        return "lost"
     text = _clean(message)
     shown = {"fraction": min(max(fraction, 0.0), 1.0), "message": text}
-    conn.execute(update(units).where(_is_held(claim)).values(lease_until=database_now() + lease_s, **shown))
-    if (unit.fraction, unit.message) != (shown["fraction"], text):
+    beat = update(units).where(_is_held(claim)).values(lease_until=database_now() + lease_s, **shown)
+    if unit is None or not conn.execute(beat).rowcount:
+        return "lost"
+    if free is not None and (unit.fraction, unit.message) != (shown["fraction"], text):
         conn.execute(update(jobs).where(jobs.c.id == claim.job_id).values(message=f"{claim.key}: {text}"))
         _tell(conn, claim, {"unit": claim.key} | shown)
-    return "cancel" if job.state == "canceling" else "go_on"
+    return "cancel" if (free or conn.execute(its_job).scalar()) == "canceling" else "go_on"
 
 
 def tell_waiting(conn: Connection, *, queue: str, message: str) -> int:

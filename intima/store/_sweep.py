@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
 from intima.store._claims import Claim, fail_attempt
 from intima.store.tables import database_now, jobs, units
@@ -76,19 +76,18 @@ def expire_owner(conn: Connection, owner: str) -> int:
 
 
 def _take_overdue(conn: Connection, queued: Mapping[str, int], resend_after_s: float) -> tuple[UnitRef, ...]:
-    sent = select(units.c.id, units.c.queue, (database_now() - units.c.sent_at).label("age_s"))
-    sent = (
-        sent.join(jobs, jobs.c.id == units.c.job_id)
-        .where(units.c.state == "ready", units.c.sent_at.is_not(None))
-        .order_by(units.c.sent_at)
-    )
-    rows = conn.execute(_locking_idle_jobs(sent)).all()
+    """Return the oldest overdue units, of each queue as many as are missing there. Counting holds no job."""
+    sent = (units.c.state == "ready") & units.c.sent_at.is_not(None)
+    counted = conn.execute(select(units.c.queue, func.count().label("ready")).where(sent).group_by(units.c.queue)).all()
     overdue: list[UnitRef] = []
-    for queue in sorted({row.queue for row in rows}):
-        here = [row for row in rows if row.queue == queue]
-        missing = max(0, len(here) - queued.get(queue, 0))
-        overdue += [UnitRef(row.id, queue) for row in here[:missing] if row.age_s > resend_after_s]
-    return _mark_sent(conn, overdue[:SWEEP_LIMIT])
+    for queue, count in sorted((row.queue, int(row.ready)) for row in counted):
+        missing = min(count - queued.get(queue, 0), SWEEP_LIMIT - len(overdue))
+        if missing > 0:
+            late = (units.c.queue == queue) & (units.c.sent_at < database_now() - resend_after_s)
+            oldest = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id).where(sent, late)
+            oldest = oldest.order_by(units.c.sent_at).limit(missing)
+            overdue += [UnitRef(row.id, queue) for row in conn.execute(_locking_idle_jobs(oldest))]
+    return _mark_sent(conn, overdue)
 
 
 def _locking_idle_jobs(query: Select[Any]) -> Select[Any]:

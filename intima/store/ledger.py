@@ -12,7 +12,8 @@ A unit *needs* the results of some and comes *after* the end of others: of those
 why. A retry lets it wait again with them, and so all that read its result.
 
 Every function works in the caller's transaction. Those that change a unit lock its job first and hold only
-where the claim's fence matches, so a worker that was given up cannot write. Times are the database's clock.
+where the claim's fence matches, so a worker that was given up cannot write; a heartbeat alone does not wait for that
+lock. Times are the database's clock.
 """
 
 from intima.store._advance import advance
