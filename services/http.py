@@ -71,7 +71,8 @@ def problem(
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of the app a problem+json."""
+    """Make every error of the app a problem+json, and of a request that the end of the process cuts off."""
+    app.add_middleware(CutOff)
     app.add_exception_handler(IntimaError, _on_intima_error)
     app.add_exception_handler(RequestValidationError, _on_request_validation)
     app.add_exception_handler(ValidationError, _on_contract_validation)
@@ -169,6 +170,31 @@ def _on_defect(request: Request, exc: Exception) -> Response:
 
 LEAST_BYTES_PER_S = 1024
 """A body that kept its reader waiting for longer than the silence allowed and came slower than this is ended too."""
+
+
+class CutOff:
+    """ASGI middleware: answer a request with 503 when the service stops before it is done; it would be a bare 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except asyncio.CancelledError:
+            if begun or scope["type"] != "http":
+                raise
+            detail = "This server is stopping. What was begun as a job goes on; ask again for the rest."
+            answer = problem(503, code="stopping", title="Unavailable", detail=detail, request_id=request_id_in(scope))
+            await answer(scope, receive, send)
 
 
 class BodyLimits:
