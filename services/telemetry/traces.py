@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from intima.errors import Unavailable
 from services.telemetry.context import new_traceparent
 
 if TYPE_CHECKING:
@@ -37,11 +38,21 @@ class Stage:
 
 
 def open_traces(endpoint: str | None, *, service: str) -> None:
-    """Export spans of this process to a collector that speaks OTLP over HTTP; null exports none."""
-    if endpoint is None or _open:
-        return
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    """Export spans of this process to a collector that speaks OTLP over HTTP; null and "" export none.
 
+    Raises:
+        Unavailable: the packages for that are not installed.
+    """
+    if not endpoint or _open:
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError as error:
+        raise Unavailable(
+            f"INTIMA_OTLP_ENDPOINT is set, and {error.name} is not installed.",
+            code="no_telemetry",
+            hint="Install intima[telemetry], or unset it.",
+        ) from error
     export_to(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=SEND_S), service=service)
     atexit.register(flush)
 
