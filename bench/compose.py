@@ -152,7 +152,7 @@ def _work_through_kills(stack: Stack, told: Transcript, client: httpx.Client) ->
             jobs.succeed(client, one["job"])
     with told.step("J3: the benchmark has succeeded"):
         events, connections = benching.join()
-    told.say(f"its progress by server-sent events: {events} events over {connections} connections")
+    told.say(f"its progress by server-sent events: {events} events, {connections} connections and tries")
     return [one["id"] for one in segmentations], str(benchmark["id"])
 
 
