@@ -77,7 +77,7 @@ def start_benchmark(client: httpx.Client, *, seed: int = 3, key: str = "first") 
 
 
 def follow(client: httpx.Client, job_id: str, *, patience_s: float = 1800.0) -> tuple[dict[str, Any], int, int]:
-    """Follow a job's events to its end, connecting again where they break off; returns job, events, connections and tries."""
+    """Follow a job by its events to its end, connecting again where they break off; returns job, events, tries."""
     deadline, seen, connections, last = time.monotonic() + patience_s, 0, 0, {"state": "unknown"}
     while last["state"] not in FINAL:
         if time.monotonic() > deadline:
