@@ -12,9 +12,8 @@ from intima.contracts.job import UnitState
 from intima.store._advance import NO_TURN, PATIENT, add_event, advance, lock_job, set_job_state
 from intima.store.tables import database_now, jobs, unit_needs, units
 
-CANDIDATES = 16
 ROUNDS = 50
-"""Times that one claim asks again where others took all candidates first."""
+"""Times that one claim asks again where others were first."""
 TOLD_EVERY_S = 30.0
 """Progress of one unit becomes an event at most this often; what is newest stands in the unit and its job."""
 MESSAGE_CHARS = 2000
@@ -53,20 +52,30 @@ def claim_next(conn: Connection, *, owner: str, queues: Sequence[str], lease_s: 
 
     A benchmark is hours of units and gives way to jobs that someone waits for; else the job with the lowest turn goes
     first, of several the oldest. Jobs that another transaction holds are passed over while there are others: a thousand
-    claims at once would wait for each other at the first job. Only where all are held is one waited for; a transaction
-    may come to hold several jobs then, and all claims take them in this order.
+    claims at once would wait for each other at the first job. Only where all are held is the first waited for, and
+    nothing is held meanwhile.
     """
     order = (jobs.c.kind == PATIENT, jobs.c.turn, jobs.c.created_at, jobs.c.id, units.c.position)
-    ready = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id)
-    ready = ready.where(units.c.state == "ready", units.c.queue.in_(queues)).order_by(*order)
-    claim = _take_free(conn, ready, owner=owner, lease_s=lease_s)
-    return claim or _take_waiting(conn, ready, owner=owner, lease_s=lease_s)
+    ready = units.c.state == "ready", units.c.queue.in_(queues)
+    first = select(jobs.c.id).join(units, jobs.c.id == units.c.job_id).where(*ready).order_by(*order).limit(1)
+    unit = select(units.c.id).join(jobs, jobs.c.id == units.c.job_id).where(*ready).order_by(*order).limit(1)
+    claim = _take_free(conn, unit, owner=owner, lease_s=lease_s)
+    for _ in range(ROUNDS):
+        job_id = None if claim is not None else conn.execute(first).scalar()
+        if job_id is None:
+            break
+        claim = _take_free(conn, unit, owner=owner, lease_s=lease_s, wait_for=job_id)
+    return claim
 
 
-def _take_free(conn: Connection, ready: Select[str], *, owner: str, lease_s: float) -> Claim | None:
-    """Claim the first ready unit whose job nobody holds, and hold nothing where there is none."""
-    free = ready.limit(1).with_for_update(of=jobs, skip_locked=True)
+def _take_free(
+    conn: Connection, unit: Select[str], *, owner: str, lease_s: float, wait_for: str | None = None
+) -> Claim | None:
+    """Claim the first ready unit whose job nobody else holds, and hold nothing where there is none."""
+    free = unit.with_for_update(of=jobs, skip_locked=True)
     with conn.begin_nested() as attempt:
+        if wait_for is not None:
+            lock_job(conn, wait_for)
         for _ in range(ROUNDS):
             unit_id = conn.execute(free).scalar()
             if unit_id is None:
@@ -76,18 +85,6 @@ def _take_free(conn: Connection, ready: Select[str], *, owner: str, lease_s: flo
             if claim is not None:
                 return claim
         attempt.rollback()
-    return None
-
-
-def _take_waiting(conn: Connection, ready: Select[str], *, owner: str, lease_s: float) -> Claim | None:
-    for _ in range(ROUNDS):
-        candidates = conn.execute(ready.limit(CANDIDATES)).scalars().all()
-        for unit_id in candidates:
-            claim = _take(conn, unit_id, owner=owner, lease_s=lease_s, in_turn=True)
-            if claim is not None:
-                return claim
-        if len(candidates) < CANDIDATES:
-            return None
     return None
 
 
