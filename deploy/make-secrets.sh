@@ -11,7 +11,10 @@ secret() { # secret NAME FOLDER: sets $value and writes it
   else value=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
   fi
   case $value in
-    *[!A-Za-z0-9._~-]*) echo "The secret $name may hold letters, digits and ._~- only: it becomes part of an address." >&2; exit 1 ;;
+    *[!A-Za-z0-9._~/+=-]*) echo "The secret $name may hold letters, digits and ._~-/+= only." >&2; exit 1 ;;
+  esac
+  case $name$value in
+    *_password*[/+=]*) echo "The secret $name may hold no / + or =: it becomes part of an address." >&2; exit 1 ;;
   esac
   [ "${#value}" -ge 16 ] || { echo "The secret $name has ${#value} characters; need at least 16." >&2; exit 1; }
   write "$2/$name" "$value"
@@ -42,8 +45,13 @@ key=$value
 secret s3_secret_access_key s3
 write s3/s3.json "$(printf '{"identities":[{"name":"intima","credentials":[{"accessKey":"%s","secretKey":"%s"}],"actions":%s}]}' \
   "$key" "$value" '["Admin","Read","Write","List"]')"
+# Services are given keys only where there are any to use; without them they ask the host for its role.
 for reader in doors workers; do
-  write "$reader/intima_s3_access_key_id" "$key"
-  write "$reader/intima_s3_secret_access_key" "$value"
+  if [ -s /given/s3_access_key_id ] || [ "${INTIMA_S3_ENDPOINT:-}" = http://s3:8333 ]; then
+    write "$reader/intima_s3_access_key_id" "$key"
+    write "$reader/intima_s3_secret_access_key" "$value"
+  else
+    rm -f "/secrets/$reader/intima_s3_access_key_id" "/secrets/$reader/intima_s3_secret_access_key"
+  fi
 done
 sync

@@ -218,9 +218,7 @@ def test_secrets_are_made_once_and_given_ones_win(tmp_path: Path) -> None:
     assert made["doors/intima_database_url"] == f"postgresql+psycopg://intima:{password}@postgres:5432/intima\n"
     assert made["workers/intima_database_url"] == made["doors/intima_database_url"]
     assert "workers/intima_admin_token" not in made
-    identity = json.loads(made["s3/s3.json"])["identities"][0]["credentials"][0]
-    assert identity["accessKey"] == made["workers/intima_s3_access_key_id"].strip()
-    assert identity["secretKey"] == made["doors/intima_s3_secret_access_key"].strip()
+    assert not [path for path in made if "intima_s3" in path]
     assert made["redis/redis.conf"] == f"requirepass {made['redis/redis_password']}"
     assert _make_secrets(tmp_path) == made
     given = "a-password-of-the-lab_2026"
@@ -230,7 +228,20 @@ def test_secrets_are_made_once_and_given_ones_win(tmp_path: Path) -> None:
     assert changed["doors/intima_admin_token"] == made["doors/intima_admin_token"]
 
 
-@pytest.mark.parametrize("bad", ["has spaces in it: no", "p@ss:word/of#the?lab", "short"])
+def test_services_have_keys_of_s3_where_there_is_one(tmp_path: Path) -> None:
+    made = _make_secrets(tmp_path, endpoint="http://s3:8333")
+    identity = json.loads(made["s3/s3.json"])["identities"][0]["credentials"][0]
+    assert identity["accessKey"] == made["workers/intima_s3_access_key_id"].strip()
+    assert identity["secretKey"] == made["doors/intima_s3_secret_access_key"].strip()
+    assert not [path for path in _make_secrets(tmp_path) if "intima_s3" in path]
+    given = {"s3_access_key_id": "key-of-the-laboratory", "s3_secret_access_key": "base64+of/the/laboratory=="}
+    for name, text in given.items():
+        (tmp_path / "given" / name).write_text(text)
+    made = _make_secrets(tmp_path)
+    assert {name: made[f"doors/intima_{name}"] for name in given} == {n: f"{t}\n" for n, t in given.items()}
+
+
+@pytest.mark.parametrize("bad", ["has spaces in it: no", "p@ss:word/of#the?lab", "base64+of/the/laboratory==", "short"])
 def test_a_secret_that_would_break_an_address_is_refused(tmp_path: Path, bad: str) -> None:
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "redis_password").write_text(bad)
@@ -240,14 +251,15 @@ def test_a_secret_that_would_break_an_address_is_refused(tmp_path: Path, bad: st
     assert bad not in caught.value.stderr
 
 
-def _make_secrets(folder: Path) -> dict[str, str]:
+def _make_secrets(folder: Path, *, endpoint: str = "") -> dict[str, str]:
     """Run the script with its two absolute folders moved under a temporary one."""
     (folder / "given").mkdir(exist_ok=True)
     for reader in ("doors", "workers", "postgres", "redis", "grafana", "s3"):
         (folder / "secrets" / reader).mkdir(parents=True, exist_ok=True)
     script = (ROOT / "deploy" / "make-secrets.sh").read_text()
     script = script.replace("/given/", f"{folder}/given/").replace("/secrets/", f"{folder}/secrets/")
-    subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True)
+    environment = {"PATH": os.environ["PATH"], "INTIMA_S3_ENDPOINT": endpoint}
+    subprocess.run(["sh", "-c", script], env=environment, check=True, capture_output=True, text=True)
     root = folder / "secrets"
     return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
 
