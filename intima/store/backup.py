@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,10 +62,10 @@ def _write(storage: Storage, folder: Path, base: Path | None) -> Manifest:
         tables = write_rows(conn, folder / ROWS, found)
     if schema is None:
         raise Unavailable("The database has no schema.", code="no_schema")
-    stored = {blob.sha256 for blob in storage.blobs.stored()}
+    stored = {blob.sha256: blob.bytes for blob in storage.blobs.stored()}
     target = LocalBlobs(folder / BLOBS, floor_bytes=storage.floor_bytes)
-    copied = _copy_all(storage.blobs, target, sorted(found.seen & stored), base)
-    copied.missing.extend(sorted(found.blobs - stored))
+    copied = _copy_all(storage.blobs, target, {name: stored[name] for name in sorted(found.seen & stored.keys())}, base)
+    copied.missing.extend(sorted(found.blobs - stored.keys()))
     lines = "".join(f"{name} {size}\n" for name, size in copied.names).encode()
     _write_durably(folder / BLOB_LIST, lines)
     manifest = Manifest(
@@ -84,11 +84,11 @@ def _write(storage: Storage, folder: Path, base: Path | None) -> Manifest:
     return manifest
 
 
-def _copy_all(source: Blobs, target: LocalBlobs, names: Iterable[str], base: Path | None) -> _Copied:
+def _copy_all(source: Blobs, target: LocalBlobs, sizes: Mapping[str, int], base: Path | None) -> _Copied:
     copied = _Copied()
-    for name in names:
+    for name, expected in sizes.items():
         try:
-            size = _link(base, target, name) or copy_blob(source, target, name)
+            size = _link(base, target, name) or copy_blob(source, target, name, expected_bytes=expected)
         except BlobCorrupt:
             copied.damaged.append(name)
         except NotFound:
@@ -99,9 +99,9 @@ def _copy_all(source: Blobs, target: LocalBlobs, names: Iterable[str], base: Pat
     return copied
 
 
-def copy_blob(source: Blobs, target: Blobs, sha256: str) -> int:
+def copy_blob(source: Blobs, target: Blobs, sha256: str, *, expected_bytes: int) -> int:
     """Copy a blob from store to store, checked on the way; return its bytes. Raises NotFound, BlobCorrupt."""
-    with target.receiving(expected_bytes=source.size(sha256)) as incoming:
+    with target.receiving(expected_bytes=expected_bytes) as incoming:
         for piece in source.pieces(sha256):
             incoming.write([piece])
         if incoming.sha256 != sha256:

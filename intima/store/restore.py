@@ -25,13 +25,13 @@ def restore(storage: Storage, folder: Path) -> Manifest:
     """
     manifest = read_manifest(folder)
     check_rows(folder / ROWS, manifest.tables)
-    names = _read_list(folder, manifest)
+    sizes = _read_list(folder, manifest)
     _refuse_filled(storage)
     rewind(storage.engine, manifest.schema_version)
     source = LocalBlobs(folder / BLOBS)
-    for name in names:
+    for name, size in sizes.items():
         try:
-            copy_blob(source, storage.blobs, name)
+            copy_blob(source, storage.blobs, name, expected_bytes=size)
         except (BlobCorrupt, NotFound) as error:
             raise Invalid(f"Blob {name} of the backup is missing or damaged.", code="backup_damaged") from error
     with storage.writing() as conn:
@@ -42,14 +42,14 @@ def restore(storage: Storage, folder: Path) -> Manifest:
     return manifest
 
 
-def _read_list(folder: Path, manifest: Manifest) -> list[str]:
+def _read_list(folder: Path, manifest: Manifest) -> dict[str, int]:
     try:
         lines = (folder / BLOB_LIST).read_bytes()
     except FileNotFoundError:
         lines = b""
     if hashlib.sha256(lines).hexdigest() != manifest.blob_list_sha256:
         raise Invalid(f"{BLOB_LIST} of the backup is damaged.", code="backup_damaged", hint="Take another.")
-    return [line.split()[0] for line in lines.decode().splitlines()]
+    return {name: int(size) for name, size in map(str.split, lines.decode().splitlines())}
 
 
 def _refuse_filled(storage: Storage) -> None:
