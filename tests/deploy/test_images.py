@@ -88,3 +88,13 @@ def _import_in(extras: list[str], modules: list[str]) -> subprocess.CompletedPro
     ]
     command = [sys.executable, "-W", "ignore", "-c", HIDE, json.dumps(hidden), *modules]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("extra", "wheel"), [("api", "onnxruntime"), ("api-gpu", "onnxruntime-gpu")])
+def test_an_api_brings_one_of_the_two_wheels_of_onnxruntime(extra: str, wheel: str) -> None:
+    todo, asked = [extra], set()
+    while todo:
+        needed = _ours(todo.pop())
+        todo += [name for one in needed if one.name == "intima" for name in one.extras]
+        asked |= {one.name for one in needed}
+    assert {name for name in asked if name.startswith("onnxruntime")} == {wheel}
