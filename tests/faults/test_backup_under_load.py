@@ -41,7 +41,7 @@ while True:
     data = os.urandom(1 + int.from_bytes(os.urandom(2), "big") // 4)
     storage.blobs.put(os.urandom(100))
     print(add_slide(storage, number, data), flush=True)
-    time.sleep(0.5)
+    time.sleep(1)
 """
 
 
@@ -109,7 +109,7 @@ def _one_round(storage: Storage, logs: list[Path], folder: Path) -> None:
             made = back_up(storage, folder / "backup")
             break
         except Conflict:
-            time.sleep(0.5)
+            time.sleep(1)
     took, started = time.monotonic() - started, time.monotonic()
     fresh = attach_storage(folder / "fresh", floor_bytes=0)
     restore(fresh, folder / "backup")
