@@ -27,7 +27,7 @@ class Configuration(BaseSettings):
         Invalid: a file of secrets is there and cannot be read, or is empty.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     @classmethod
     def settings_customise_sources(

@@ -42,7 +42,7 @@ class Limits(Contract):
 class TokenRequest(Contract):
     """A token to be made."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
     """What it is for, or whose it is; it stands in the audit log."""
     scopes: Scopes
     valid_days: float = Field(default=DEFAULT_DAYS, gt=0, le=MOST_DAYS)
@@ -100,7 +100,7 @@ class AuditEntry(Contract):
     target: str
     """Path of the resource."""
     request_id: str
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=2**53)
     """Announced size of the body; 0 where it is not announced."""
 
 

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from intima.errors import Conflict, Invalid, Unavailable
 from intima.store.addresses import S3Address
@@ -57,13 +58,14 @@ class Storage:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that may write; commits at the end, rolls back on any error."""
-        with self.engine.begin() as connection:
+        with _in_turn(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that reads one state and never waits for writers."""
-        with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection, connection.begin():
+        options = {_READ_ONLY: True}
+        with _in_turn(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
@@ -161,11 +163,22 @@ def _translate_error(context: ExceptionContext) -> None:
         raise Invalid(
             "A text or a number in the request is none that the database can keep.", code="bad_text"
         ) from error
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError | InternalError | InterfaceError):
         _raise_unavailable(str(context.original_exception), error)
 
 
-def _raise_unavailable(reason: str, error: OperationalError) -> NoReturn:
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """Say plainly that all connections of this process were in use for too long. Raises Unavailable."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable(
+            "All connections to the database are in use.", code="database_busy", hint="Try again in a moment."
+        ) from error
+
+
+def _raise_unavailable(reason: str, error: DBAPIError) -> NoReturn:
     if "disk is full" in reason or "No space left" in reason:
         raise StorageFull("The database has no room to write.", hint="Free space and try again.") from error
     raise Unavailable("The database does not answer.", code="database_unavailable", hint="Try again later.") from error

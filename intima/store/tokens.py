@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, text, update
 
 from intima.contracts.access import SCOPES, Caller, Limits, TokenMade, TokenRequest, TokenView
 from intima.errors import Conflict, Invalid, NotFound
@@ -23,6 +23,8 @@ SECRET_BYTES = 32
 LEAST_CHARACTERS = 32
 """Of a token that somebody else made up."""
 FROM_SETTING = "setting"
+_LOCK = 0x746F6B65
+"""Advisory lock of PostgreSQL under which one service at a time sets the first token ("toke")."""
 _DAY_S = 86_400.0
 _USE_STEP_S = 60.0
 
@@ -43,7 +45,7 @@ def know_admin_token(conn: Connection, secret: str) -> None:
     """Let the token of INTIMA_ADMIN_TOKEN, and no other that once stood there, do everything.
 
     Raises:
-        Invalid: it is so short that it could be guessed.
+        Invalid: it is so short that it could be guessed, or the secret of another token.
     """
     if len(secret) < LEAST_CHARACTERS:
         raise Invalid(
@@ -51,10 +53,19 @@ def know_admin_token(conn: Connection, secret: str) -> None:
             code="weak_token",
             hint="Make one with: openssl rand -hex 32",
         )
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     hashed, now = hash_of(secret), now_s(conn)
     others = (tokens.c.created_by == FROM_SETTING, tokens.c.secret_sha256 != hashed, tokens.c.revoked_at.is_(None))
     conn.execute(update(tokens).where(*others).values(revoked_at=now))
-    if find_row(conn, secret) is None:
+    found = find_row(conn, secret)
+    if found is not None and found.created_by != FROM_SETTING:
+        raise Invalid(
+            "INTIMA_ADMIN_TOKEN is the secret of a token that was made otherwise.",
+            code="token_in_use",
+            hint="Make a new one with: openssl rand -hex 32",
+        )
+    if found is None:
         row = _new_row(secret, by=FROM_SETTING, now=now, expires_at=None)
         row |= {"name": "INTIMA_ADMIN_TOKEN", "scopes": list(SCOPES), "limits": {}}
         conn.execute(insert(tokens).values(**row))

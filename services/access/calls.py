@@ -7,15 +7,15 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
-from services.access.gate import ANYBODY, Asked, Gate, Operation, Rule
+from services.access.gate import ANYBODY, READ, Asked, Gate, Operation, Rule, announced_bytes
 from services.access.refusals import Refused
 from services.rpc import refusals
 from services.telemetry.context import current
 
 Behaviour: TypeAlias = Callable[[Any, grpc.ServicerContext], Any]
 
-PUBLIC_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
-"""Whose calls need no token."""
+_SERVICES = {"grpc.health.v1.Health": ANYBODY, "grpc.reflection.v1alpha.ServerReflection": READ}
+"""Services that every door has. A watch of health holds no thread, and keeps it so as its handler stays as it is."""
 _BYTES = "intima-bytes"
 """Metadata in which a caller whose token has a limit of bytes announces the size of all messages of a stream."""
 
@@ -52,7 +52,7 @@ class TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
         """Return the handler of a call with the gate before it."""
         handler = continuation(handler_call_details)
         method = handler_call_details.method.lstrip("/")
-        rule = ANYBODY if method.rpartition("/")[0] in PUBLIC_SERVICES else self._rules.get(method, _NOBODY)
+        rule = _SERVICES.get(method.rpartition("/")[0]) or self._rules.get(method, _NOBODY)
         if handler is None or rule == ANYBODY:
             return handler
         return _guarded(handler, _Check(self._gate, Operation(method, rule)))
@@ -96,8 +96,7 @@ def _before_stream(check: _Check, behaviour: Behaviour) -> Behaviour:
 
 
 def _announced(context: grpc.ServicerContext) -> int | None:
-    text = str(dict(context.invocation_metadata() or ()).get(_BYTES, ""))
-    return int(text) if text.isdecimal() else None
+    return announced_bytes(str(dict(context.invocation_metadata() or ()).get(_BYTES, "")))
 
 
 def _held(requests: Iterator[Message], announced: int) -> Iterator[Message]:

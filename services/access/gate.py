@@ -1,11 +1,13 @@
 """The gate: who asks, whether they may, and that it is written down before it is done."""
 
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from intima.contracts.access import SCOPES, AuditEntry, Caller, Limits, Scope
+from intima.errors import IntimaError
 from intima.store import audit, tokens
 from intima.store.storage import Storage
 from services.access.oidc import Issuer
@@ -15,9 +17,18 @@ from services.access.settings import AccessSettings
 
 LOCAL = Caller(id="local", name="local", scopes=SCOPES)
 """Whoever asks where no tokens are asked for."""
+FORGETS = "api"
+"""The service that takes INTIMA_ADMIN_TOKEN back where it is set no more; others may have been started without it."""
 REMEMBERED_S = 5.0
 """How long a token that was valid is believed: revoking takes this long at most."""
 _MOST_REMEMBERED = 10_000
+_SIZE_DIGITS = 15
+MOST_TARGET = 500
+"""Characters of a path in the audit log."""
+_JWT = "eyJ"
+"""How the header of a signed token begins: {" in base64."""
+
+_log = logging.getLogger("intima.access")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,11 @@ class Asked:
     """Announced size of the body; null where it is not announced."""
 
 
+def announced_bytes(text: str) -> int | None:
+    """Return a size that a client announces; null where it is none that can be."""
+    return int(text) if text.isdecimal() and len(text) <= _SIZE_DIGITS else None
+
+
 class Gate(Protocol):
     """Lets requests in."""
 
@@ -65,11 +81,19 @@ class Gate(Protocol):
         """Return who asks. Raises Refused, Unavailable."""
         ...
 
+    def admit_at_once(self, asked: Asked) -> Caller | None:
+        """Return who asks where that needs no database, issuer or Redis, else null: then ``admit`` must be asked."""
+        ...
+
 
 class OpenGate:
     """Lets everybody in: on one machine, or behind a proxy that knows its users."""
 
     def admit(self, asked: Asked) -> Caller:  # noqa: ARG002 - whatever is asked
+        """Return the local caller."""
+        return LOCAL
+
+    def admit_at_once(self, asked: Asked) -> Caller:  # noqa: ARG002 - whatever is asked
         """Return the local caller."""
         return LOCAL
 
@@ -101,6 +125,16 @@ class TokenGate:
             self._enter(caller, limits, asked)
         return caller
 
+    def admit_at_once(self, asked: Asked) -> Caller | None:
+        """Return who asks where the token is remembered, has no rate, and nothing is to be written down."""
+        if asked.operation.rule.changes:
+            return None
+        caller = self._remembered(tokens.hash_of(_bearer(asked.authorization)))
+        if caller is None or _effective(caller.limits, self.defaults).requests_per_minute is not None:
+            return None
+        require(caller, *asked.operation.rule.scopes)
+        return caller
+
     def forget(self) -> None:
         """Look every token up anew from now on."""
         with self._lock:
@@ -108,10 +142,9 @@ class TokenGate:
 
     def _identify(self, secret: str) -> Caller:
         hashed, now = tokens.hash_of(secret), time.monotonic()
-        with self._lock:
-            until, caller = self._known.get(hashed, (0.0, LOCAL))
-        if now < until:
-            return caller
+        known = self._remembered(hashed)
+        if known is not None:
+            return known
         caller, valid_s = self._look_up(secret)
         with self._lock:
             if len(self._known) >= _MOST_REMEMBERED:
@@ -119,9 +152,14 @@ class TokenGate:
             self._known[hashed] = (now + min(valid_s, REMEMBERED_S), caller)
         return caller
 
+    def _remembered(self, hashed: str) -> Caller | None:
+        with self._lock:
+            until, caller = self._known.get(hashed, (0.0, None))
+        return caller if time.monotonic() < until else None
+
     def _look_up(self, secret: str) -> tuple[Caller, float]:
         """Return who shows this, and for how many seconds more it is valid."""
-        if self.issuer is not None and secret.count(".") == 2:
+        if self.issuer is not None and secret.startswith(_JWT) and secret.count(".") == 2:
             caller, now = self.issuer.identify(secret), time.time()
         else:
             caller, now = self._of_ours(secret)
@@ -139,9 +177,16 @@ class TokenGate:
         if row.revoked_at is not None:
             raise unauthenticated("This token was revoked.", hint="Ask an administrator for a new one.")
         if tokens.use_is_news(row, now=now):
-            with self.storage.writing() as connection:
-                tokens.note_use(connection, row.id, now=now)
+            threading.Thread(target=self._note_use, args=(row.id, now), daemon=True).start()
         return tokens.caller_of(row), now
+
+    def _note_use(self, token_id: str, now: float) -> None:
+        """Write down a use beside the request, which must not wait for a lock or fail on a full volume."""
+        try:
+            with self.storage.writing() as connection:
+                tokens.note_use(connection, token_id, now=now)
+        except IntimaError as error:
+            _log.warning("the use of %s is not written down: %s", token_id, error.message)
 
     def _hold_rate(self, caller: Caller, limits: Limits) -> None:
         if limits.requests_per_minute is None:
@@ -193,7 +238,8 @@ def open_gate(storage: Storage, settings: AccessSettings, *, service: str, redis
         return OpenGate()
     with storage.writing() as connection:
         if settings.admin_token is None:
-            tokens.forget_admin_token(connection)
+            if service == FORGETS:
+                tokens.forget_admin_token(connection)
         else:
             tokens.know_admin_token(connection, settings.admin_token.get_secret_value())
     issuer = None

@@ -1,6 +1,7 @@
 """Tokens that an OpenID Connect issuer signs (OpenID Connect Discovery 1.0, RFC 7519, RFC 9068)."""
 
 import threading
+import time
 from typing import Any
 
 import httpx
@@ -13,6 +14,8 @@ from services.access.refusals import Refused, unauthenticated
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Only those of key pairs: with a shared secret, who can check a token could make one."""
 LEEWAY_S = 30
+REST_S = 10.0
+"""After an issuer did not give its keys, nobody waits for it for so long."""
 _TIMEOUT_S = 5.0
 _DISCOVERY = "/.well-known/openid-configuration"
 _HINT = "Sign in again, and ask for a token that is made out to this service."
@@ -28,6 +31,7 @@ class Issuer:
         self._scope_prefix = scope_prefix
         self._lock = threading.Lock()
         self._keys: jwt.PyJWKClient | None = None
+        self._rest_until = 0.0
 
     def identify(self, token: str) -> Caller:
         """Return who the issuer says this is.
@@ -37,8 +41,7 @@ class Issuer:
             Unavailable: the issuer's keys cannot be fetched.
         """
         claims = self._claims(token)
-        caller = f"oidc:{claims['sub']}"
-        name = str(claims.get("preferred_username") or claims.get("client_id") or claims["sub"])
+        name = claims.get("preferred_username") or claims.get("client_id") or claims["sub"]
         scopes = self._scopes(claims.get(self._scope_claim))
         if not scopes:
             raise Refused(
@@ -46,11 +49,17 @@ class Issuer:
                 code="forbidden",
                 hint=f"Let the issuer grant one of {', '.join(self._scope_prefix + s for s in SCOPES)}.",
             )
-        return Caller(id=caller[:200], name=name[:100], scopes=scopes, expires_at_s=float(claims["exp"]))
+        return Caller(
+            id=f"oidc:{_plain(claims['sub'])}"[:200],
+            name=_plain(name)[:100],
+            scopes=scopes,
+            expires_at_s=float(claims["exp"]),
+        )
 
     def _claims(self, token: str) -> dict[str, Any]:
+        self._refuse_foreign(token)
+        key = self._key_of(token)
         try:
-            key = self._client().get_signing_key_from_jwt(token)
             return jwt.decode(
                 token,
                 key,
@@ -60,15 +69,39 @@ class Issuer:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except jwt.PyJWKClientConnectionError as error:
-            raise _unreachable(self._address) from error
         except jwt.PyJWTError as error:
             raise unauthenticated(f"This token of {self._address} is not valid: {error}.", hint=_HINT) from error
 
+    def _key_of(self, token: str) -> jwt.PyJWK:
+        try:
+            return self._client().get_signing_key_from_jwt(token)
+        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, OSError, ValueError) as error:
+            self._rest_until = time.monotonic() + REST_S
+            raise _unreachable(self._address) from error
+        except jwt.PyJWTError as error:
+            raise unauthenticated(f"{self._address} has no key of this token.", hint=_HINT) from error
+
+    def _refuse_foreign(self, token: str) -> None:
+        """Refuse what this issuer cannot have signed, before anybody is asked for keys. Raises Refused."""
+        try:
+            header = jwt.get_unverified_header(token)
+            issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+        except (jwt.PyJWTError, ValueError) as error:
+            raise unauthenticated("This token cannot be read.", hint=_HINT) from error
+        if header.get("alg") not in ALGORITHMS or not isinstance(header.get("kid"), str) or issuer != self._address:
+            raise unauthenticated(f"This token is not one of {self._address}.", hint=_HINT)
+
     def _client(self) -> jwt.PyJWKClient:
+        """Return what knows the keys. Raises Unavailable, at once where the issuer failed a moment ago."""
         with self._lock:
+            if time.monotonic() < self._rest_until:
+                raise _unreachable(self._address)
             if self._keys is None:
-                self._keys = jwt.PyJWKClient(_find_keys(self._address), timeout=_TIMEOUT_S)
+                try:
+                    self._keys = jwt.PyJWKClient(_find_keys(self._address), timeout=_TIMEOUT_S)
+                except Unavailable:
+                    self._rest_until = time.monotonic() + REST_S
+                    raise
             return self._keys
 
     def _scopes(self, claim: object) -> tuple[str, ...]:
@@ -76,12 +109,17 @@ class Issuer:
         return tuple(s for s in SCOPES if self._scope_prefix + s in words)
 
 
+def _plain(claim: object) -> str:
+    """Return a claim as text that every database and log holds."""
+    return str(claim).encode(errors="replace").decode().replace("\0", "?")
+
+
 def _find_keys(address: str) -> str:
     """Return where the issuer says its keys are. Raises Unavailable where it says nothing or speaks of another."""
     try:
         answer = httpx.get(address.rstrip("/") + _DISCOVERY, timeout=_TIMEOUT_S).raise_for_status().json()
         found, keys = answer["issuer"], answer["jwks_uri"]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         raise _unreachable(address) from error
     if found != address or not isinstance(keys, str):
         raise Unavailable(

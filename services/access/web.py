@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from intima.contracts.access import Caller
 from intima.contracts.access import Scope as AccessScope
 from intima.errors import IntimaError
-from services.access.gate import Asked, Gate, Operation, Rule, require
+from services.access.gate import MOST_TARGET, Asked, Gate, Operation, Rule, announced_bytes, require
 from services.access.refusals import Refused
 from services.access.settings import AccessSettings
 from services.addresses import is_address
@@ -66,6 +66,9 @@ class Access:
         await self.app(scope, receive, send)
 
     async def _admit(self, gate: Gate, asked: Asked) -> Caller:
+        known = gate.admit_at_once(asked)
+        if known is not None:
+            return known
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(_THREADS)
         return await anyio.to_thread.run_sync(gate.admit, asked, limiter=self._threads)
@@ -86,7 +89,7 @@ class Origins:
 
     def __init__(self, app: ASGIApp, *, settings: AccessSettings) -> None:
         self.app = app
-        self._names = frozenset(settings.host_names)
+        self._names = frozenset(name.lower() for name in settings.host_names)
         self._origins = frozenset(settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,19 +104,28 @@ class Origins:
 
     def _check(self, headers: Headers) -> None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        name = urlsplit(f"//{host}").hostname or ""
-        if "." in name and not is_address(name) and name not in self._names:
+        name = _hostname(f"//{host}")
+        if name is None or ("." in name and not is_address(name) and name not in self._names):
             raise Refused(
-                f"This service is not reached as {name[:100]}.",
+                f"This service is not reached as {host[:100]}.",
                 code="unknown_host",
                 hint="Ask at 127.0.0.1 or localhost, or name it in INTIMA_HOST_NAMES.",
             )
-        if origin is not None and urlsplit(origin).netloc != host and origin not in self._origins:
+        own = origin is None or (_hostname(origin) is not None and urlsplit(origin).netloc == host)
+        if not own and origin not in self._origins:
             raise Refused(
-                f"Pages of {origin[:100]} may not ask here.",
+                f"Pages of {str(origin)[:100]} may not ask here.",
                 code="cross_origin",
                 hint="Name that origin in INTIMA_CORS_ORIGINS.",
             )
+
+
+def _hostname(url: str) -> str | None:
+    """Return the name in a URL in small letters, "" where it has none; null where it is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return None
 
 
 def caller_of(request: Request) -> Caller:
@@ -140,9 +152,9 @@ def _asked(scope: Scope, operation: Operation) -> Asked:
     return Asked(
         operation=operation,
         authorization=headers.get("authorization"),
-        target=scope["path"][:500],
+        target=quote(scope["path"])[:MOST_TARGET],
         request_id=request_id_in(scope),
-        bytes=int(length) if length.isdecimal() else None,
+        bytes=announced_bytes(length),
     )
 
 

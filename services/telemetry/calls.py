@@ -10,6 +10,8 @@ import grpc
 from services.telemetry import doors, traces
 from services.telemetry.context import Context, new_request_id, read_traceparent, within
 
+_HEALTH = "/grpc.health."
+"""Not counted: a handler that is wrapped would hold a thread for every watch."""
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
 
@@ -21,9 +23,9 @@ class ObservedCalls(grpc.ServerInterceptor):  # type: ignore[misc]
     ) -> Any:
         """Return the handler of a call with its behaviour observed."""
         handler = continuation(handler_call_details)
-        if handler is None:
-            return None
         method = str(handler_call_details.method)
+        if handler is None or method.startswith(_HEALTH):
+            return handler
         shape = (handler.request_streaming, handler.response_streaming)
         make, behaviour = {
             (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),

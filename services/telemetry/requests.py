@@ -21,6 +21,8 @@ TRACES: TelemetryConfig = {
     "exclude": lambda scope: scope.get("path") in PROBES,
 }
 """What FastAPI itself tells: one span per request where this process exports traces."""
+_PATH_SHOWN = 500
+"""Characters of a path that a log line holds."""
 _BROKEN_OFF = 499
 """Status of a request whose client left before an answer began, as nginx writes it."""
 
@@ -89,5 +91,5 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     told = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
     quiet = route in PROBES and status == 200
     request_id = scope["state"]["request_id"]
-    line = (method, quote(scope["path"]), status, 1000 * seconds, request_id)
+    line = (method, quote(scope["path"][:_PATH_SHOWN]), status, 1000 * seconds, request_id)
     _log.log(logging.DEBUG if quiet else logging.INFO, "%s %s %s %.0f ms %s", *line, extra={"fields": told})

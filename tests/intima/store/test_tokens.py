@@ -96,7 +96,7 @@ def test_the_audit_log_is_a_chain_that_several_writers_lengthen(store: Storage) 
     assert 86_000 < used[2] <= 86_400
 
 
-@pytest.mark.parametrize("statement", ["UPDATE audit SET caller = 'x'", "DELETE FROM audit"])
+@pytest.mark.parametrize("statement", ["UPDATE audit SET caller = 'x'", "DELETE FROM audit", "TRUNCATE audit"])
 def test_the_database_refuses_to_change_the_log(store: Storage, statement: str) -> None:
     with store.writing() as connection:
         audit.append(connection, entry(1))
@@ -104,6 +104,21 @@ def test_the_database_refuses_to_change_the_log(store: Storage, statement: str) 
         connection.execute(text(statement))
     with store.reading() as connection:
         assert audit.check_chain(connection).records == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("bytes", -5), ("at", 1e300), ("at", "x"), ("number", -3), ("name", None)]
+)
+def test_what_could_never_be_written_breaks_the_chain_too(sqlite_store: Storage, column: str, value: object) -> None:
+    with sqlite_store.writing() as connection:
+        for number in range(3):
+            audit.append(connection, entry(number))
+        connection.execute(text("DROP TRIGGER audit_no_UPDATE"))
+        if value is None:
+            connection.execute(text(f"UPDATE audit SET {column} = X'00FF' WHERE number = 2"))
+        else:
+            connection.execute(text(f"UPDATE audit SET {column} = :value WHERE number = 2"), {"value": value})
+        assert not audit.check_chain(connection).intact
 
 
 @pytest.mark.parametrize("column", ["caller", "target", "at", "previous_sha256", "sha256", "bytes"])

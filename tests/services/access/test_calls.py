@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ from access_tokens import make_token
 from api_rpc import refused, rpc_server
 from fastapi.testclient import TestClient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from intima.contracts.access import Limits
 from intima.store import audit
@@ -47,6 +49,27 @@ def test_health_needs_no_token(channel: grpc.Channel) -> None:
         .ServerLive(open_inference_pb2.ServerLiveRequest())
         .live
     )
+
+
+def test_watches_of_health_hold_no_thread(api: TestClient) -> None:
+    few = replace(api.app.state.intima, settings=api.app.state.intima.settings.model_copy(update={"grpc_workers": 2}))  # type: ignore[attr-defined]
+    with rpc_server(few) as address, grpc.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(6)]
+        assert all(next(watch).status == health_pb2.HealthCheckResponse.SERVING for watch in watches)
+        assert (
+            health.Check(health_pb2.HealthCheckRequest(), timeout=20).status == health_pb2.HealthCheckResponse.SERVING
+        )
+        for watch in watches:
+            watch.cancel()
+
+
+def test_reflection_takes_a_token(channel: grpc.Channel, held: Mapping[str, str]) -> None:
+    reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    assert refused(reflection.ServerReflectionInfo, iter([asked]))[0] == grpc.StatusCode.UNAUTHENTICATED
+    (answer,) = reflection.ServerReflectionInfo(iter([asked]), metadata=metadata(held["read"]))
+    assert answer.list_services_response.service
 
 
 def test_calls_of_each_kind_need_a_token_of_their_scope(channel: grpc.Channel, held: Mapping[str, str]) -> None:
@@ -87,6 +110,9 @@ def test_bytes_of_a_stream_are_announced_and_held_to(channel: grpc.Channel, stor
     assert (status, problem["code"]) == (grpc.StatusCode.INVALID_ARGUMENT, "length_required")
     status, _, problem = refused(stub.Segment, chunks(data), metadata=metadata(token, intima_bytes="1000"))
     assert (status, problem["code"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large")
+    for size in ("-1", "10" * 20, "9" * 5000, "x"):
+        status, _, problem = refused(stub.Segment, chunks(data), metadata=metadata(token, intima_bytes=size))
+        assert (status, problem["code"]) == (grpc.StatusCode.INVALID_ARGUMENT, "length_required")
     status, _, problem = refused(stub.Segment, chunks(data), metadata=metadata(token, intima_bytes="199500"))
     assert (status, problem["code"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "quota_exceeded")
     assert float(problem["retry_after_s"]) > 80_000

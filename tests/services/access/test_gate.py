@@ -3,21 +3,25 @@
 import base64
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from access_tokens import bearer, make_token
 from api_servers import http_server
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from servers import Redis
-from toy_jobs import plan, submit
+from toy_jobs import plan, submit, wait_until
 
 from intima.contracts.access import Limits
 from intima.errors import Conflict, Invalid
-from intima.store import audit, ledger
+from intima.store import audit, ledger, tokens
 from intima.store.storage import Storage, open_storage
 from services.access import gate as gates
+from services.access.gate import READ, Asked, Operation, open_gate
 from services.access.rates import Rates
+from services.access.settings import AccessSettings
 from services.api.app import create_app
 from services.api.settings import Settings
 from services.stats.app import create_app as create_stats
@@ -49,8 +53,7 @@ def test_a_token_is_made_used_listed_and_revoked(api: TestClient, storage: Stora
     listed = api.get("/v1/tokens", headers=bearer(ADMIN))
     assert view["id"] in {t["id"] for t in listed.json()["items"]}
     assert made not in listed.text
-    shown = api.get(f"/v1/tokens/{view['id']}", headers=bearer(ADMIN)).json()
-    assert shown["last_used_at"] is not None
+    wait_until(lambda: api.get(f"/v1/tokens/{view['id']}", headers=bearer(ADMIN)).json()["last_used_at"] is not None)
     assert api.post(f"/v1/tokens/{view['id']}/revoke", headers=bearer(ADMIN)).json()["revoked_at"] is not None
     api.app.state.gate.forget()  # type: ignore[attr-defined]
     refused = api.get("/v1/me", headers=bearer(made))
@@ -225,6 +228,56 @@ def test_a_weak_admin_token_keeps_the_service_from_starting(tmp_path: Path) -> N
     settings = Settings(data=tmp_path, auth="tokens", admin_token="short")  # type: ignore[arg-type]
     with pytest.raises(Invalid, match="5 characters"), TestClient(create_app(settings)):
         pass
+
+
+def test_services_that_start_at_once_set_one_admin_token(postgresql_store: Storage) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        settings = AccessSettings(auth="tokens", admin_token=ADMIN)  # type: ignore[arg-type]
+        doors = [
+            pool.submit(open_gate, postgresql_store, settings, service=s, redis_url=None) for s in ["api", "stats"] * 3
+        ]
+        assert len([d.result() for d in doors]) == 6
+    with postgresql_store.reading() as connection:
+        assert len(tokens.list_tokens(connection, page_size=10, page_token="").items) == 1
+
+
+def test_a_stats_service_without_the_setting_takes_nothing_back(sqlite_store: Storage) -> None:
+    given = AccessSettings(auth="tokens", admin_token=ADMIN)  # type: ignore[arg-type]
+    look = Asked(Operation("get_caller", READ), f"Bearer {ADMIN}", "/v1/me", "req_x", 0)
+    assert open_gate(sqlite_store, given, service="api", redis_url=None).admit(look).may("admin")
+    open_gate(sqlite_store, AccessSettings(auth="tokens"), service="stats", redis_url=None)
+    assert open_gate(sqlite_store, given, service="stats", redis_url=None).admit(look).may("admin")
+
+
+def test_the_admin_token_is_not_one_that_was_made_for_less(sqlite_store: Storage) -> None:
+    secret = make_token(sqlite_store, "read")
+    given = AccessSettings(auth="tokens", admin_token=secret)  # type: ignore[arg-type]
+    with pytest.raises(Invalid, match="made otherwise"):
+        open_gate(sqlite_store, given, service="api", redis_url=None)
+
+
+def test_reading_needs_no_database_that_can_be_written(sqlite_store: Storage) -> None:
+    token = make_token(sqlite_store, "read")
+    gate = open_gate(sqlite_store, AccessSettings(auth="tokens"), service="api", redis_url=None)
+    look = Asked(Operation("get_caller", READ), f"Bearer {token}", "/v1/me", "req_x", 0)
+    with sqlite_store.writing():
+        started = time.monotonic()
+        assert gate.admit(look).name == "t"
+        assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("path", ["/v1/slides/%00/segmentations", "/v1/slides/%EF%BF%BE%0A/segmentations"])
+def test_every_path_can_be_written_down_and_read_back(api: TestClient, held: Mapping[str, str], path: str) -> None:
+    assert api.post(path, json={}, headers=bearer(held["segment"])).status_code in {404, 422}
+    last = api.get("/v1/audit", params={"limit": 1000}, headers=bearer(ADMIN)).json()["items"][-1]
+    assert last["target"] == path
+
+
+def test_secrets_are_not_in_what_a_wrong_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTIMA_DATABASE_URL", "postgresql+psycopg://intima:planted-password@db/intima")
+    with pytest.raises(ValidationError) as caught:
+        Settings(auth="tokens", oidc_issuer="https://login.example.org")
+    assert "planted-password" not in str(caught.value)
 
 
 def test_nobody_gets_in_where_there_is_no_token_at_all(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from access_tokens import bearer
@@ -15,7 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
+from intima.errors import Unavailable
 from intima.store import audit
+from services.access.oidc import Issuer
+from services.access.refusals import Refused
 from services.api.app import create_app
 from services.api.settings import Settings
 
@@ -52,15 +57,21 @@ class Idp:
 
 @pytest.fixture(scope="module")
 def idp() -> Iterator[Idp]:
+    with idp_of(None) as found:
+        yield found
+
+
+@contextmanager
+def idp_of(keys: bytes | None) -> Iterator[Idp]:
+    """An issuer that gives its keys, or something else in their place."""
     found = Idp()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found.asked.append(self.path)
-            body = (
-                found.keys() if self.path == "/keys" else {"issuer": found.issuer, "jwks_uri": f"{found.issuer}/keys"}
-            )
-            content = json.dumps(body).encode()
+            mine = json.dumps(found.keys()).encode() if keys is None else keys
+            about = json.dumps({"issuer": found.issuer, "jwks_uri": f"{found.issuer}/keys"}).encode()
+            content = mine if self.path == "/keys" else about
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -122,8 +133,9 @@ WRONG: dict[str, Callable[[Idp], str]] = {
     "unsigned": lambda idp: jwt.encode({"sub": "ada", "aud": AUDIENCE, "iss": idp.issuer}, None, algorithm="none"),
     "shared secret": lambda idp: idp.sign(key="k" * 64, algorithm="HS256"),
     "altered": lambda idp: _altered(idp.sign()),
-    "no json": lambda _idp: "a.b.c",
+    "no json": lambda _idp: "eyJ.b.c",
     "empty parts": lambda _idp: "..",
+    "of nobody's key": lambda idp: jwt.encode({"iss": idp.issuer}, idp.rsa, algorithm="RS256"),
 }
 
 
@@ -157,9 +169,47 @@ def test_an_issuer_that_is_away_is_503_and_our_own_tokens_still_work(tmp_path: P
     settings = Settings(data=tmp_path, **options)  # type: ignore[arg-type]
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        answer = client.get("/v1/me", headers=bearer(jwt.encode({"sub": "a"}, key, algorithm="RS256")))
+        token = jwt.encode({"iss": "http://127.0.0.1:1"}, key, algorithm="RS256", headers={"kid": "a"})
+        answer = client.get("/v1/me", headers=bearer(token))
         assert (answer.status_code, answer.json()["code"]) == (503, "oidc_unavailable")
         assert client.get("/v1/me", headers=bearer(admin)).status_code == 200
+
+
+def test_an_issuer_that_fails_is_asked_once_and_nobody_waits_for_it_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def slow(url: str, **_: object) -> httpx.Response:
+        asked.append(url)
+        time.sleep(0.3)
+        raise httpx.ConnectTimeout("too slow")
+
+    monkeypatch.setattr(httpx, "get", slow)
+    issuer = Issuer("https://away.example", audience="x", scope_claim="scope", scope_prefix="intima:")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    good = jwt.encode({"iss": "https://away.example"}, key, algorithm="RS256", headers={"kid": "a"})
+    started = time.monotonic()
+    for token, error in [("a.b.c", Refused), (good, Unavailable), (good, Unavailable), (good, Unavailable)]:
+        with pytest.raises(error):
+            issuer.identify(token)
+    assert len(asked) == 1
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("keys", [b"<html>", b"[]", b'{"keys": []}', b'{"keys": [{"kty": "?"}]}', b"\xff"])
+def test_keys_that_are_none_are_a_503(keys: bytes, tmp_path: Path) -> None:
+    with idp_of(keys) as found:
+        options = {"auth": "tokens", "oidc_issuer": found.issuer, "oidc_audience": AUDIENCE}
+        settings = Settings(data=tmp_path, **options)  # type: ignore[arg-type]
+        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+            answer = client.get("/v1/me", headers=bearer(found.sign()))
+    assert (answer.status_code, answer.json()["code"]) == (503, "oidc_unavailable")
+
+
+def test_names_that_no_database_holds_are_written_down_all_the_same(client: TestClient, idp: Idp) -> None:
+    token = idp.sign(sub="a\0b\ud800", preferred_username="c\0\ud800")
+    me = client.get("/v1/me", headers=bearer(token)).json()
+    assert (me["id"], me["name"]) == ("oidc:a?b?", "c??")
+    assert client.post("/v1/slides", files={"file": ("a", b"x")}, headers=bearer(token)).status_code == 422
 
 
 def test_an_issuer_needs_an_audience(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ FRIEND = "https://lab.example.org"
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     settings = Settings(
-        data=tmp_path_factory.mktemp("data"), cors_origins=(FRIEND,), host_names=("arteries.lab.example",)
+        data=tmp_path_factory.mktemp("data"), cors_origins=(FRIEND,), host_names=("Arteries.lab.example",)
     )
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         yield client
@@ -34,6 +34,11 @@ def test_names_that_no_stranger_owns_are_answered(local: TestClient, host: str) 
 def test_a_name_of_somebody_else_is_refused(local: TestClient, host: str) -> None:
     answer = local.get("/v1/slides", headers={"Host": host})
     assert (answer.status_code, answer.json()["code"]) == (403, "unknown_host")
+
+
+@pytest.mark.parametrize("headers", [{"Host": "["}, {"Host": "[::1"}, {"Origin": "http://["}, {"Origin": "http://[x"}])
+def test_what_is_no_address_is_refused(local: TestClient, headers: dict[str, str]) -> None:
+    assert local.get("/v1/slides", headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:9999", "http://localhost"])

@@ -12,8 +12,8 @@ _REFUSE = (
     "$$ BEGIN RAISE EXCEPTION 'audit is append-only'; END $$"
 )
 _GUARD = (
-    "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit "
-    "FOR EACH ROW EXECUTE FUNCTION intima_audit_append_only()"
+    "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+    "FOR EACH STATEMENT EXECUTE FUNCTION intima_audit_append_only()"
 )
 
 
