@@ -73,13 +73,21 @@ class Issuer:
             raise unauthenticated(f"This token of {self._address} is not valid: {error}.", hint=_HINT) from error
 
     def _key_of(self, token: str) -> jwt.PyJWK:
+        client = self._client()
         try:
-            return self._client().get_signing_key_from_jwt(token)
-        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, OSError, ValueError) as error:
-            self._rest_until = time.monotonic() + REST_S
-            raise _unreachable(self._address) from error
+            client.get_jwk_set()
+        except (jwt.PyJWTError, OSError, ValueError) as error:
+            raise self._failed() from error
+        try:
+            return client.get_signing_key_from_jwt(token)
+        except (jwt.PyJWKClientConnectionError, OSError, ValueError) as error:
+            raise self._failed() from error
         except jwt.PyJWTError as error:
             raise unauthenticated(f"{self._address} has no key of this token.", hint=_HINT) from error
+
+    def _failed(self) -> Unavailable:
+        self._rest_until = time.monotonic() + REST_S
+        return _unreachable(self._address)
 
     def _refuse_foreign(self, token: str) -> None:
         """Refuse what this issuer cannot have signed, before anybody is asked for keys. Raises Refused."""
