@@ -8,6 +8,7 @@ one look at a ledger of many units.
 """
 
 import argparse
+import asyncio
 import logging
 import statistics
 import subprocess
@@ -195,9 +196,38 @@ def compare(state: object, options: argparse.Namespace) -> None:
     print(f"\n| GET {TRACED} {HEAD} over untraced |\n|---|---|---|---|")
     for name in ("untraced", "traced"):
         report(name, rates[name], rates["untraced"])
+    for app in (observed, bare):
+        app.state.intima = state
+    for path in ("/livez", "/nowhere"):  # both without a thread; the second with a log line
+        costs = [least_cpu(app, path, rounds=3 * options.rounds) for app in (bare, observed)]
+        print(f"without server: {path}: bare {costs[0]:.0f}, observed {costs[1]:.0f} µs of processor at least")
     looks = [timed(lambda: list(look.collect())) for _ in range(9)]
     print(f"\nscrape under load: median {1000 * statistics.median(scrapes):.0f} ms, max {1000 * max(scrapes):.0f} ms")
     print(f"look at a ledger of {options.units} ready units: median {1000 * statistics.median(looks):.1f} ms")
+
+
+def least_cpu(app: FastAPI, path: str, *, rounds: int, number: int = 300) -> float:
+    """Return the least processor time of a request without server and client, in microseconds: noise only adds."""
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_message: object) -> None:
+        pass
+
+    async def loop() -> None:
+        for _ in range(number):
+            scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+            scope |= {"headers": [(b"host", b"x")], "http_version": "1.1", "scheme": "http", "root_path": ""}
+            scope |= {"state": {"request_id": "req_0"}}
+            await app(scope | {"server": ("x", 80), "client": ("y", 1)}, receive, send)  # type: ignore[arg-type]
+
+    found = []
+    for _ in range(rounds):
+        started = time.process_time()
+        asyncio.run(loop())
+        found.append(1e6 * (time.process_time() - started) / number)
+    return min(found)
 
 
 def timed(action: object) -> float:
