@@ -241,7 +241,6 @@ def _exposition(settings: WorkerSettings) -> type[bootsteps.StartStopStep]:
         def stop(self, _worker: Any) -> None:
             if self.server is not None:
                 self.server.stop()
-            self.pool.close()
 
         terminate = stop
 

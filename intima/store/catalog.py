@@ -151,6 +151,11 @@ def get_slide(conn: Connection, slide_id: str) -> StoredSlide:
     return _slide(_get(conn, t.slides, slide_id, "slide"))
 
 
+def hold_slide(conn: Connection, slide_id: str) -> None:
+    """Let nobody erase a slide, where it is there, until this transaction ends: something is about to name it."""
+    conn.execute(select(t.slides.c.id).where(t.slides.c.id == slide_id).with_for_update(key_share=True))
+
+
 def list_slides(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredSlide]:
     """Return slides, newest first. Raises Invalid for a bad page."""
     return page_of(conn, t.slides, page_size=page_size, page_token=page_token).map(_slide)

@@ -49,7 +49,10 @@ def _read_list(folder: Path, manifest: Manifest) -> dict[str, int]:
         lines = b""
     if hashlib.sha256(lines).hexdigest() != manifest.blob_list_sha256:
         raise Invalid(f"{BLOB_LIST} of the backup is damaged.", code="backup_damaged", hint="Take another.")
-    return {name: int(size) for name, size in map(str.split, lines.decode().splitlines())}
+    try:
+        return {name: int(size) for name, size in map(str.split, lines.decode().splitlines())}
+    except ValueError as error:
+        raise Invalid(f"{BLOB_LIST} is no list of blobs.", code="bad_backup") from error
 
 
 def _refuse_filled(storage: Storage) -> None:

@@ -73,7 +73,7 @@ def read_rows(conn: Connection, folder: Path, tables: Sequence[TableFile]) -> No
     """Insert checked files of rows into the tables of a database of the same schema.
 
     Raises:
-        Invalid: the schema has no such table.
+        Invalid: the schema has no such table, or a row is none of it.
     """
     unknown = {table.name for table in tables} - set(inspect(conn).get_table_names())
     if unknown:
@@ -84,7 +84,18 @@ def read_rows(conn: Connection, folder: Path, tables: Sequence[TableFile]) -> No
         _keep_nulls(table)
         with (folder / f"{table.name}.jsonl").open(encoding="utf-8") as file:
             while lines := list(islice(file, _BATCH)):
-                conn.execute(insert(table), [json.loads(line) for line in lines])
+                conn.execute(insert(table), [_row(line, table) for line in lines])
+
+
+def _row(line: str, table: Table) -> dict[str, Any]:
+    """Return one row. Raises Invalid where it is none of the table."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise Invalid(f"A row of {table.name} in the backup is no JSON.", code="bad_backup") from error
+    if not isinstance(row, dict) or set(row) != set(table.c.keys()):
+        raise Invalid(f"A row of {table.name} in the backup has other columns than the table.", code="bad_backup")
+    return row
 
 
 def _keep_nulls(table: Table) -> None:

@@ -113,6 +113,7 @@ def find_or_create(
     connection: Transaction, state: State, *, slide_id: str, request: SegmentationRequest, queued: Queued = ALONE
 ) -> Started:
     """Return the running or finished segmentation of this identity, or a new one in the queue."""
+    catalog.hold_slide(connection, slide_id)
     payload = plan_request(connection, state, slide_id=slide_id, request=request)
     catalog.lock_segmentation(connection, payload.segmentation)
     known = catalog.find_segmentation(connection, payload.segmentation)

@@ -1,5 +1,6 @@
 """Metrics of a pool of processes, shown by their parent."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -22,6 +23,8 @@ class PoolMetrics:
     def __init__(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="intima-metrics-")
         os.environ[_VARIABLE] = self._folder
+        # Not when the worker is told to stop: units that are still running then count what they do.
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         self._names = {metric.name for metric in units.REGISTRY.collect()}
 
     def collect(self) -> Iterator[Metric]:
@@ -29,7 +32,3 @@ class PoolMetrics:
         sums = MultiProcessCollector(None, path=self._folder)  # type: ignore[no-untyped-call]
         found: list[Metric] = sums.collect()  # type: ignore[no-untyped-call]
         yield from (metric for metric in found if metric.name in self._names)
-
-    def close(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)

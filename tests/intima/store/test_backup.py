@@ -1,5 +1,6 @@
 """Backups: whole or none, and the same again in any other store."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ from full_store import add_slide, damage, fill_store
 from servers import create_database
 from store_fixtures import part_of
 
+from intima.contracts.access import AuditEntry, TokenRequest
 from intima.errors import Conflict, Invalid, Unavailable
+from intima.store import audit, tokens
 from intima.store.backup import back_up
 from intima.store.guard import collecting
 from intima.store.incoming import StorageFull
@@ -250,3 +253,45 @@ def test_a_restore_that_was_stopped_can_be_started_again(sqlite_store: Storage, 
     restore(fresh, tmp_path / "backup")
     assert rows_of(fresh) == rows_of(sqlite_store)
     fresh.close()
+
+
+def test_users_and_the_audit_log_come_back_whole(sqlite_store: Storage, other: Storage, tmp_path: Path) -> None:
+    asked = AuditEntry(caller="tok_a", name="ä", operation="create_slide", target="/v1/slides", request_id="r", bytes=5)
+    with sqlite_store.writing() as conn:
+        made = tokens.create_token(conn, TokenRequest(name="ä", scopes=("train",)), by="test")
+        for _ in range(3):
+            last = audit.append(conn, asked)
+    back_up(sqlite_store, tmp_path / "set")
+    restore(other, tmp_path / "set")
+    with other.writing() as conn:
+        assert audit.check_chain(conn).last_sha256 == last.sha256
+        assert audit.append(conn, asked).number == 4
+        assert audit.check_chain(conn).intact
+        row = tokens.find_row(conn, made.token)
+        assert row is not None
+        assert tokens.caller_of(row).scopes == ("train",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("slides.jsonl", b"{\n"),
+        ("slides.jsonl", b"[]\n"),
+        ("slides.jsonl", b'{"id": "a", "evil": 1}\n'),
+        ("blobs.txt", b"x\n"),
+    ],
+)
+def test_a_set_that_somebody_made_up_is_refused(
+    sqlite_store: Storage, other: Storage, tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = tmp_path / "set"
+    back_up(sqlite_store, folder)
+    made_up, digest = next(folder.rglob(name)), hashlib.sha256(content).hexdigest()
+    old = hashlib.sha256(made_up.read_bytes()).hexdigest()
+    made_up.chmod(0o644)
+    made_up.write_bytes(content)
+    manifest = next(folder.glob("manifest*"))
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text().replace(old, digest))
+    with pytest.raises(Invalid):
+        restore(other, folder)
