@@ -3,6 +3,8 @@
 import importlib.util
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from services.trainer.settings import Settings as TrainerSettings
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
 
+ROOT = CHART.parents[2]
 VERSIONS = ("1.29", "1.33", "1.37")
 FOREIGN = {"ScaledObject", "TriggerAuthentication", "PodMonitor", "PrometheusRule"}
 """Kinds of other projects: their shape is held to what is written below."""
 EXTRA = {
     "redis": values_of("external", keda={"trigger": "redis", "redisAddress": "redis.example.org:6379"}),
+    "kept": values_of("external", housekeeping={"backup": {"enabled": True, "existingClaim": "backups"}}),
     "alone": values_of("embedded", persistence={"existingClaim": "mine"}, networkPolicy={"enabled": False}),
 }
 for _worker in ("inference", "trainer"):
@@ -182,6 +186,25 @@ def test_alerts_are_those_that_are_tested_and_find_their_jobs() -> None:
     watched = set(monitor["spec"]["selector"]["matchExpressions"][0]["values"])
     assert watched == {c for c, pod in pods(found).items() if "INTIMA_METRICS_PORT" in environment(pod)}
     assert {environment(pods(found)[c])["INTIMA_METRICS_HOST"] for c in watched} == {"0.0.0.0"}
+
+
+def test_the_store_is_looked_after_once_a_day_by_commands_that_there_are(tmp_path: Path) -> None:
+    found = render(ALL["kept"])
+    commands = {
+        name: named(found, "CronJob", f"demo-intima-{name}")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        for name in ("collect", "backup")
+    }
+    collect = commands["collect"]["containers"][0]["command"]
+    environment = {"INTIMA_DATA": str(tmp_path / "store"), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    done = subprocess.run(collect, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "idempotency keys" in done.stderr) == (0, True), done.stderr
+    shell = commands["backup"]["containers"][0]["command"]
+    here = [*shell[:2], shell[2].replace("/backups/", f"{tmp_path}/backups/")]
+    (tmp_path / "backups").mkdir()
+    done = subprocess.run(here, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (tmp_path / "backups").rglob("manifest.json")] == ["manifest.json"]
+    assert {"name": "backups", "mountPath": "/backups"} in commands["backup"]["containers"][0]["volumeMounts"]
 
 
 def test_notes_say_how_to_reach_it() -> None:

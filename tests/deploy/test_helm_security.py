@@ -8,6 +8,8 @@ from chart import VALUES, Manifest, environment, named, of_kind, pods, render, r
 
 TLS = {"secretName": "grpc-tls", "clientCertificates": True}
 COMPONENTS = {"api", "stats", "inference", "trainer"}
+JOBS = {"test", "collect", "backup"}
+"""They end by themselves."""
 SECRET_NAMES = {"secret", "password", "token", "key"}
 
 
@@ -72,7 +74,7 @@ def test_a_breach_would_be_seen(where: str, key: str, value: Any, said: str) -> 
 
 def test_every_service_has_its_probes(manifests: list[Manifest]) -> None:
     for component, pod in pods(manifests).items():
-        if component != "test":
+        if component not in JOBS:
             probes = {"startupProbe", "livenessProbe", "readinessProbe"}
             assert probes <= set(pod["spec"]["containers"][0]), component
 
@@ -102,6 +104,7 @@ def test_a_pod_is_given_the_secrets_it_needs_and_no_more(manifests: list[Manifes
     }
     s3 = {"intima_s3_access_key_id", "intima_s3_secret_access_key"}
     assert {component: files_of(pods(manifests)[component]) - s3 for component in COMPONENTS} == needed
+    assert files_of(pods(manifests)["collect"]) - s3 == {"intima_database_url"}
 
 
 def secret_of(values: dict[str, Any]) -> dict[str, str]:

@@ -64,6 +64,7 @@ def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
     """Return every pod and pod template (metadata and spec) by its component."""
     found = [m["spec"]["template"] for m in of_kind(manifests, "Deployment", "StatefulSet")] + of_kind(manifests, "Pod")
+    found += [m["spec"]["jobTemplate"]["spec"]["template"] for m in of_kind(manifests, "CronJob")]
     return {pod["metadata"]["labels"]["app.kubernetes.io/component"]: pod for pod in found}
 
 

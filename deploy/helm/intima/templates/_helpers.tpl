@@ -69,7 +69,7 @@ capabilities: {drop: [ALL]}
 {{- with $values.blobs.url }}{{ $_ := set $env "INTIMA_BLOBS_URL" . }}{{ $_ := set $env "INTIMA_COPIES_BYTES" ($values.scratch.copiesBytes | int64 | toString) }}{{ end -}}
 {{- with $values.blobs.endpoint }}{{ $_ := set $env "INTIMA_S3_ENDPOINT" . }}{{ end -}}
 {{- with $values.blobs.region }}{{ $_ := set $env "INTIMA_S3_REGION" . }}{{ end -}}
-{{- if $values.metrics.enabled }}{{ $_ := set $env "INTIMA_METRICS_PORT" (toString $values.metrics.port) }}{{ $_ := set $env "INTIMA_METRICS_HOST" "0.0.0.0" }}{{ end -}}
+{{- if and $values.metrics.enabled (not .restart) }}{{ $_ := set $env "INTIMA_METRICS_PORT" (toString $values.metrics.port) }}{{ $_ := set $env "INTIMA_METRICS_HOST" "0.0.0.0" }}{{ end -}}
 {{- $env = merge dict .component.env .env $env -}}
 {{- range $name, $value := $env }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
@@ -128,6 +128,10 @@ INTIMA_GRPC_TLS_CLIENT_CA: /run/tls/ca.crt
 - name: tls
   secret: {secretName: {{ $values.grpc.tls.secretName }}, defaultMode: 0440}
 {{- end }}
+{{- with .backups }}
+- name: backups
+  persistentVolumeClaim: {claimName: {{ . }}}
+{{- end }}
 {{- with $values.weights.existingClaim }}
 - name: weights
   persistentVolumeClaim: {claimName: {{ . }}, readOnly: true}
@@ -141,6 +145,9 @@ INTIMA_GRPC_TLS_CLIENT_CA: /run/tls/ca.crt
 - {name: secrets, mountPath: /run/secrets, readOnly: true}
 {{- if and .door $values.grpc.tls.secretName }}
 - {name: tls, mountPath: /run/tls, readOnly: true}
+{{- end }}
+{{- if .backups }}
+- {name: backups, mountPath: /backups}
 {{- end }}
 {{- if $values.weights.existingClaim }}
 - {name: weights, mountPath: /data/weights, readOnly: true}
@@ -190,7 +197,8 @@ topologySpreadConstraints:
 {{/*
 The pod of a service of Intima.
   root, name, component (values), image, command, env (dict), keys (of the Secret), door (whether it serves HTTP and gRPC),
-  ports (dict of name to number), probes (YAML), grace (seconds), preStop (seconds; 0: none)
+  ports (dict of name to number), probes (YAML), grace (seconds), preStop (seconds; 0: none); of a job also
+  restart (policy) and backups (claim of a volume that is mounted at /backups)
 */}}
 {{- define "intima.pod" -}}
 metadata:
@@ -205,6 +213,9 @@ metadata:
     {{- end }}
     kubectl.kubernetes.io/default-container: {{ .name }}
 spec:
+  {{- with .restart }}
+  restartPolicy: {{ . }}
+  {{- end }}
   serviceAccountName: {{ include "intima.name" .root }}
   automountServiceAccountToken: false
   # A Service called intima would set INTIMA_PORT in every pod of the namespace.
@@ -227,7 +238,7 @@ spec:
         {{- range $port, $number := .ports }}
         - {name: {{ $port }}, containerPort: {{ $number }}}
         {{- end }}
-        {{- if .root.Values.metrics.enabled }}
+        {{- if and .root.Values.metrics.enabled (not .restart) }}
         - {name: metrics, containerPort: {{ .root.Values.metrics.port }}}
         {{- end }}
       {{- if .preStop }}
