@@ -234,13 +234,15 @@ spec:
       command: {{ toJson .command }}
       env:
         {{- include "intima.env" . | trim | nindent 8 }}
+      {{- if not .restart }}
       ports:
         {{- range $port, $number := .ports }}
         - {name: {{ $port }}, containerPort: {{ $number }}}
         {{- end }}
-        {{- if and .root.Values.metrics.enabled (not .restart) }}
+        {{- if .root.Values.metrics.enabled }}
         - {name: metrics, containerPort: {{ .root.Values.metrics.port }}}
         {{- end }}
+      {{- end }}
       {{- if .preStop }}
       # The pod is taken out of its Services meanwhile; requests that still come are answered.
       lifecycle: {preStop: {exec: {command: [sleep, {{ .preStop | quote }}]}}}
