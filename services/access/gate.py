@@ -25,6 +25,7 @@ _MOST_REMEMBERED = 10_000
 _SIZE_DIGITS = 15
 MOST_TARGET = 500
 """Characters of a path in the audit log."""
+_DAY_S = 86_400.0
 _JWT = "eyJ"
 """How the header of a signed token begins: {" in base64."""
 
@@ -289,5 +290,5 @@ def _used_up(what: str, oldest_s: float) -> Refused:
         f"This token has used {what} in the last 24 h.",
         code="quota_exceeded",
         hint="Wait as long as Retry-After says, or ask an administrator for a larger share.",
-        retry_after_s=max(1.0, oldest_s),
+        retry_after_s=oldest_s or _DAY_S,
     )

@@ -107,6 +107,12 @@ def test_starts_of_a_day_are_counted_in_the_log(api: TestClient, storage: Storag
     assert api.post("/v1/slides", files={"file": ("a.png", artery(14))}, headers=bearer(other)).status_code == 201
 
 
+def test_who_may_start_nothing_is_told_to_wait_a_day(api: TestClient, storage: Storage) -> None:
+    token = make_token(storage, "segment", limits=Limits(starts_per_day=0))
+    answer = api.post("/v1/slides", files={"file": ("a.png", artery(30))}, headers=bearer(token))
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "86400")
+
+
 def test_bytes_of_a_day_must_be_announced_and_fit(api: TestClient, storage: Storage) -> None:
     token = make_token(storage, "segment", limits=Limits(upload_bytes_per_day=len(artery(20)) + 2_000))
     first = api.post("/v1/slides", files={"file": ("a.png", artery(20))}, headers=bearer(token))
