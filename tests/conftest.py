@@ -1,6 +1,7 @@
 """Fixtures every test may use."""
 
 import multiprocessing.util
+import os
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from intima.confined import preload
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+for _name in [name for name in os.environ if name.startswith("INTIMA_")]:
+    del os.environ[_name]  # what the Makefile or a developer's shell says is not what is tested
 
 pytest_plugins = ["store_fixtures"]
 REPOSITORY = Path(__file__).resolve().parents[1]
