@@ -9,12 +9,14 @@ changes something, and is whole.
 
 import argparse
 import itertools
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,6 @@ from intima.phantom import draw_specs
 from services.demo import dataset_zip
 from services.local import Settings as LocalSettings
 from services.local import running_stack
-from tests.toys.servers import free_port
 
 CLIENTS = 8
 SIZE_PX = 512
@@ -239,7 +240,7 @@ def _check_alone(sample: dict[int, dict[str, str]], scores: str | None) -> list[
     wrong = []
     with (
         tempfile.TemporaryDirectory(prefix="intima-alone-") as folder,
-        running_stack(LocalSettings(data=Path(folder), port=free_port())) as stack,
+        running_stack(LocalSettings(data=Path(folder), port=_two_free_ports())) as stack,
     ):
         alone = Callers([stack.url], dict.fromkeys(("read", "segment", "train"), "none"))
         found = _segment_alone(alone, list(sample))
@@ -255,6 +256,16 @@ def _check_alone(sample: dict[int, dict[str, str]], scores: str | None) -> list[
                 wrong.append("the scores of a benchmark are others on one machine")
     print(f"one machine with SQLite and folders: {len(sample)} masks and the scores of a benchmark compared")
     return wrong
+
+
+def _two_free_ports() -> int:
+    """Return a port that is free together with the next: the local stack wants both."""
+    while True:
+        with socket.socket() as one, socket.socket() as other, suppress(OSError):
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            other.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def _segment_alone(alone: Callers, seeds: Sequence[int]) -> dict[int, str]:

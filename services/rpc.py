@@ -2,12 +2,10 @@
 
 import json
 import logging
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import NoReturn
 
 import grpc
@@ -164,15 +162,3 @@ def _refuse_open_bind(host: str) -> None:
             hint="Set INTIMA_GRPC_TLS_CERT and INTIMA_GRPC_TLS_KEY, listen on 127.0.0.1, or put a proxy in front that "
             "speaks TLS and set INTIMA_BEHIND_PROXY=true.",
         )
-
-
-def stop_as_by_hand() -> None:
-    """Let SIGTERM end this process as Ctrl-C does.
-
-    uvicorn, once it has stopped, raises the signal again; by default that kills what would end after it.
-    """
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

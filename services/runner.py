@@ -64,6 +64,9 @@ HANDLERS: Mapping[str, str] = {
 PRELOAD: Mapping[str, Sequence[str]] = {"training": ("intima.benchmark",), "inference": ("intima.segmentation",)}
 """Heavy modules by queue, imported once in the server that children are forked from."""
 
+OUTAGES = frozenset({"blobs_unavailable", "database_unavailable", "database_busy"})
+"""Codes of failures that are waited out: the unit goes back and the attempt does not count, as it is nobody's fault."""
+
 UNIT_THREADS = 1
 """Threads of one unit's arithmetic: always the same, so that a benchmark has the same digits on any number of slots."""
 
@@ -217,7 +220,7 @@ def _settle(storage: Storage, claim: Claim, ending: Ended, *, pace: Pace, send: 
 def _end_claim(connection: Connection, claim: Claim, ending: Ended) -> Outcome:
     if isinstance(ending, Result):
         return "done" if ledger.publish(connection, claim, result=json.loads(ending.text)) else "lost"
-    if isinstance(ending, Failure):
+    if isinstance(ending, Failure) and ending.code not in OUTAGES:
         state = ledger.fail_attempt(
             connection, claim, code=ending.code, message=ending.message, retryable=ending.retryable
         )

@@ -1,5 +1,6 @@
 """Run an ASGI app in this process until it is told to stop, and say so before anything is cut."""
 
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,3 +41,15 @@ def serve_http(
         server.run()
     if not server.started:
         sys.exit(_NOT_STARTED)
+
+
+def stop_as_by_hand() -> None:
+    """Let SIGTERM end this process as Ctrl-C does.
+
+    uvicorn, once it has stopped, raises the signal again; by default that kills what would end after it.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -8,14 +8,17 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
-from intima.errors import IntimaError
+from intima.errors import IntimaError, Invalid
 from intima.store.backup import back_up
 from intima.store.checking import check_store
 from intima.store.migrate import rewind
 from intima.store.restore import restore
 from intima.store.retention import DAY_S, collect
 from intima.store.storage import Storage, attach_storage
+from services.configuration import Configuration
+from services.serving import stop_as_by_hand
 from services.stores import StoreConfiguration
 
 _log = logging.getLogger("intima.store")
@@ -27,10 +30,12 @@ _LEAST_HOURS = 2.0
 def main(words: Sequence[str] | None = None) -> int:
     """Do one thing with the store that the environment names."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stop_as_by_hand()
     arguments = _parser().parse_args(words)
     work: Callable[[Storage, argparse.Namespace], int] = arguments.work
     try:
         settings = StoreConfiguration()
+        _refuse_stray(settings)
         open_store = attach if arguments.unmigrated else StoreConfiguration.open_store
         storage = open_store(settings)
         try:
@@ -40,6 +45,22 @@ def main(words: Sequence[str] | None = None) -> int:
     except IntimaError as error:
         _log.error("%s", f"{error.message} {error.hint}".strip())
         return 1
+
+
+class Stack(Configuration):
+    """What says that this is one of several containers."""
+
+    queue: Literal["local", "celery"] = "local"
+
+
+def _refuse_stray(settings: StoreConfiguration) -> None:
+    """Raise Invalid where the services use PostgreSQL and this would take a new SQLite file for the database."""
+    if Stack().queue == "celery" and settings.database_url is None:
+        raise Invalid(
+            "The services of this installation use a database server (INTIMA_QUEUE=celery), and it is not named.",
+            code="no_database",
+            hint="Set INTIMA_DATABASE_URL or the secret intima_database_url; with Compose, `up` postgres first.",
+        )
 
 
 def attach(settings: StoreConfiguration) -> Storage:

@@ -200,6 +200,12 @@ def fail_attempt(conn: Connection, claim: Claim, *, code: str, message: str, ret
     return state
 
 
+def is_silent(conn: Connection, claim: Claim) -> bool:
+    """Tell whether the lease of a claim has run out, and let no heartbeat renew it until this transaction ends."""
+    late = _is_held(claim) & (units.c.lease_until < database_now())
+    return conn.execute(select(units.c.id).where(late).with_for_update()).one_or_none() is not None
+
+
 def release(conn: Connection, claim: Claim) -> After | None:
     """Give a unit back untried: its worker was asked to stop. The attempt does not count."""
     job = lock_job(conn, claim.job_id)

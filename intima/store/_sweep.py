@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, update
 
-from intima.store._claims import Claim, fail_attempt
+from intima.store._claims import Claim, fail_attempt, is_silent
 from intima.store.tables import database_now, jobs, units
 
 RESEND_AFTER_S = 30.0
@@ -43,12 +43,14 @@ def expire_leases(conn: Connection) -> int:
     silent = select(units).join(jobs, jobs.c.id == units.c.job_id)
     silent = silent.where(units.c.state == "running", units.c.lease_until < database_now())
     silent = silent.order_by(units.c.job_id, units.c.position).limit(SWEEP_LIMIT)
-    rows = conn.execute(_locking_idle_jobs(silent)).all()
-    for row in rows:
+    ended = 0
+    for row in conn.execute(_locking_idle_jobs(silent)).all():
         claim = Claim(row.id, row.job_id, row.key, row.kind, row.queue, row.attempt, row.fence, row.owner, {}, ())
         message = f"The worker fell silent in attempt {row.attempt} ({row.message or 'no progress told'})."
-        fail_attempt(conn, claim, code="worker_lost", message=message, retryable=True)
-    return len(rows)
+        if is_silent(conn, claim):
+            fail_attempt(conn, claim, code="worker_lost", message=message, retryable=True)
+            ended += 1
+    return ended
 
 
 def take_unsent(conn: Connection, job_id: str | None = None) -> tuple[UnitRef, ...]:

@@ -260,7 +260,10 @@ class LocalBlobs:
     def _holds(self, name: str) -> bool:
         """Tell whether a sound copy is stored, and renew it; a damaged one is written anew."""
         target = self._target(name)
-        return self._renew(target) and _sha256_of(target) == name
+        try:
+            return self._renew(target) and _sha256_of(target) == name
+        except FileNotFoundError:  # collected in this very moment
+            return False
 
     @staticmethod
     def _renew(target: Path) -> bool:

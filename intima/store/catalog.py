@@ -153,7 +153,7 @@ def get_slide(conn: Connection, slide_id: str) -> StoredSlide:
 
 def hold_slide(conn: Connection, slide_id: str) -> None:
     """Let nobody erase a slide, where it is there, until this transaction ends: something is about to name it."""
-    conn.execute(select(t.slides.c.id).where(t.slides.c.id == slide_id).with_for_update(key_share=True))
+    conn.execute(select(t.slides.c.id).where(t.slides.c.id == slide_id).with_for_update(read=True, key_share=True))
 
 
 def list_slides(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredSlide]:

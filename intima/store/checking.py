@@ -1,6 +1,7 @@
 """Look at every blob: is it of its name, and is all there that rows name?"""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from intima.errors import NotFound
@@ -42,9 +43,8 @@ def check_store(storage: Storage, *, quarantine: bool = False) -> Findings:
     states = {name: _is_sound(storage.blobs, name) for name in sorted(stored)}
     sound = [name for name, state in states.items() if state]
     damaged = [name for name, state in states.items() if state is False]
+    moved = _move_away(storage.blobs, damaged) if quarantine else 0
     spare = [name for name in sound if name not in found.seen]
-    for name in damaged if quarantine else ():
-        storage.blobs.quarantine(name)
     return Findings(
         sound=len(sound),
         sound_bytes=sum(stored[name] for name in sound),
@@ -54,7 +54,7 @@ def check_store(storage: Storage, *, quarantine: bool = False) -> Findings:
             sorted(name for name in found.blobs - set(sound) - set(damaged) if _is_gone(storage.blobs, name))
         ),
         damaged=tuple(damaged),
-        quarantined=len(damaged) if quarantine else 0,
+        quarantined=moved,
     )
 
 
@@ -67,6 +67,16 @@ def _is_sound(blobs: Blobs, sha256: str) -> bool | None:
     except NotFound:
         return None
     return digest.hexdigest() == sha256
+
+
+def _move_away(blobs: Blobs, damaged: Sequence[str]) -> int:
+    """Move damaged blobs into quarantine and return how many; one that was stored again meanwhile stays."""
+    moved = 0
+    for name in damaged:
+        if _is_sound(blobs, name) is False:
+            blobs.quarantine(name)
+            moved += 1
+    return moved
 
 
 def _is_gone(blobs: Blobs, sha256: str) -> bool:

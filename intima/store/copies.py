@@ -23,8 +23,6 @@ class _Pins:
     most_bytes: int
     _held: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    unchecked_bytes: int = 0
-    """Written by this process since it last looked after the budget."""
 
     def add(self, sha256: str, descriptor: int) -> None:
         """Keep a lock, and let the oldest go where there are too many or they are too big together."""
@@ -96,11 +94,21 @@ class Copies:
         self._path(sha256).unlink(missing_ok=True)
 
     def added(self, size: int) -> None:
-        """Look after the budget when a 64th of it was written since the last look."""
-        self._pins.unchecked_bytes += size
-        if self._pins.unchecked_bytes > self.budget_bytes // _CHECKS:
-            self._pins.unchecked_bytes = 0
+        """Look after the budget when a 64th of it was written since the last look, by whatever processes."""
+        if self._count(size) > self.budget_bytes // _CHECKS:
             self.trim()
+
+    def _count(self, size: int) -> int:
+        """Return how much was written since the last look, which begins anew where that is too much."""
+        path = self.files.root.with_suffix(".unchecked_bytes")
+        with path.open("a+b") as file:
+            with suppress(OSError):  # a volume without locks: some bytes are not counted
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            total = int(file.read() or b"0") + size
+            file.truncate(0)
+            file.write(b"%d" % (0 if total > self.budget_bytes // _CHECKS else total))
+        return total
 
     def trim(self) -> int:
         """Remove the copies that were not used for longest until the rest fits the budget; return how many."""

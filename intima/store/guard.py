@@ -38,12 +38,10 @@ def collecting(storage: Storage) -> Iterator[None]:
 @contextmanager
 def _held(storage: Storage, *, shared: bool) -> Iterator[None]:
     if storage.engine.dialect.name == "postgresql":
-        with storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        # A lock of a transaction and not of a session: it holds behind a pooler of transactions too.
+        with storage.engine.connect() as conn, conn.begin():
             _take_advisory(conn, shared=shared)
-            try:
-                yield
-            finally:
-                conn.execute(text(f"SELECT pg_advisory_unlock{'_shared' if shared else ''}(:lock)"), {"lock": _LOCK})
+            yield
         return
     with (storage.data_dir / "collect.lock").open("ab") as file:
         try:
@@ -54,7 +52,7 @@ def _held(storage: Storage, *, shared: bool) -> Iterator[None]:
 
 
 def _take_advisory(conn: Connection, *, shared: bool) -> None:
-    taken = conn.execute(text(f"SELECT pg_try_advisory_lock{'_shared' if shared else ''}(:lock)"), {"lock": _LOCK})
+    taken = conn.execute(text(f"SELECT pg_try_advisory_xact_lock{'_shared' if shared else ''}(:lock)"), {"lock": _LOCK})
     if not taken.scalar_one():
         raise _busy()
 

@@ -4,6 +4,7 @@ A process that has asked the bucket must not fork: the client's threads do not c
 anew (``services/child.py``) opens its own.
 """
 
+import functools
 import hashlib
 import re
 import time
@@ -53,8 +54,8 @@ class BlobsRefused(Unavailable):
     code = "blobs_refused"
 
 
-def open_bucket(address: S3Address) -> S3Store:
-    """Return the client of a bucket; nothing is asked yet."""
+def open_bucket(address: S3Address, *, retries: int = RETRIES) -> S3Store:
+    """Return the client of a bucket, which sends a request that often again; nothing is asked yet."""
     config: S3Config = {"region": address.region, "virtual_hosted_style_request": address.endpoint is None}
     if address.endpoint is not None:
         config["endpoint"] = address.endpoint
@@ -71,8 +72,13 @@ def open_bucket(address: S3Address) -> S3Store:
             "read_timeout": timedelta(seconds=SILENCE_S),
             "timeout": timedelta(seconds=_LONGEST_S),
         },
-        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_S)},
+        retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=RETRY_S)},
     )
+
+
+@functools.cache
+def _bucket_once(address: S3Address) -> S3Store:
+    return open_bucket(address, retries=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +178,9 @@ class ObjectBlobs:
         found = self._head(sha256)
         if found is None or found.written_at >= before:
             return False
+        # Once: a request that is sent again later would take what somebody has put there meanwhile.
         with self._asking(sha256):
-            obstore.delete(self.bucket, _key(sha256))
+            obstore.delete(_bucket_once(self.address), _key(sha256))
         self.copies.drop(sha256)
         return True
 

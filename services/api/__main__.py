@@ -7,8 +7,7 @@ from services.api.dependencies import State, open_state
 from services.api.rpc import create_server
 from services.api.settings import Settings
 from services.api.turns import TurnMetrics
-from services.rpc import stop_as_by_hand
-from services.serving import serve_http
+from services.serving import serve_http, stop_as_by_hand
 from services.telemetry import doors, units
 from services.telemetry.exposition import showing_metrics
 from services.telemetry.ledger_state import LedgerMetrics
@@ -23,6 +22,7 @@ def main() -> None:
     """Serve REST, and gRPC where a port is given, until stopped."""
     telemetry, settings = TelemetrySettings(), Settings()
     configure_logs(telemetry.log_format)
+    stop_as_by_hand()
     open_traces(telemetry.otlp_endpoint, service="api")
     state = open_state(settings)
     turns = TurnMetrics({"segment": state.segment_turns, "infer": state.infer_turns})
@@ -41,7 +41,6 @@ def _serve(state: State) -> None:
         return
     door = create_server(state)
     door.server.start()
-    stop_as_by_hand()
     _log.info("gRPC on %s:%d", settings.host, door.port)
     try:
         serve_http(app, host=settings.host, port=settings.port, grace_s=settings.grace_s, on_stop=door.tell_stopping)

@@ -2,8 +2,7 @@
 
 import logging
 
-from services.rpc import stop_as_by_hand
-from services.serving import serve_http
+from services.serving import serve_http, stop_as_by_hand
 from services.stats.app import create_app
 from services.stats.dependencies import open_state
 from services.stats.rpc import create_server
@@ -21,6 +20,7 @@ def main() -> None:
     """Serve REST, and gRPC where a port is given, until stopped."""
     telemetry, settings = TelemetrySettings(), Settings()
     configure_logs(telemetry.log_format)
+    stop_as_by_hand()
     open_traces(telemetry.otlp_endpoint, service="stats")
     with showing_metrics(telemetry, service="stats", data=settings.data, collectors=[doors.REGISTRY]):
         _serve(settings)
@@ -34,7 +34,6 @@ def _serve(settings: Settings) -> None:
     state = open_state(settings)
     door = create_server(state)
     door.server.start()
-    stop_as_by_hand()
     _log.info("gRPC on %s:%d", settings.host, door.port)
     try:
         serve_http(

@@ -111,6 +111,17 @@ def test_a_poison_unit_fails_after_its_attempts_and_the_rest_goes_on(
     assert error.startswith(code)
 
 
+def test_an_outage_that_is_nobodys_fault_is_waited_out(storage: Storage, tmp_path: Path) -> None:
+    """Five attempts that cannot reach the bucket, where three failures end a unit: they do not count."""
+    notes = tmp_path / "notes"
+    with local_runner(storage):
+        job = submit(storage, [plan("far", kind="fold", how="outage", notes=str(notes))])
+        assert wait_final(storage, job).state == "succeeded"
+    assert notes.read_text().splitlines() == ["far attempt 1"] * 6
+    with storage.reading() as conn:
+        assert ledger.read_units(conn, job)[0].attempt == 1
+
+
 def test_a_second_attempt_may_succeed(storage: Storage) -> None:
     with local_runner(storage):
         job = submit(storage, [plan("once", kind="fold", how="once")])

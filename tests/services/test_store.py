@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,32 @@ def test_a_store_moves_from_one_machine_into_a_bucket(moto: Bucket, tmp_path: Pa
     assert {blob.sha256 for blob in new.blobs.stored()} == set(blobs)
     new.close()
     store.close()
+
+
+def test_a_stack_whose_database_is_not_named_is_not_restored_into_a_stray_file(tmp_path: Path) -> None:
+    """As `docker compose run` does it before the secrets are made."""
+    refused = run(tmp_path / "data", "restore", str(tmp_path / "backup"), INTIMA_QUEUE="celery")
+    assert (refused.returncode, "INTIMA_DATABASE_URL" in refused.stderr) == (1, True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_backup_that_is_told_to_stop_leaves_nothing_that_looks_like_one(tmp_path: Path) -> None:
+    store = open_storage(tmp_path / "data", floor_bytes=0)
+    for number in range(300):
+        add_slide(store, number, os.urandom(200_000))
+    store.close()
+    command = [sys.executable, "-m", "services.store", "backup", str(tmp_path / "backup")]
+    process = subprocess.Popen(
+        command, env=os.environ | {"INTIMA_DATA": str(tmp_path / "data")}, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "backup").glob("blobs/*/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(30) != 0
+    assert not (tmp_path / "backup" / "manifest.json").exists()
+    assert run(tmp_path / "data", "collect", "--dry-run").returncode == 0, "nothing is held any more"
 
 
 def test_verify_says_what_is_wrong_and_collect_what_went(tmp_path: Path) -> None:

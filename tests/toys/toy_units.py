@@ -38,6 +38,10 @@ def misbehave(unit: UnitInput, storage: Storage, report: Report) -> Json:
         raise Invalid("Got a slide without a pixel size; need one.", code="pixel_size_missing")
     if how == "unavailable":
         raise Unavailable("The disk is away.")
+    if how == "outage" and len(Path(str(unit.payload["notes"])).read_text().splitlines()) <= 5:
+        raise Unavailable("The bucket is away.", code="blobs_unavailable")
+    if how == "outage":
+        return {"total": 1}
     if how == "memory":
         raise MemoryError
     if how == "kill":

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from toy_jobs import plan, states, submit
 
 from intima.store import ledger
+from intima.store._claims import is_silent
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
 
@@ -88,3 +89,17 @@ def test_a_sweep_that_finds_all_messages_there_holds_no_job(postgresql_store: St
     with postgresql_store.writing() as connection:
         (again,) = ledger.sweep(connection, queued={"training": 0}, resend_after_s=0.0)
     assert again.queue == "training"
+
+
+def test_a_lease_that_was_renewed_after_the_sweep_looked_is_not_ended(postgresql_store: Storage) -> None:
+    submit(postgresql_store, [plan("a")])
+    with postgresql_store.writing() as connection:
+        found = ledger.claim_next(connection, owner="me", queues=["training"], lease_s=-1)
+    assert found is not None
+    with postgresql_store.writing() as connection:
+        assert is_silent(connection, found)
+    with postgresql_store.writing() as connection:
+        assert ledger.heartbeat(connection, found, lease_s=LEASE_S, fraction=0.5, message="") == "go_on"
+    with postgresql_store.writing() as connection:
+        assert not is_silent(connection, found)
+        assert ledger.expire_leases(connection) == 0

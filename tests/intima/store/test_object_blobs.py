@@ -95,6 +95,15 @@ def test_copies_keep_to_their_budget_and_those_in_use_stay(moto: Bucket, tmp_pat
     assert all(reader.read(name) for name in names)
 
 
+def test_copies_of_many_processes_keep_to_one_budget(moto: Bucket, tmp_path: Path) -> None:
+    """Each unit of work is a process of its own, and none of them writes enough to look after the budget alone."""
+    at = replace(part_of(moto), copies_bytes=640_000)
+    names = [opened(tmp_path / "writer", at).put(os.urandom(9_000)) for _ in range(120)]
+    for name in names:
+        assert opened(tmp_path / "reader", at).path(name).stat().st_size == 9_000
+    assert 60 <= len(copies_in(tmp_path / "reader")) <= 640_000 * (1 + 2 / 64) / 9_000
+
+
 READER = """
 import hashlib, random, sys
 from pathlib import Path
