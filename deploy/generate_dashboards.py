@@ -251,8 +251,8 @@ JOBS = Board(
         Panel(
             "Slots in use",
             "short",
-            "Seconds of work per second: how many units ran at a time on the average.",
-            ((rate("intima_unit_compute_seconds_sum", "queue"), "{{queue}}"),),
+            "Units that run.",
+            (('max by (queue) (intima_units{state="running"})', "{{queue}}"),),
         ),
         Panel(
             "Failed attempts by reason",
