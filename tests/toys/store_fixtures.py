@@ -4,6 +4,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,5 +167,6 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
         parent = psutil.Process(process.pid)
         family = [parent, *parent.children(recursive=True)]
     for one in family:
-        one.kill()
+        with suppress(psutil.NoSuchProcess):  # ended by itself meanwhile
+            one.kill()
     process.wait()
