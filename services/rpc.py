@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,9 +117,22 @@ def new_server(
     return grpc.server(pool, interceptors=seen, options=options, maximum_concurrent_rpcs=most_calls)
 
 
+class Health(health.HealthServicer):  # type: ignore[misc]
+    """Health whose watches can be left at any moment.
+
+    The one of grpcio-health-checking 1.85 holds its lock while a status is on its way to a watcher, and takes the same
+    lock in the thread that would say that it arrived, when another watcher leaves: then the whole server stands still.
+    """
+
+    def _on_close_callback(self, send_response_callback: Callable[..., None], service: str) -> Callable[[], None]:
+        """Return what forgets a watcher that left, in a thread of its own."""
+        forget = super()._on_close_callback(send_response_callback, service)
+        return lambda: threading.Thread(target=forget, daemon=True).start()
+
+
 def describe(server: grpc.Server, *services: str) -> health.HealthServicer:
     """Add health and reflection of some services; return what says how they are."""
-    servicer = health.HealthServicer()
+    servicer = Health()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for name in ("", *services):
         servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -1,6 +1,7 @@
 """gRPC over TLS with an authority of the test's own: who is let in, renewal at run time, what refuses to start."""
 
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,6 +194,29 @@ def test_a_stopping_door_says_so_to_who_asks_and_who_watches(tmp_path: Path) -> 
         asked = pb.IntervalRequest(scores=[0.7, 0.8], subjects=["a", "b"])
         assert pb_grpc.ComparisonStub(channel).EstimateInterval(asked, timeout=DEADLINE_S).estimate > 0
         watched.cancel()
+
+
+def test_watchers_that_come_and_go_never_stand_in_the_way_of_others_or_of_the_end(tmp_path: Path) -> None:
+    """Each round stood still sooner or later with the servicer as it comes (grpcio-health-checking 1.85.1)."""
+    state = open_state(Settings(data=tmp_path))
+    for _ in range(15):
+        door = create_server(state)
+        door.server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{door.port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(8)]
+            for watch in watches:
+                next(watch)
+                watch.cancel()
+                assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+            last = health.Watch(health_pb2.HealthCheckRequest())
+            next(last)
+            last.cancel()
+            stopping = threading.Thread(target=door.stop, args=(None,), daemon=True)
+            stopping.start()
+            stopping.join(10)
+            assert not stopping.is_alive()
+    state.close()
 
 
 def test_a_taken_port_is_said_with_and_without_tls(tmp_path: Path, files: dict[str, Path]) -> None:
