@@ -56,8 +56,10 @@ def _blot_behind_names(text: str) -> str:
     """Return a text with *** for each value behind a name that says that it is secret."""
     kept, at = [], 0
     for name in _NAME.finditer(text):
-        value = _VALUE.match(text, name.end()) if _SECRET_NAME.search(name[1]) else None
-        if value is not None and name.end() >= at:
+        if name.end() < at or not _SECRET_NAME.search(name[1]):
+            continue
+        value = _VALUE.match(text, name.end())
+        if value is not None:
             kept += [text[at : name.end()], "***"]
             at = value.end()
     return "".join((*kept, text[at:]))
