@@ -6,10 +6,11 @@ change or delete rows; who gets around that breaks the chain, which ``check_chai
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, text
+from sqlalchemy import Connection, Row, func, insert, select
 
 from intima.contracts.access import AuditCheck, AuditEntry, AuditRecord
 from intima.errors import Invalid
+from intima.store import locks
 from intima.store.catalog import rfc3339
 from intima.store.keys import json_sha256
 from intima.store.paging import MAX_PAGE_SIZE
@@ -18,8 +19,6 @@ from intima.store.tokens import now_s
 
 BEGINNING = "0" * 64
 """Stands for the hash before the first."""
-_LOCK = 0x61756469
-"""Advisory lock of PostgreSQL under which one transaction at a time lengthens the chain ("audi")."""
 _DAY_S = 86_400.0
 _ROWS_AT_ONCE = 1000
 
@@ -39,8 +38,7 @@ def append(conn: Connection, entry: AuditEntry) -> AuditRecord:
 
 def wait_for_turn(conn: Connection) -> None:
     """Hold the end of the chain until this transaction ends: SQLite does so anyway."""
-    if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    locks.hold(conn, locks.AUDIT)
 
 
 def use_of_day(conn: Connection, caller: str) -> tuple[int, int, float]:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, Table, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from intima.arrays import Json
 from intima.contracts.benchmark import BenchmarkSpec, ImportedSplit
@@ -12,6 +12,7 @@ from intima.contracts.dataset import Dataset
 from intima.contracts.segmentation import SegmentPayload, SlideInfo
 from intima.contracts.splits import StoredSplits
 from intima.errors import NotFound
+from intima.store import locks
 from intima.store import tables as t
 from intima.store.keys import json_sha256, new_id
 from intima.store.paging import Page, page_of
@@ -188,10 +189,8 @@ def list_benchmarks(conn: Connection, *, page_size: int = 50, page_token: str = 
 
 
 def lock_segmentation(conn: Connection, segmentation_id: str) -> None:
-    """Let nobody else look for this segmentation, or start it, before the transaction ends; SQLite has one writer."""
-    if conn.dialect.name == "postgresql":
-        number = int.from_bytes(hashlib.sha256(segmentation_id.encode()).digest()[:8], "big", signed=True)
-        conn.execute(select(func.pg_advisory_xact_lock(number)))
+    """Let nobody else look for this segmentation, or start it, before the transaction ends."""
+    locks.hold(conn, int.from_bytes(hashlib.sha256(segmentation_id.encode()).digest()[:8], "big", signed=True))
 
 
 def find_segmentation(conn: Connection, segmentation_id: str) -> StoredSegmentation | None:

@@ -4,13 +4,11 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select
 
 from intima.errors import Conflict
+from intima.store.locks import COLLECTION
 from intima.store.storage import Storage
-
-_LOCK = 0x636F6C6C656374
-"""Advisory lock of PostgreSQL ("collect")."""
 
 
 @contextmanager
@@ -52,8 +50,8 @@ def _held(storage: Storage, *, shared: bool) -> Iterator[None]:
 
 
 def _take_advisory(conn: Connection, *, shared: bool) -> None:
-    taken = conn.execute(text(f"SELECT pg_try_advisory_xact_lock{'_shared' if shared else ''}(:lock)"), {"lock": _LOCK})
-    if not taken.scalar_one():
+    take = func.pg_try_advisory_xact_lock_shared if shared else func.pg_try_advisory_xact_lock
+    if not conn.execute(select(take(COLLECTION))).scalar_one():
         raise _busy()
 
 

@@ -26,13 +26,12 @@ from sqlalchemy import (
 )
 
 from intima.errors import Conflict, Unavailable
+from intima.store import locks
 
 VERSION_TABLE = "intima_alembic_version"
 """Not Alembic's default name, which Optuna uses for itself in the same database."""
 
 _FOLDER = Path(__file__).parent / "migrations"
-_LOCK = 0x696E74696D61
-"""Advisory lock of PostgreSQL under which one process migrates ("intima")."""
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
@@ -42,12 +41,7 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         Unavailable: the database was written by a newer version.
     """
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        config = _config(connection)
-        script = ScriptDirectory.from_config(config)
-        current = current_revision(connection)
-        _refuse_unknown(current, script)
+        config, script, current = _take_over(connection)
         if current != script.get_current_head() or revision != "head":
             command.upgrade(config, revision)
 
@@ -60,12 +54,7 @@ def rewind(engine: Engine, revision: str) -> None:
         Unavailable: this version does not know the revision, or that of the database.
     """
     with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        config = _config(connection)
-        script = ScriptDirectory.from_config(config)
-        current = current_revision(connection)
-        _refuse_unknown(current, script)
+        config, script, current = _take_over(connection)
         _refuse_unknown(revision, script)
         if revision in {s.revision for s in script.iterate_revisions(current or "base", "base")}:
             before = _contents(connection)
@@ -135,6 +124,16 @@ def _refuse_lost(before: dict[str, _Table], after: dict[str, _Table]) -> None:
 def current_revision(connection: Connection) -> str | None:
     """Return the schema version of a database; null when it has none."""
     return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+def _take_over(connection: Connection) -> tuple[Config, ScriptDirectory, str | None]:
+    """Let no other process migrate, and return what Alembic needs and the version there is. Raises Unavailable."""
+    locks.hold(connection, locks.MIGRATION)
+    config = _config(connection)
+    script = ScriptDirectory.from_config(config)
+    current = current_revision(connection)
+    _refuse_unknown(current, script)
+    return config, script, current
 
 
 def _config(connection: Connection) -> Config:

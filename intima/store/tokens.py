@@ -8,10 +8,11 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from intima.contracts.access import SCOPES, Caller, Limits, TokenMade, TokenRequest, TokenView
 from intima.errors import Conflict, Invalid, NotFound
+from intima.store import locks
 from intima.store.catalog import rfc3339
 from intima.store.keys import check_id, new_id
 from intima.store.paging import Page, page_of
@@ -23,8 +24,6 @@ SECRET_BYTES = 32
 LEAST_CHARACTERS = 32
 """Of a token that somebody else made up."""
 FROM_SETTING = "setting"
-_LOCK = 0x746F6B65
-"""Advisory lock of PostgreSQL under which one service at a time sets the first token ("toke")."""
 _DAY_S = 86_400.0
 _USE_STEP_S = 60.0
 
@@ -53,8 +52,7 @@ def know_admin_token(conn: Connection, secret: str) -> None:
             code="weak_token",
             hint="Make one with: openssl rand -hex 32",
         )
-    if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    locks.hold(conn, locks.ADMIN_TOKEN)
     hashed, now = hash_of(secret), now_s(conn)
     others = (tokens.c.created_by == FROM_SETTING, tokens.c.secret_sha256 != hashed, tokens.c.revoked_at.is_(None))
     conn.execute(update(tokens).where(*others).values(revoked_at=now))
