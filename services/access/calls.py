@@ -1,7 +1,7 @@
 """The gate before a gRPC door: an interceptor that asks when a call has its thread, before it reads a message."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -10,9 +10,11 @@ from google.protobuf.message import Message
 from services.access.gate import ANYBODY, READ, Asked, Gate, Operation, Rule, announced_bytes
 from services.access.refusals import Refused
 from services.rpc import refusals
+from services.telemetry.calls import Behaviour, with_behaviour
 from services.telemetry.context import current
 
-Behaviour: TypeAlias = Callable[[Any, grpc.ServicerContext], Any]
+Check: TypeAlias = Callable[..., None]
+"""``admit_call`` for one method."""
 
 _SERVICES = {"grpc.health.v1.Health": ANYBODY, "grpc.reflection.v1alpha.ServerReflection": READ}
 """Services that every door has. A watch of health holds no thread, and keeps it so as its handler stays as it is."""
@@ -55,41 +57,26 @@ class TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
         rule = _SERVICES.get(method.rpartition("/")[0]) or self._rules.get(method, _NOBODY)
         if handler is None or rule == ANYBODY:
             return handler
-        return _guarded(handler, _Check(self._gate, Operation(method, rule)))
+        return _guarded(handler, partial(admit_call, self._gate, Operation(method, rule)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """The gate, for one method."""
-
-    gate: Gate
-    operation: Operation
-
-    def admit(self, context: grpc.ServicerContext, *, size: int | None) -> None:
-        """Let a call in, or end it."""
-        admit_call(self.gate, self.operation, context, size=size)
-
-
-def _guarded(handler: grpc.RpcMethodHandler, check: _Check) -> grpc.RpcMethodHandler:
-    arity = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
-    behaviour = getattr(handler, "_".join(arity))
-    make = getattr(grpc, "_".join((*arity, "rpc_method_handler")))
+def _guarded(handler: grpc.RpcMethodHandler, check: Check) -> grpc.RpcMethodHandler:
     before = _before_stream if handler.request_streaming else _before_message
-    return make(before(check, behaviour), handler.request_deserializer, handler.response_serializer)
+    return with_behaviour(handler, lambda behaviour: before(check, behaviour))
 
 
-def _before_message(check: _Check, behaviour: Behaviour) -> Behaviour:
+def _before_message(check: Check, behaviour: Behaviour) -> Behaviour:
     def call(request: Message, context: grpc.ServicerContext) -> Any:
-        check.admit(context, size=request.ByteSize())
+        check(context, size=request.ByteSize())
         return behaviour(request, context)
 
     return call
 
 
-def _before_stream(check: _Check, behaviour: Behaviour) -> Behaviour:
+def _before_stream(check: Check, behaviour: Behaviour) -> Behaviour:
     def call(requests: Iterator[Message], context: grpc.ServicerContext) -> Any:
         announced = _announced(context)
-        check.admit(context, size=announced)
+        check(context, size=announced)
         return behaviour(requests if announced is None else _held(requests, announced), context)
 
     return call

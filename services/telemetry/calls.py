@@ -26,15 +26,16 @@ class ObservedCalls(grpc.ServerInterceptor):  # type: ignore[misc]
         method = str(handler_call_details.method)
         if handler is None or method.startswith(_HEALTH):
             return handler
-        shape = (handler.request_streaming, handler.response_streaming)
-        make, behaviour = {
-            (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
-            (False, True): (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
-            (True, False): (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
-            (True, True): (grpc.stream_stream_rpc_method_handler, handler.stream_stream),
-        }[shape]
         wrap = _streamed if handler.response_streaming else _answered
-        return make(wrap(behaviour, method), handler.request_deserializer, handler.response_serializer)
+        return with_behaviour(handler, lambda behaviour: wrap(behaviour, method))
+
+
+def with_behaviour(handler: Any, wrap: Callable[[Behaviour], Behaviour]) -> Any:
+    """Return a handler of the same kind whose behaviour is wrapped."""
+    kinds = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
+    behaviour = getattr(handler, "_".join(kinds))
+    make = getattr(grpc, "_".join((*kinds, "rpc_method_handler")))
+    return make(wrap(behaviour), handler.request_deserializer, handler.response_serializer)
 
 
 def _answered(behaviour: Behaviour, method: str) -> Behaviour:
