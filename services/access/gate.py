@@ -107,7 +107,7 @@ class TokenGate:
     defaults: Limits
     rates: Rates
     issuer: Issuer | None = None
-    _known: dict[str, tuple[float, Caller]] = field(default_factory=dict)
+    _known: dict[str, tuple[float, tuple[Caller, Limits]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def admit(self, asked: Asked) -> Caller:
@@ -118,8 +118,7 @@ class TokenGate:
                 (rate_limited), the day's share is used (quota_exceeded), no length announced (length_required).
             Unavailable: the database or the issuer does not answer.
         """
-        caller = self._identify(_bearer(asked.authorization))
-        limits = _effective(caller.limits, self.defaults)
+        caller, limits = self._identify(_bearer(asked.authorization))
         self._hold_rate(caller, limits)
         require(caller, *asked.operation.rule.scopes)
         if asked.operation.rule.changes:
@@ -130,33 +129,35 @@ class TokenGate:
         """Return who asks where the token is remembered, has no rate, and nothing is to be written down."""
         if asked.operation.rule.changes:
             return None
-        caller = self._remembered(tokens.hash_of(_bearer(asked.authorization)))
-        if caller is None or _effective(caller.limits, self.defaults).requests_per_minute is not None:
+        known = self._remembered(tokens.hash_of(_bearer(asked.authorization)))
+        if known is None or known[1].requests_per_minute is not None:
             return None
-        require(caller, *asked.operation.rule.scopes)
-        return caller
+        require(known[0], *asked.operation.rule.scopes)
+        return known[0]
 
     def forget(self) -> None:
         """Look every token up anew from now on."""
         with self._lock:
             self._known.clear()
 
-    def _identify(self, secret: str) -> Caller:
+    def _identify(self, secret: str) -> tuple[Caller, Limits]:
+        """Return who shows this, and what they may use."""
         hashed, now = tokens.hash_of(secret), time.monotonic()
         known = self._remembered(hashed)
         if known is not None:
             return known
         caller, valid_s = self._look_up(secret)
+        found = caller, _effective(caller.limits, self.defaults)
         with self._lock:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            self._known[hashed] = (now + min(valid_s, REMEMBERED_S), caller)
-        return caller
+            self._known[hashed] = (now + min(valid_s, REMEMBERED_S), found)
+        return found
 
-    def _remembered(self, hashed: str) -> Caller | None:
+    def _remembered(self, hashed: str) -> tuple[Caller, Limits] | None:
         with self._lock:
-            until, caller = self._known.get(hashed, (0.0, None))
-        return caller if time.monotonic() < until else None
+            until, found = self._known.get(hashed, (0.0, None))
+        return found if time.monotonic() < until else None
 
     def _look_up(self, secret: str) -> tuple[Caller, float]:
         """Return who shows this, and for how many seconds more it is valid."""
