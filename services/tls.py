@@ -10,6 +10,7 @@ from typing import TypeAlias
 import grpc
 
 from intima.errors import Conflict, Invalid
+from services.configuration import Configuration
 
 _Stamps: TypeAlias = tuple[tuple[int, int, int], ...]
 """Device-wide file number, size and time of change, by file: another one means another content."""
@@ -33,17 +34,30 @@ class TlsFiles:
         return tuple(path for path in (self.certificate, self.key, self.client_ca) if path is not None)
 
 
-def choose_tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
-    """Return the files of a server that speaks TLS, or null for one that does not. Raises Conflict for half of them."""
-    if certificate is not None and key is not None:
-        return TlsFiles(certificate, key, client_ca)
-    if (certificate, key, client_ca) == (None, None, None):
-        return None
-    raise Conflict(
-        "Got a part of the TLS files of gRPC; need certificate and key.",
-        code="half_of_tls",
-        hint="Set INTIMA_GRPC_TLS_CERT and INTIMA_GRPC_TLS_KEY, or neither, and no INTIMA_GRPC_TLS_CLIENT_CA alone.",
-    )
+class TlsSettings(Configuration):
+    """Settings of TLS on the gRPC doors, the same for the api and the stats service."""
+
+    grpc_tls_cert: Path | None = None
+    """PEM file of the gRPC server's certificate and its chain; null: no TLS. Read again when it changes."""
+    grpc_tls_key: Path | None = None
+    """PEM file of its key."""
+    grpc_tls_client_ca: Path | None = None
+    """PEM file of who signs clients; where given, clients need such a certificate."""
+
+    @property
+    def grpc_tls(self) -> TlsFiles | None:
+        """Files of a server that speaks TLS; null for one that does not. Raises Conflict for half of them."""
+        given = (self.grpc_tls_cert, self.grpc_tls_key, self.grpc_tls_client_ca)
+        if self.grpc_tls_cert is not None and self.grpc_tls_key is not None:
+            return TlsFiles(self.grpc_tls_cert, self.grpc_tls_key, self.grpc_tls_client_ca)
+        if given == (None, None, None):
+            return None
+        raise Conflict(
+            "Got a part of the TLS files of gRPC; need certificate and key.",
+            code="half_of_tls",
+            hint="Set INTIMA_GRPC_TLS_CERT and INTIMA_GRPC_TLS_KEY, or neither, and no INTIMA_GRPC_TLS_CLIENT_CA "
+            "alone.",
+        )
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:

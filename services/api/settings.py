@@ -7,12 +7,12 @@ from pydantic import Field
 from intima.contracts.model import ProviderName
 from services.access.settings import AccessSettings
 from services.stores import StoreConfiguration
-from services.tls import TlsFiles, choose_tls
+from services.tls import TlsSettings
 
 _MIB = 2**20
 
 
-class Settings(StoreConfiguration, AccessSettings):
+class Settings(StoreConfiguration, AccessSettings, TlsSettings):
     """Every field is a variable with the prefix INTIMA_, e.g. INTIMA_DATA, or a file (services/configuration.py)."""
 
     port: int = Field(default=8000, ge=1, le=65535)
@@ -20,12 +20,6 @@ class Settings(StoreConfiguration, AccessSettings):
     """Null: no gRPC. 0 takes a free port."""
     grpc_workers: int = Field(default=16, ge=2, le=256)
     """Calls that run at once, at most half of them streams; half as many streams of segmentations run beside them."""
-    grpc_tls_cert: Path | None = None
-    """PEM file of the gRPC server's certificate and its chain; null: no TLS. Read again when it changes."""
-    grpc_tls_key: Path | None = None
-    """PEM file of its key."""
-    grpc_tls_client_ca: Path | None = None
-    """PEM file of who signs clients; where given, clients need such a certificate."""
     max_message_bytes: int = Field(default=32 * _MIB, ge=2 * _MIB)
     """Limit of one gRPC message; uploads come in many."""
     stats_url: str | None = None
@@ -65,8 +59,3 @@ class Settings(StoreConfiguration, AccessSettings):
     def stats_address(self) -> str:
         """Base URL of the stats service."""
         return self.stats_url or f"http://127.0.0.1:{self.port + 1}"
-
-    @property
-    def grpc_tls(self) -> TlsFiles | None:
-        """Files of TLS; null: none. Raises Conflict for half of them."""
-        return choose_tls(self.grpc_tls_cert, self.grpc_tls_key, self.grpc_tls_client_ca)
