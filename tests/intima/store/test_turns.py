@@ -4,12 +4,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import update
 
 from intima.contracts.batch import BatchCounts
 from intima.contracts.benchmark import UnitPlan
 from intima.contracts.segmentation import SegmentationRequest
 from intima.errors import NotFound
-from intima.store import batches, ledger
+from intima.store import batches, ledger, tables
 from intima.store.ledger import Claim
 from intima.store.storage import Storage
 
@@ -162,6 +163,9 @@ def test_batches_are_listed_newest_first_and_unknown_ones_are_not_found(store: S
     for n in range(3):
         with store.writing() as connection:
             made.append(batches.add_batch(connection, slides=[f"s{n}", "t"], request=request, refusals={}))
+            connection.execute(
+                update(tables.batches).where(tables.batches.c.id == made[-1]).values(created_at=float(n))
+            )
     with store.reading() as connection:
         page = batches.list_batches(connection, page_size=2)
         rest = batches.list_batches(connection, page_size=2, page_token=page.next_page_token)
