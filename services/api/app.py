@@ -35,6 +35,7 @@ from services.api.routes import (
 )
 from services.api.rules import RULES
 from services.api.settings import Settings
+from services.api.site import STATIC, Site
 from services.http import BodyLimits, install_problem_handlers
 from services.telemetry.requests import TRACES, Observed, pass_trace_on
 
@@ -108,6 +109,7 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     install_problem_handlers(app)
     for module in _ROUTES:
         app.include_router(module.router)
+    app.router.default = Site(STATIC, otherwise=app.router.default)
     limits = {"/v1/datasets": settings.max_dataset_bytes, "/v1/models": settings.max_dataset_bytes}
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
     app.add_middleware(ProtocolErrors)
