@@ -20,6 +20,7 @@ from intima.likeness import fingerprint_to_json, take_fingerprint
 from intima.slides import _dicom_slide
 from intima.slides._deidentify import deidentify
 from intima.slides._guard import check_pixels, decoding
+from intima.slides._overview import write_overview
 from intima.slides.masks import read_mask
 from intima.slides.opening import Slide, open_slide
 from intima.slides.working import read_image
@@ -87,6 +88,11 @@ def _deidentified(arguments: Json) -> Iterator[Json]:
     yield {"done": True}
 
 
+def _overview(arguments: Json) -> Iterator[Json]:
+    with open_slide(Path(arguments["path"]), name=arguments["name"]) as slide:
+        yield {"level": write_overview(slide, Path(arguments["out"]))}
+
+
 def _mask(arguments: Json) -> Iterator[Json]:
     mask = read_mask(Path(arguments["path"]), name=arguments["name"])
     check_pixels(mask.shape[1], mask.shape[0], most=arguments["max_pixels"])
@@ -136,6 +142,7 @@ PRELOADED = (_dicom_slide,)
 TASKS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "inspect": _inspect,
     "image": _image,
+    "overview": _overview,
     "deidentify": _deidentified,
     "mask": _mask,
     "cases": _cases,

@@ -10,17 +10,16 @@ from pathlib import Path
 
 from intima.arrays import Json, RgbImage
 from intima.confined import Limits, allow_cpu, apply_limits
-from intima.errors import IntimaError, Invalid
+from intima.errors import IntimaError
 from intima.geometry import Region, Size
 from intima.resampling import resample_image
 from intima.slides._guard import decoding
+from intima.slides._overview import is_costly, no_overview
 from intima.slides.opening import Slide, open_slide
-from intima.slides.working import pixels_to_read, read_resampled
+from intima.slides.working import read_resampled
 
 OVERVIEW_PX = 1024
 """Longer side of the overview."""
-MOST_SOURCE_PX = 2**27
-"""Pixels of the file that one tile may take: some seconds of decoding, and more than an image read whole may have."""
 
 
 def work(connection: Connection, arguments: Json, limits: Limits) -> None:
@@ -73,6 +72,8 @@ class _Views:
     def read(self, region: Region, working: Size) -> RgbImage:
         """Return a region of the slide resampled to the size ``working``. Raises Invalid "no_overview"."""
         size = self.slide.size
+        if is_costly(self.slide, working):
+            raise no_overview(size)
         if 2 * max(working.width, working.height) > OVERVIEW_PX or max(size.width, size.height) <= OVERVIEW_PX:
             return _read(self.slide, region, working)
         if self._overview is None:
@@ -84,12 +85,6 @@ class _Views:
 
 def _read(slide: Slide, region: Region, working: Size) -> RgbImage:
     whole = Region(0, 0, slide.size.width, slide.size.height)
-    if pixels_to_read(slide, region, frame=whole, working=working) > MOST_SOURCE_PX:
-        raise Invalid(
-            f"Got a slide of {whole.width} x {whole.height} pixels without the reduced levels that an overview needs.",
-            code="no_overview",
-            hint="Save it as a tiled pyramidal TIFF.",
-        )
     return read_resampled(slide, region, frame=whole, working=working)
 
 

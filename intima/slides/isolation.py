@@ -23,6 +23,7 @@ import numpy as np
 from intima.arrays import Json, LabelMask, RgbImage
 from intima.confined import Child, Limits, StartMethod, child, preload
 from intima.contracts.segmentation import SlideInfo
+from intima.deepzoom import DeepZoom
 from intima.errors import Invalid, Unavailable
 from intima.geometry import Size
 from intima.likeness import Fingerprint, fingerprint_from_json
@@ -36,6 +37,8 @@ _METHOD: StartMethod = "forkserver" if "forkserver" in multiprocessing.get_all_s
 DEFAULT = Limits()
 _UNPACKED_BYTES_PER_S = 32 * 2**20
 _ZIP_OPEN_FILES = 512
+_OVERVIEW_PX_PER_S = 2**24
+"""What the slowest decoder that is waited for does in a second of CPU time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,43 @@ def decode_mask_isolated(
     """Decode a label mask. Raises Invalid as ``read_mask`` does."""
     mask: LabelMask = _array("mask", path, name=name, max_pixels=max_pixels, limits=limits)
     return mask
+
+
+@contextmanager
+def overview_isolated(path: Path, *, name: str, size: Size) -> Iterator[dict[int, RgbImage]]:
+    """Make the levels of a slide's Deep Zoom image that cost too much tile by tile; they lie in a file until the end.
+
+    Args:
+        path: the file.
+        name: what the user calls it, for messages.
+        size: of the slide, which must be what the catalog says.
+
+    Raises:
+        Invalid: the slide is damaged; "no_overview" where it would take too long.
+    """
+    with tempfile.TemporaryDirectory(prefix="intima-overview-") as folder:
+        out = Path(folder) / "levels"
+        work = {"path": str(path), "name": name, "out": str(out)}
+        answer = _ask("overview", work, name=name, limits=_for_overview(size))
+        yield _levels(out, int(answer["level"]), DeepZoom(size, tile_px=1, overlap_px=0), name=name)
+
+
+def _for_overview(size: Size) -> Limits:
+    cpu_s = DEFAULT.cpu_s + size.pixels // _OVERVIEW_PX_PER_S
+    return replace(DEFAULT, cpu_s=cpu_s, wall_s=4.0 * cpu_s)
+
+
+def _levels(out: Path, first: int, zoom: DeepZoom, *, name: str) -> dict[int, RgbImage]:
+    """Map the levels that a child wrote, after checking that they are all there and nothing else."""
+    sizes = {level: zoom.level_size(level) for level in range(first, -1, -1)} if 0 <= first <= zoom.last_level else {}
+    if not sizes or out.stat().st_size != 3 * sum(size.pixels for size in sizes.values()):
+        raise unreadable(name, "an overview of another size")
+    levels: dict[int, RgbImage] = {}
+    offset = 0
+    for level, size in sizes.items():
+        levels[level] = np.memmap(out, np.uint8, "r", offset, (size.height, size.width, 3))
+        offset += 3 * size.pixels
+    return levels
 
 
 def inspect_cases_isolated(pairs: Sequence[CaseFiles], *, limits: Limits = DEFAULT) -> list[CaseReport | Invalid]:

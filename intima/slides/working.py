@@ -47,7 +47,7 @@ def read_resampled(slide: Slide, region: Region, *, frame: Region, working: Size
     Raises:
         Invalid: the pixels are damaged.
     """
-    level = _level(slide, frame, working)
+    level = source_level(slide, frame, working)
     across = _axis(slide.levels[level].width, slide.size.width, (frame.x, frame.width), working.width)
     down = _axis(slide.levels[level].height, slide.size.height, (frame.y, frame.height), working.height)
     return _read(slide, level, down=down, across=across, region=region)
@@ -55,7 +55,7 @@ def read_resampled(slide: Slide, region: Region, *, frame: Region, working: Size
 
 def pixels_to_read(slide: Slide, region: Region, *, frame: Region, working: Size) -> int:
     """Return how many pixels of the file ``read_resampled`` would decode."""
-    level = slide.levels[_level(slide, frame, working)]
+    level = slide.levels[source_level(slide, frame, working)]
     across = _axis(level.width, slide.size.width, (frame.x, frame.width), working.width)
     down = _axis(level.height, slide.size.height, (frame.y, frame.height), working.height)
     left, right = across.cover(region.x, region.width)
@@ -114,7 +114,7 @@ def _rows(weights: NDArray[np.float64], columns: NDArray[np.intp], width: int) -
     return csr_array((weights[kept].astype(np.float32), columns[kept], starts), shape=(len(weights), width))
 
 
-def _level(slide: Slide, frame: Region, working: Size) -> int:
+def source_level(slide: Slide, frame: Region, working: Size) -> int:
     """Return the coarsest level at least as fine as the working image (level 0 where none is)."""
     wanted_x, wanted_y = working.width / frame.width, working.height / frame.height
     fine = [

@@ -21,6 +21,7 @@ from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage
 from services.access.gate import Gate, open_gate
+from services.api.overviews import Overviews
 from services.api.settings import Settings
 from services.api.turns import Turns
 from services.messages import Send, open_send
@@ -115,6 +116,8 @@ class State:
     """Set when this process is about to end: who is cut off then has not left, and units are given back."""
     tiles: SlideTiles = field(default_factory=SlideTiles)
     """Open slides that viewers look at."""
+    overviews: Overviews = field(default_factory=Overviews)
+    """Of slides without levels that viewers look at."""
     tile_turns: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(TILES_AT_A_TIME))
     """How many tiles are read at once."""
 

@@ -1,20 +1,22 @@
 """Slides and the layers of segmentations as Deep Zoom images, tile by tile on demand."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import anyio.to_thread
 from fastapi import APIRouter, Header, Query, Response
 
 from intima.contracts.segmentation import Artefact
 from intima.deepzoom import DeepZoom
-from intima.errors import NotFound
+from intima.errors import Conflict, Invalid, NotFound
 from intima.formats.layers import layer_tile, layer_zoom, slide_tile
 from intima.geometry import Size
 from intima.slides.layers import open_layer
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
 from services.api.dependencies import State, StateDep
+from services.api.overviews import Wanted
 from services.api.results import find_artefact
 
 router = APIRouter(prefix="/v1", tags=["deep zoom"])
@@ -46,8 +48,15 @@ def get_slide_zoom(slide_id: str, state: StateDep) -> Response:
 async def get_slide_tile(
     slide_id: str, level: str, tile: str, state: StateDep, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """Return a tile (``{column}_{row}``) of a slide; 404 outside the level."""
-    return await _in_turn(state, lambda: _slide_tile(state, slide_id, level, tile, if_none_match))
+    """Return a tile (``{column}_{row}``) of a slide; 404 outside the level.
+
+    The first look at a large slide without levels makes an overview of it: 503 with Retry-After where that takes long.
+    """
+    asked = await anyio.to_thread.run_sync(_asked, state, slide_id, level, tile)
+    if _has(if_none_match, asked.etag):
+        return Response(status_code=304, headers=asked.headers)
+    data = await _slide_tile(state, asked)
+    return Response(data, media_type="image/jpeg", headers=asked.headers)
 
 
 @router.get(
@@ -103,28 +112,73 @@ async def get_layer_tile(
     return await _in_turn(state, read)
 
 
-async def _in_turn(state: State, read: Callable[[], Response]) -> Response:
+T = TypeVar("T")
+
+
+async def _in_turn(state: State, read: Callable[[], T]) -> T:
     """Read a few tiles at a time; the others wait without holding a thread that other requests need."""
     return await anyio.to_thread.run_sync(read, limiter=state.tile_turns)
 
 
-def _slide_tile(state: State, slide_id: str, level: str, tile: str, if_none_match: str | None) -> Response:
-    at, column, row = _place(level, tile)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A tile of a slide that is there."""
+
+    slide: StoredSlide
+    zoom: DeepZoom
+    place: tuple[int, int, int]
+
+    @property
+    def etag(self) -> str:
+        """Of its bytes, which never change."""
+        return "-".join([self.slide.sha256, *map(str, self.place)])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer with it says."""
+        return _caching(self.etag, pinned=True)
+
+
+def _asked(state: State, slide_id: str, level: str, tile: str) -> _Asked:
+    place = _place(level, tile)
     slide = _slide(state, slide_id)
     zoom = _slide_zoom(slide)
-    region = zoom.region(at, column, row)
-    etag = f"{slide.sha256}-{at}-{column}-{row}"
-    headers = _caching(etag, pinned=True)
-    if _has(if_none_match, etag):
-        return Response(status_code=304, headers=headers)
+    zoom.region(*place)
+    return _Asked(slide, zoom, place)
+
+
+async def _slide_tile(state: State, asked: _Asked) -> bytes:
+    """Return a tile of the overview where it has it, else read it; what costs too much to read makes an overview."""
+    known = state.overviews.known(asked.slide.sha256)
+    if known is not None and asked.place in known.tiles:
+        return known.tiles[asked.place]
+    try:
+        return await _in_turn(state, lambda: _read_tile(state, asked))
+    except Invalid as error:
+        if error.code != "no_overview":
+            raise
+    overview = await state.overviews.get(_wanted(state, asked))
+    if asked.place not in overview.tiles:
+        raise Conflict("The overview lacks this tile.", code="overview_changed", hint="Ask again.")
+    return overview.tiles[asked.place]
+
+
+def _wanted(state: State, asked: _Asked) -> Wanted:
+    slide = asked.slide
+    blobs, cache = state.storage.blobs, state.storage.cache
+    return Wanted(slide.sha256, slide.name, asked.zoom, path=lambda: blobs.path(slide.sha256), cache=cache)
+
+
+def _read_tile(state: State, asked: _Asked) -> bytes:
+    slide, zoom = asked.slide, asked.zoom
     pixels = state.tiles.read(
         state.storage.blobs.path(slide.sha256),
         sha256=slide.sha256,
         name=slide.name,
-        region=region,
-        working=zoom.level_size(at),
+        region=zoom.region(*asked.place),
+        working=zoom.level_size(asked.place[0]),
     )
-    return Response(slide_tile(pixels), media_type="image/jpeg", headers=headers)
+    return slide_tile(pixels)
 
 
 def _slide(state: State, slide_id: str) -> StoredSlide:

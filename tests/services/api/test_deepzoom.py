@@ -189,3 +189,25 @@ def test_a_slide_with_a_damaged_tile_costs_itself_only(client: TestClient, slide
     assert codes == [422, 200, 200] * 6
     assert client.get(urls[0]).json()["code"] == "unreadable_image"
     assert client.get("/livez").status_code == 200
+
+
+def test_a_large_slide_without_levels_has_every_tile(client: TestClient) -> None:
+    out, side = io.BytesIO(), 5000
+    pixels = np.asarray(Image.fromarray(IMAGE).resize((side, side), Image.Resampling.NEAREST))
+    tifffile.imwrite(out, pixels, tile=(256, 256), compression="zlib", photometric="rgb")
+    stored = client.post("/v1/slides", files={"file": ("flat.tif", out.getvalue())})
+    assert stored.status_code == 201, stored.text
+    base, zoom = (
+        f"/v1/slides/{stored.json()['id']}/deepzoom_files",
+        DeepZoom(Size(side, side), tile_px=254, overlap_px=1),
+    )
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda level: client.get(f"{base}/{level}/0_0.jpeg"), range(zoom.last_level + 1)))
+    assert [answer.status_code for answer in answers] == [200] * (zoom.last_level + 1)
+    whole = np.asarray(Image.open(io.BytesIO(answers[7].content)), np.int16)
+    assert whole.shape[:2] == (zoom.level_size(7).height, zoom.level_size(7).width)
+    assert np.abs(whole - resample_image(pixels, zoom.level_size(7))).mean() < 6
+    etag = answers[7].headers["etag"]
+    assert client.get(f"{base}/7/0_0.jpeg", headers={"If-None-Match": etag}).status_code == 304
+    again = client.get(f"{base}/7/0_0.jpeg")
+    assert (again.content, again.headers["etag"]) == (answers[7].content, etag)
