@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useCallback, useMemo } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { type ApiCall, useApiCalls } from "../../api/calls";
@@ -55,16 +56,31 @@ export default function SegmentPage() {
         {parameters.get("seg") ? <SlideRun id={parameters.get("seg") ?? ""} /> : null}
         {parameters.get("batch") ? <BatchRun id={parameters.get("batch") ?? ""} /> : null}
         {ids.length ? (
-          <Loaded of={slides} what="the slides">
-            {(shown) => (
-              <Loaded of={models} what="the models">
-                {(known) => <Choices slides={shown} models={known} wish={wish} set={setParameters} />}
-              </Loaded>
-            )}
-          </Loaded>
+          <Settings folded={Boolean(running)}>
+            <Loaded of={slides} what="the slides">
+              {(shown) => (
+                <Loaded of={models} what="the models">
+                  {(known) => <Choices slides={shown} models={known} wish={wish} set={setParameters} />}
+                </Loaded>
+              )}
+            </Loaded>
+          </Settings>
         ) : null}
       </div>
     </>
+  );
+}
+
+/** The choices; once something runs they are folded away below it. */
+function Settings({ folded, children }: { folded: boolean; children: ComponentChildren }) {
+  if (!folded) return <div class="stack">{children}</div>;
+  return (
+    <details>
+      <summary>Again with another model or settings</summary>
+      <div class="stack" style={{ marginTop: "0.75rem" }}>
+        {children}
+      </div>
+    </details>
   );
 }
 
