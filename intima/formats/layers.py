@@ -26,13 +26,17 @@ def layer_zoom(layer: Layer) -> DeepZoom:
 
 def layer_tile(layer: Layer, *, level: int, column: int, row: int) -> bytes:
     """Return a tile as RGBA PNG. Raises NotFound where there is none."""
+    out = io.BytesIO()
+    Image.fromarray(_colored(layer, layer_values(layer, level, column, row)), "RGBA").save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def layer_values(layer: Layer, level: int, column: int, row: int) -> NDArray[Any]:
+    """Return (height, width) of what a tile shows. Raises NotFound where there is none."""
     zoom = layer_zoom(layer)
     region = zoom.region(level, column, row)
     stored = zoom.last_level - level
-    values = layer.read(stored, region) if stored < layer.levels else _smaller(layer, stored)
-    out = io.BytesIO()
-    Image.fromarray(_colored(layer, values), "RGBA").save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    return layer.read(stored, region) if stored < layer.levels else _smaller(layer, stored)
 
 
 def slide_tile(pixels: RgbImage) -> bytes:

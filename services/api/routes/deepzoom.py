@@ -1,11 +1,10 @@
 """Slides and the layers of segmentations as Deep Zoom images, tile by tile on demand."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from intima.contracts.segmentation import Artefact
 from intima.deepzoom import DeepZoom
@@ -18,25 +17,21 @@ from intima.store.catalog import StoredSlide
 from services.api.dependencies import State, StateDep
 from services.api.overviews import Wanted
 from services.api.results import find_artefact
+from services.api.routes.tiles import FOREVER, PNG, SHA256, XML, IfNoneMatch, caching, has_it, in_turn, place_of
 
 router = APIRouter(prefix="/v1", tags=["deep zoom"])
 
 _SLIDE_TILE_PX, _SLIDE_OVERLAP_PX = 254, 1
-_FOREVER = "private, max-age=31536000, immutable"
-_ASK_AGAIN = "private, no-cache"
 _LAYERS = ("mask", "entropy", "disagreement")
-_LONGEST_NUMBER = 9
-_XML: dict[int | str, dict[str, Any]] = {200: {"content": {"application/xml": {}}}}
 
-IfNoneMatch = Annotated[str | None, Header(max_length=1000)]
-LayerSha256 = Annotated[str | None, Query(alias="sha256", pattern="^[0-9a-f]{64}$")]
+LayerSha256 = Annotated[str | None, Query(alias="sha256", pattern=SHA256)]
 
 
-@router.get("/slides/{slide_id}/deepzoom.dzi", operation_id="get_slide_zoom", response_class=Response, responses=_XML)
+@router.get("/slides/{slide_id}/deepzoom.dzi", operation_id="get_slide_zoom", response_class=Response, responses=XML)
 def get_slide_zoom(slide_id: str, state: StateDep) -> Response:
     """Return the Deep Zoom descriptor of a slide; OpenSeadragon takes its URL as a tile source."""
     zoom = _slide_zoom(_slide(state, slide_id))
-    return Response(zoom.descriptor("jpeg"), media_type="application/xml", headers={"Cache-Control": _FOREVER})
+    return Response(zoom.descriptor("jpeg"), media_type="application/xml", headers={"Cache-Control": FOREVER})
 
 
 @router.get(
@@ -53,7 +48,7 @@ async def get_slide_tile(
     The first look at a large slide without levels makes an overview of it: 503 with Retry-After where that takes long.
     """
     asked = await anyio.to_thread.run_sync(_asked, state, slide_id, level, tile)
-    if _has(if_none_match, asked.etag):
+    if has_it(if_none_match, asked.etag):
         return Response(status_code=304, headers=asked.headers)
     data = await _slide_tile(state, asked)
     return Response(data, media_type="image/jpeg", headers=asked.headers)
@@ -63,7 +58,7 @@ async def get_slide_tile(
     "/segmentations/{segmentation_id}/layers/{layer}.dzi",
     operation_id="get_layer_zoom",
     response_class=Response,
-    responses=_XML,
+    responses=XML,
 )
 def get_layer_zoom(segmentation_id: str, layer: str, state: StateDep, sha256: LayerSha256 = None) -> Response:
     """Return the Deep Zoom descriptor of a layer: mask, entropy or disagreement.
@@ -75,7 +70,7 @@ def get_layer_zoom(segmentation_id: str, layer: str, state: StateDep, sha256: La
     found = _layer(state, segmentation_id, layer, sha256)
     with open_layer(state.storage.blobs.path(found.sha256)) as opened:
         descriptor = layer_zoom(opened).descriptor("png")
-    headers = _caching(f"{found.sha256}-dzi", pinned=sha256 is not None)
+    headers = caching(f"{found.sha256}-dzi", pinned=sha256 is not None)
     return Response(descriptor, media_type="application/xml", headers=headers)
 
 
@@ -83,7 +78,7 @@ def get_layer_zoom(segmentation_id: str, layer: str, state: StateDep, sha256: La
     "/segmentations/{segmentation_id}/layers/{layer}_files/{level}/{tile}.png",
     operation_id="get_layer_tile",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
+    responses=PNG,
 )
 async def get_layer_tile(
     *,
@@ -98,26 +93,18 @@ async def get_layer_tile(
     """Return a tile (``{column}_{row}``) of a layer as RGBA PNG: background is transparent, maps are in cividis."""
 
     def read() -> Response:
-        at, column, row = _place(level, tile)
+        at, column, row = place_of(level, tile)
         found = _layer(state, segmentation_id, layer, sha256)
         etag = f"{found.sha256}-{at}-{column}-{row}"
-        headers = _caching(etag, pinned=sha256 is not None)
+        headers = caching(etag, pinned=sha256 is not None)
         with open_layer(state.storage.blobs.path(found.sha256)) as opened:
             layer_zoom(opened).region(at, column, row)
-            if _has(if_none_match, etag):
+            if has_it(if_none_match, etag):
                 return Response(status_code=304, headers=headers)
             data = layer_tile(opened, level=at, column=column, row=row)
         return Response(data, media_type="image/png", headers=headers)
 
-    return await _in_turn(state, read)
-
-
-T = TypeVar("T")
-
-
-async def _in_turn(state: State, read: Callable[[], T]) -> T:
-    """Read a few tiles at a time; the others wait without holding a thread that other requests need."""
-    return await anyio.to_thread.run_sync(read, limiter=state.tile_turns)
+    return await in_turn(state, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +123,11 @@ class _Asked:
     @property
     def headers(self) -> dict[str, str]:
         """What every answer with it says."""
-        return _caching(self.etag, pinned=True)
+        return caching(self.etag, pinned=True)
 
 
 def _asked(state: State, slide_id: str, level: str, tile: str) -> _Asked:
-    place = _place(level, tile)
+    place = place_of(level, tile)
     slide = _slide(state, slide_id)
     zoom = _slide_zoom(slide)
     zoom.region(*place)
@@ -153,7 +140,7 @@ async def _slide_tile(state: State, asked: _Asked) -> bytes:
     if known is not None and asked.place in known.tiles:
         return known.tiles[asked.place]
     try:
-        return await _in_turn(state, lambda: _read_tile(state, asked))
+        return await in_turn(state, lambda: _read_tile(state, asked))
     except Invalid as error:
         if error.code != "no_overview":
             raise
@@ -199,26 +186,3 @@ def _layer(state: State, segmentation_id: str, layer: str, sha256: str | None) -
     if sha256 is not None and found.sha256 != sha256:
         raise NotFound("The layer was made anew since.", code="layer_changed", hint="Read the segmentation again.")
     return found
-
-
-def _place(level: str, tile: str) -> tuple[int, int, int]:
-    """Return level, column and row. Raises NotFound for what is no number."""
-    parts = (level, *tile.split("_"))
-    if len(parts) != 3 or not all(p.isascii() and p.isdigit() and len(p) <= _LONGEST_NUMBER for p in parts):
-        raise NotFound("There is no such tile.", code="tile_not_found", hint="Tiles are {level}/{column}_{row}.")
-    at, column, row = map(int, parts)
-    return at, column, row
-
-
-def _caching(etag: str, *, pinned: bool) -> dict[str, str]:
-    return {
-        "ETag": f'"{etag}"',
-        "Cache-Control": _FOREVER if pinned else _ASK_AGAIN,
-        "X-Content-Type-Options": "nosniff",
-    }
-
-
-def _has(if_none_match: str | None, etag: str) -> bool:
-    """Tell whether a client has the present bytes (RFC 9110, 13.1.2)."""
-    given = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    return "*" in given or f'"{etag}"' in given
