@@ -7,8 +7,8 @@ IntimaError
 └── Unavailable   a resource is missing or full; try again later    -> 503
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class ErrorPlace:
     pointer: str
     message: str
     hint: str = ""
+    about: Mapping[str, object] = field(default_factory=dict)
+    """JSON for programs: what the message names."""
 
 
 class IntimaError(Exception):

@@ -14,7 +14,8 @@ from intima.contracts.benchmark import (
     TrialPayload,
     TrialResult,
 )
-from intima.contracts.experiment import ExperimentRow
+from intima.contracts.experiment import ExperimentRow, LiveCurves
+from intima.contracts.job import UnitState
 from intima.labels import MACRO
 from intima.store import catalog, ledger
 from intima.store.ledger import StoredUnit
@@ -25,16 +26,23 @@ KINDS = ("trial", "fold", "fit")
 
 
 def page_experiments(
-    conn: Connection, benchmark_id: str, *, page_size: int = 50, page_token: str = ""
+    conn: Connection,
+    benchmark_id: str,
+    *,
+    state: UnitState | None = None,
+    page_size: int = 50,
+    page_token: str = "",
 ) -> Page[ExperimentRow]:
-    """Return one page of a benchmark's trainings in the order of its plan, finished or not.
+    """Return one page of a benchmark's trainings in the order of its plan, finished or not, or those of one state.
 
     Raises:
         NotFound: no such benchmark.
         Invalid: a bad page.
     """
     job_id = catalog.get_benchmark(conn, benchmark_id).job_id
-    page = ledger.page_units(conn, job_id, kinds=KINDS, page_size=page_size, page_token=page_token)
+    page = ledger.page_units(
+        conn, job_id, kinds=KINDS, states=[state] if state else (), page_size=page_size, page_token=page_token
+    )
     return page.map(_row)
 
 
@@ -82,7 +90,12 @@ def _row(unit: StoredUnit) -> ExperimentRow:
         error=unit.error,
         artefacts={},
     )
-    return bare if unit.result is None else bare.model_copy(update=_outcome(unit.kind, unit.result))
+    if unit.result is not None:
+        return bare.model_copy(update=_outcome(unit.kind, unit.result))
+    if unit.live is None:
+        return bare
+    live = LiveCurves.model_validate(unit.live)
+    return bare.model_copy(update={"curve": live.curve, "losses": live.losses})
 
 
 def _study(unit: StoredUnit) -> tuple[StudyRef, int | None, bool]:
@@ -105,6 +118,7 @@ def _outcome(kind: str, result: Json) -> Json:
             "parameters": trial.parameters,
             "value": trial.value,
             "curve": trial.curve,
+            "losses": trial.losses,
             "pruned": trial.pruned,
             "seconds": trial.seconds,
         }

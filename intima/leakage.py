@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from intima.arrays import Json
 from intima.contracts.dataset import Dataset, SimilarPair, StoredCase
 from intima.errors import ErrorPlace, Invalid
 
@@ -23,6 +25,9 @@ class Division:
     test: tuple[str, ...]
 
 
+LinkKind = Literal["subject", "block", "same_file", "near_duplicate", "overlap"]
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """Two cases that belong on one side."""
@@ -30,6 +35,9 @@ class Link:
     a: str
     b: str
     reason: str
+    kind: LinkKind
+    alike: SimilarPair | None = None
+    """Where their images were found to show the same tissue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,16 @@ class Leak:
     division: str
     """The first division it was seen in."""
     divisions: int
+    b_dataset: str | None = None
+    """The dataset of b where it is another than that of a."""
+
+    @property
+    def pair(self) -> Json:
+        """Return the two cases for programs: what links them, and how their images lie where that is known."""
+        alike = self.link.alike
+        place = None if alike is None else alike.model_dump(mode="json", exclude={"a", "b", "kind"})
+        pair: Json = {"a": self.link.a, "b": self.link.b, "kind": self.link.kind, "alike": place}
+        return pair | {"b_dataset": self.b_dataset}
 
     @property
     def sentence(self) -> str:
@@ -77,12 +95,12 @@ class External:
 def external_leaks(dataset: Dataset, external: External) -> tuple[Leak, ...]:
     """Return what the external dataset shares with the one that is trained on: subjects, blocks, files, tissue."""
     second = external.dataset
-    links = [Link(p.a, p.b, likeness_reason(p)) for p in external.similar]
+    links = [_likeness(p) for p in external.similar]
     links += _shared(dataset, second, lambda c: c.subject, "subject")
     links += _shared(dataset, second, lambda c: c.block, "block")
-    links += _shared(dataset, second, lambda c: c.image_sha256, "the same file")
+    links += _shared(dataset, second, lambda c: c.image_sha256, "same_file")
     where = f"the training dataset {dataset.id} and the external dataset {second.id}"
-    return tuple(Leak(link, EXTERNAL_POINTER, where, 1) for link in links)
+    return tuple(Leak(link, EXTERNAL_POINTER, where, 1, second.id) for link in links)
 
 
 def refuse_uncompared(dataset: Dataset) -> None:
@@ -102,18 +120,19 @@ def not_compared(dataset: Dataset, *, pointer: str) -> Invalid:
     )
 
 
-def _shared(one: Dataset, other: Dataset, part: Callable[[StoredCase], str | None], what: str) -> list[Link]:
+def _shared(one: Dataset, other: Dataset, part: Callable[[StoredCase], str | None], kind: LinkKind) -> list[Link]:
     """Link the first case of each dataset with this part in common."""
     first, second = ({part(c): c.case for c in reversed(d.cases)} for d in (one, other))
     common = sorted(value for value in first.keys() & second.keys() if value is not None)
-    return [Link(first[v], second[v], what if " " in what else f"both are of {what} {v!r}") for v in common]
+    reasons = {v: "the same file" if kind == "same_file" else f"both are of {kind} {v!r}" for v in common}
+    return [Link(first[v], second[v], reasons[v], kind) for v in common]
 
 
 def refuse_leaks(leaks: Sequence[Leak]) -> None:
     """Raise Invalid "leakage" with every pair named where there are leaks."""
     if not leaks:
         return
-    places = [ErrorPlace(leak.pointer, leak.sentence, _HINT) for leak in leaks[:MOST_PLACES]]
+    places = [ErrorPlace(leak.pointer, leak.sentence, _HINT, {"pair": leak.pair}) for leak in leaks[:MOST_PLACES]]
     raise Invalid(
         f"{len(leaks)} pair(s) of cases share a subject, a block or tissue across a split, so scores would be too good:"
         f" {leaks[0].sentence}",
@@ -132,7 +151,11 @@ _HINT = (
 
 def _alike(dataset: Dataset) -> tuple[Link, ...]:
     pairs = () if dataset.similarity is None else dataset.similarity.pairs
-    return tuple(Link(p.a, p.b, likeness_reason(p)) for p in pairs)
+    return tuple(_likeness(p) for p in pairs)
+
+
+def _likeness(pair: SimilarPair) -> Link:
+    return Link(pair.a, pair.b, likeness_reason(pair), pair.kind, pair)
 
 
 def likeness_reason(pair: SimilarPair) -> str:
@@ -140,23 +163,26 @@ def likeness_reason(pair: SimilarPair) -> str:
     return f"their images show the same tissue ({pair.kind}, score {pair.score:.2f}, overlap {pair.share:.0%})"
 
 
-def _groups(dataset: Dataset) -> dict[str, frozenset[str]]:
+_Groups = Mapping[tuple[LinkKind, str], frozenset[str]]
+
+
+def _groups(dataset: Dataset) -> _Groups:
     """Return the cases that belong on one side, by the reason; blocks only where two subjects name one."""
-    groups: dict[str, set[str]] = {}
-    owners: dict[str, set[str]] = {}
+    groups: dict[tuple[LinkKind, str], set[str]] = {}
+    owners: dict[tuple[LinkKind, str], set[str]] = {}
     for case in dataset.cases:
-        groups.setdefault(f"both are of subject {case.subject!r}", set()).add(case.case)
+        groups.setdefault(("subject", f"both are of subject {case.subject!r}"), set()).add(case.case)
         if case.block is not None:
-            reason = f"both are of block {case.block!r}, under two subjects"
+            reason: tuple[LinkKind, str] = ("block", f"both are of block {case.block!r}, under two subjects")
             groups.setdefault(reason, set()).add(case.case)
             owners.setdefault(reason, set()).add(case.subject)
     return {r: frozenset(c) for r, c in groups.items() if len(owners.get(r, "..")) > 1 and len(c) > 1}
 
 
-def _divided(division: Division, alike: Sequence[Link], groups: Mapping[str, frozenset[str]]) -> Iterator[Link]:
+def _divided(division: Division, alike: Sequence[Link], groups: _Groups) -> Iterator[Link]:
     train, test = set(division.train), set(division.test)
     yield from (k for k in alike if (k.a in train and k.b in test) or (k.a in test and k.b in train))
-    for reason, cases in groups.items():
+    for (kind, reason), cases in groups.items():
         if cases & train and cases & test:
             a, b = sorted((min(cases & train), min(cases & test)))
-            yield Link(a, b, reason)
+            yield Link(a, b, reason, kind)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from intima.arrays import FloatMatrix
 from intima.conformal import conformal_quantile
 from intima.contracts.evidence import OutOfFoldEvidence, ReviewRule
+from intima.contracts.segmentation import UncertaintySummary
 
 ALPHA = 0.10
 """Share of subjects like the held-out ones that are flagged."""
@@ -41,6 +42,35 @@ def expected_foreground_dice(overlap: FloatMatrix) -> float | None:
     """Return the expected Dice over all foreground classes together; None where no foreground was predicted."""
     inside, mass, pixels = overlap[1:].sum(axis=0)
     return float(2 * inside / (pixels + mass)) if pixels else None
+
+
+UNKNOWN_DOUBT = -1.0
+"""Below that of every mask of which anything is known."""
+NOT_MEASURED = "not measured"
+
+
+def doubt_of(summary: UncertaintySummary | None) -> float:
+    """Return where a mask stands in the queue of those to look at: the higher, the sooner.
+
+    It is the expected error, 1 - expected Dice over the foreground; masks to review come before all others, and those
+    without any foreground before these. Without evidence of the model on held-out subjects probabilities say nothing of
+    errors: such masks come last.
+    """
+    if why_unranked(summary) or summary is None:
+        return UNKNOWN_DOUBT
+    error = 2.0 if summary.expected_foreground_dice is None else 1.0 - summary.expected_foreground_dice
+    return error + 2.0 if summary.review else error
+
+
+def why_unranked(summary: UncertaintySummary | None) -> str:
+    """Say why nothing is known of the error of a mask; "" where something is."""
+    if summary is None:
+        return "It was made without sampling uncertainty (sampler none)."
+    if summary.calibration == NOT_MEASURED:
+        return "Its model was never measured on held-out subjects, so its probabilities say nothing of its errors."
+    if summary.review is None:
+        return "It was made by a version that did not estimate errors. Segment it again with force."
+    return ""
 
 
 def review_rule(worst: Sequence[float]) -> ReviewRule:
@@ -74,7 +104,7 @@ def judge(dice: float | None, evidence: OutOfFoldEvidence | None) -> tuple[bool,
 def summary_of(evidence: OutOfFoldEvidence | None) -> str:
     """Say in one line how far the uncertainty of a model can be believed."""
     if evidence is None:
-        return "not measured"
+        return NOT_MEASURED
     figures = {f.name: f for f in evidence.calibration}
     ece = figures["ece"].after or figures["ece"].before
     limits = "" if ece.ci95 is None else f" [{ece.ci95[0]:.4f}, {ece.ci95[1]:.4f}]"

@@ -9,9 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeAlias
 
+from intima.arrays import Json
 from intima.confined import preload
 from intima.errors import IntimaError, Invalid, Unavailable
 from intima.store.addresses import S3Address
@@ -30,6 +31,7 @@ from services.telemetry.settings import LogFormat
 from services.telemetry.traces import RUN, Stage
 
 REPORT_EVERY_S = 0.2
+CURVES_EVERY_S = 1.0
 
 _log = logging.getLogger("intima.child")
 _process_lock = threading.Lock()
@@ -61,6 +63,12 @@ class Told:
 
     fraction: float
     message: str
+    curves: Json | None = None
+    """``LiveCurves`` of a training, where they are news."""
+
+    def after(self, earlier: "Told") -> "Told":
+        """Return this with the curves told before, where it has none."""
+        return self if self.curves is not None else replace(self, curves=earlier.curves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +212,7 @@ def run_child(connection: Connection, work: ChildWork) -> None:
     _limit_threads(work.threads)
     os.environ["CUDA_VISIBLE_DEVICES"] = work.gpu
     with suppress(BrokenPipeError, ConnectionResetError):
-        connection.send(_attempt(work, _report_over(connection)))
+        connection.send(_attempt(work, _ReportOver(connection)))
 
 
 def _attempt(work: ChildWork, report: Report) -> Result | Failure:
@@ -243,19 +251,30 @@ def check_gpu(gpu: str) -> None:
         )
 
 
-def _report_over(connection: Connection) -> Report:
-    lock = threading.Lock()
-    last = float("-inf")
+class _ReportOver:
+    """A report that goes through a pipe, not too often."""
 
-    def report(fraction: float, message: str) -> None:
-        nonlocal last
-        with lock:
-            if time.monotonic() - last >= REPORT_EVERY_S:
-                last = time.monotonic()
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    connection.send(Told(float(fraction), str(message)))
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+        self._told_at = self._shown_at = float("-inf")
+        self._last = Told(0.0, "")
 
-    return report
+    def __call__(self, fraction: float, message: str) -> None:
+        with self._lock:
+            self._last = Told(float(fraction), str(message))
+            if time.monotonic() - self._told_at >= REPORT_EVERY_S:
+                self._told_at = time.monotonic()
+                self._send(self._last)
+
+    def show(self, make: Callable[[], Json]) -> None:
+        with self._lock:
+            if time.monotonic() - self._shown_at >= CURVES_EVERY_S:
+                self._shown_at = time.monotonic()
+                self._send(replace(self._last, curves=make()))
+
+    def _send(self, message: Message) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send(message)
 
 
 def _end_with_runner(connection: Connection) -> None:

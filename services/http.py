@@ -53,7 +53,7 @@ _log = logging.getLogger("intima.http")
 
 
 def problem(
-    status: int, *, code: str, title: str, detail: str, request_id: str, errors: Sequence[dict[str, str]] = ()
+    status: int, *, code: str, title: str, detail: str, request_id: str, errors: Sequence[Mapping[str, object]] = ()
 ) -> JSONResponse:
     """Return one RFC 9457 problem."""
     body = {
@@ -102,7 +102,7 @@ def as_problem(exc: IntimaError, request_id: str) -> Response:
     family = next((s for t, s in STATUS.items() if isinstance(exc, t)), 500)
     status = STATUS_OF_CODE.get(exc.code, family)
     whole = (ErrorPlace(exc.pointer, exc.message, exc.hint),) if exc.pointer or exc.hint else ()
-    errors = [{"pointer": p.pointer, "message": p.message, "hint": p.hint} for p in exc.places or whole]
+    errors = [{"pointer": p.pointer, "message": p.message, "hint": p.hint, **p.about} for p in exc.places or whole]
     detail = f"{exc.message} {exc.hint}".strip()
     title = type(exc).__name__
     answer = problem(status, code=exc.code, title=title, detail=detail, request_id=request_id, errors=errors)

@@ -171,13 +171,13 @@ def _watch(storage: Storage, claim: Claim, child: Child, *, pace: Pace, stop: th
         message = child.receive(min(pace.poll_s, beat_at + pace.beat_s - time.monotonic()))
         if isinstance(message, Result | Failure):
             return message
-        told = message or told
+        told = told if message is None else message.after(told)
         if time.monotonic() - beat_at < pace.beat_s:
             continue
         beat_at = time.monotonic()
         answer = _beat(storage, claim, told, pace=pace)
         if answer == "go_on":
-            alive_at = beat_at
+            alive_at, told = beat_at, Told(told.fraction, told.message)
         elif answer == "cancel":
             return "stop"
         elif answer == "lost" or beat_at - alive_at > pace.lease_s:
@@ -190,7 +190,7 @@ def _beat(storage: Storage, claim: Claim, told: Told, *, pace: Pace) -> ledger.A
     try:
         with storage.writing() as connection:
             return ledger.heartbeat(
-                connection, claim, lease_s=pace.lease_s, fraction=told.fraction, message=told.message
+                connection, claim, lease_s=pace.lease_s, fraction=told.fraction, message=told.message, live=told.curves
             )
     except Unavailable as error:
         _log.warning("no heartbeat for %s: %s", claim.key, error)

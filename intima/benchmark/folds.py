@@ -34,7 +34,7 @@ from intima.schedule import incomplete_parts
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
 from intima.training.audit import hpo_noise
-from intima.training.curves import LossCurve
+from intima.training.curves import TrainingCurves
 from intima.training.importance import summarise_study
 from intima.training.leaderboard import compare_rankings, rank_contenders
 from intima.training.presets import PRESETS
@@ -54,7 +54,7 @@ def run_fold(unit: UnitInput, storage: Storage, report: Report) -> Json:
         dataset, payload.study, settings=PRESETS[payload.preset], parameters=chosen_parameters(unit, payload.study)
     )
     seeds = seeds_for("fold", payload.study)
-    losses = LossCurve()
+    losses = TrainingCurves(report)
     start = starting_weights(storage, recipe)
     net = train_net(
         storage,

@@ -46,7 +46,7 @@ from intima.store.work import Report, UnitInput
 from intima.tiling import to_tile_batch
 from intima.training.card import Published, card_name, protocol_scores, write_card
 from intima.training.cost import count_cost, time_predict
-from intima.training.curves import LossCurve
+from intima.training.curves import TrainingCurves
 from intima.training.data import read_working_image
 from intima.training.importance import summarise_study
 from intima.training.leaderboard import rank_contenders
@@ -70,7 +70,7 @@ def run_fit(unit: UnitInput, storage: Storage, report: Report) -> Json:
     )
     seed = _member_seed(payload.study, payload.member)
     seeds = TrainingSeeds(init=seed, augmentation=seed)
-    losses, cases = LossCurve(), [c.case for c in dataset.cases]
+    losses, cases = TrainingCurves(report), [c.case for c in dataset.cases]
     start = starting_weights(storage, recipe)
     net = train_net(storage, recipe, cases=cases, seeds=seeds, report=report, record=losses.add, weights=start)
     weights = storage.blobs.put(save_tensors(net.state_dict()))

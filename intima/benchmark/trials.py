@@ -19,12 +19,13 @@ from intima.benchmark.recipe import (
     train_net,
     trials_behind,
 )
-from intima.contracts.benchmark import TrialPayload, TrialResult
+from intima.contracts.benchmark import LossPoint, TrialPayload, TrialResult
 from intima.contracts.search import CurvePoint, ParameterValue
 from intima.errors import Invalid
 from intima.folds import inner_split
 from intima.store.storage import Storage
 from intima.store.work import Report, UnitInput
+from intima.training.curves import TrainingCurves
 from intima.training.loop import NO_RUNGS, Rungs
 from intima.training.presets import PRESETS
 from intima.training.pruning import TrialStopped, is_hopeless, rung_steps
@@ -44,6 +45,7 @@ class Outcome:
 
     value: float | None
     curve: tuple[CurvePoint, ...]
+    losses: tuple[LossPoint, ...] = ()
     pruned: bool = False
     score_outside: Callable[[], float | None] = _no_score
     """Scores its final net on the outer test cases."""
@@ -74,6 +76,7 @@ def run_trial(unit: UnitInput, storage: Storage, report: Report) -> Json:
         outer_value=outcome.score_outside() if _may_win(outcome, earlier) else None,
         pruned=outcome.pruned,
         seconds=seconds,
+        losses=outcome.losses,
     )
     return to_json(result)
 
@@ -111,27 +114,28 @@ def _try(
         subjects, cases=studied_cases(dataset, payload.study), seed=payload.study.seeds.split
     )
     seeds = seeds_for("trial", payload.study, payload.number)
-    curve: list[CurvePoint] = []
+    curves = TrainingCurves(report)
 
     def judge(net: SegmentationNet, step: int) -> None:
         scored = score_net(storage, recipe, net, cases=validate_on, report=_tell_nobody, metrics=[OBJECTIVE])
-        curve.append(CurvePoint(step=step, value=mean_macro_dice(scored)))
-        if is_hopeless(curve, earlier=earlier):
+        curves.judged(CurvePoint(step=step, value=mean_macro_dice(scored)))
+        if is_hopeless(curves.scores, earlier=earlier):
             raise TrialStopped
 
     rungs = NO_RUNGS if payload.pruner == "none" else Rungs(rung_steps(recipe.settings.steps), judge)
     try:
-        net = train_net(storage, recipe, cases=fit_on, seeds=seeds, report=report, rungs=rungs)
+        net = train_net(storage, recipe, cases=fit_on, seeds=seeds, report=report, rungs=rungs, record=curves.add)
         value = mean_macro_dice(score_net(storage, recipe, net, cases=validate_on, report=report, metrics=[OBJECTIVE]))
     except TrialStopped:
-        return Outcome(value=None, curve=tuple(curve), pruned=True)
+        return Outcome(value=None, curve=curves.scores, losses=curves.points(), pruned=True)
     except Invalid as error:
         if error.code != "diverged":
             raise
-        return Outcome(value=0.0, curve=tuple(curve))
+        return Outcome(value=0.0, curve=curves.scores, losses=curves.points())
     return Outcome(
         value=value,
-        curve=(*curve, CurvePoint(step=recipe.settings.steps, value=value)),
+        curve=(*curves.scores, CurvePoint(step=recipe.settings.steps, value=value)),
+        losses=curves.points(),
         score_outside=partial(_score_outside, storage, recipe, net),
     )
 

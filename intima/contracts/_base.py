@@ -4,6 +4,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Contract(BaseModel):
-    """Frozen, refuses unknown fields, and refuses NaN and infinity."""
+    """Frozen, refuses unknown fields, and refuses NaN and infinity; docstrings of fields are their descriptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), use_attribute_docstrings=True
+    )

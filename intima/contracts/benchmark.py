@@ -21,14 +21,17 @@ InputPx = Annotated[int, Field(ge=64, le=2048, multiple_of=32)]
 class ArchitectureWish(Contract):
     """An architecture as a benchmark names it; what is null takes the architecture's own default."""
 
-    name: Name
-    encoder: Name | None = None
-    weights: WeightsKind | None = None
+    name: Name = Field(title="Architecture", examples=["unet", "segformer"])
+    """One of GET /v1/architectures."""
+    encoder: Name | None = Field(default=None, examples=["tf_efficientnet_lite0"])
+    """The part that sees the image; null takes the first of the architecture."""
+    weights: WeightsKind | None = Field(default=None, title="Start weights")
     """Encoder weights; null takes the pretrained ones of the encoder, and random ones only where none are known."""
-    encoder_training: EncoderTraining | None = None
+    encoder_training: EncoderTraining | None = Field(default=None, title="Training of the encoder")
     """Train the whole encoder, low-rank additions to its attention, or nothing of it."""
-    input_px: InputPx | None = None
-    label: Name | None = None
+    input_px: InputPx | None = Field(default=None, title="Input size (px)", examples=[256])
+    """Long side in pixels to which the typical image of the dataset is resampled; null takes the architecture's."""
+    label: Name | None = Field(default=None, examples=["U-Net, ImageNet"])
     """Name in tables; null takes the architecture's name (and encoder, where two would collide)."""
 
 
@@ -70,22 +73,25 @@ Architecture = Annotated[ArchitectureWish, BeforeValidator(_named)]
 class LeaveOneOut(Contract):
     """Leave one subject out."""
 
-    kind: Literal["loocv"]
+    kind: Literal["loocv"] = Field(title="Leave one subject out")
 
 
 class KFold(Contract):
     """k folds grouped by subject, repeated with new splits."""
 
-    kind: Literal["kfold"]
-    k: int = Field(default=3, ge=2, le=100)
+    kind: Literal["kfold"] = Field(title="k folds")
+    k: int = Field(default=3, ge=2, le=100, title="Folds")
+    """Parts into which the subjects are dealt; each is the test set once."""
     repeats: int = Field(default=1, ge=1, le=100)
+    """How often all of that is done, with new parts."""
 
 
 class ImportedSplit(Contract):
     """Splits that were imported before: POST /v1/datasets/{id}/splits."""
 
-    kind: Literal["split"]
-    split: Name
+    kind: Literal["split"] = Field(title="Imported splits")
+    split: Name = Field(examples=["spl_..."])
+    """Id of the imported splits."""
 
 
 Protocol = Annotated[LeaveOneOut | KFold | ImportedSplit, Field(discriminator="kind")]
@@ -102,17 +108,25 @@ class SearchSpec(Contract):
     """Hyper-parameter search. The default is nested: the search sees the inner split only."""
 
     sampler: Literal["gp", "tpe", "random"] = "gp"
-    trials: int | None = Field(default=None, ge=0, le=1000)
+    """What proposes parameters: a Gaussian process (gp), Parzen trees (tpe), or chance."""
+    trials: int | None = Field(default=None, ge=0, le=1000, examples=[20])
     """Null takes the preset's number; 0 trains with the default parameters."""
-    minutes: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, title="Time budget (min)")
     """Training time of one study, summed over its trials; no trial starts beyond it."""
     nested: bool = True
+    """A search of its own inside every outer training set. Without, one search sees all cases, and what it is scored on
+    has been seen: scores are then marked as selection-biased."""
     pruner: Pruner = "none"
     """"median" stops a trial that is worse than the median of the finished earlier ones after as many steps. Not the
     default before it is shown to save time at equal score (docs/figures.md, Search)."""
-    parallel: int = Field(default=1, ge=1, le=16)
+    parallel: int = Field(default=1, ge=1, le=16, title="Parallel trials")
     """Trials of one study at a time. It decides what a trial sees, and so the result; workers do not."""
-    space: dict[Name, Dimension] = Field(default={}, max_length=50)
+    space: dict[Name, Dimension] = Field(
+        default={},
+        max_length=50,
+        title="Search space",
+        examples=[{"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}],
+    )
     """Changes to the default search space of each architecture, see GET /v1/architectures."""
 
 
@@ -122,21 +136,29 @@ Preset = Literal["quick", "standard", "paper"]
 class BenchmarkSpec(Contract):
     """A benchmark job as submitted."""
 
-    dataset: Name
-    architectures: tuple[Architecture, ...] = Field(min_length=1, max_length=50)
-    protocols: tuple[Protocol, ...] = Field(min_length=1, max_length=10)
+    dataset: Name = Field(examples=["dst_..."])
+    """Id of a dataset: GET /v1/datasets."""
+    architectures: tuple[Architecture, ...] = Field(min_length=1, max_length=50, examples=[[{"name": "unet"}]])
+    """What is compared. A name alone stands for an architecture with its defaults."""
+    protocols: tuple[Protocol, ...] = Field(min_length=1, max_length=10, examples=[[{"kind": "loocv"}]])
+    """How subjects are divided into training and test."""
     search: SearchSpec = SearchSpec()
+    """How parameters are chosen before a fold is trained."""
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, max_length=100)
     """Everything is run once per seed."""
-    seeds_vary: tuple[Varied, ...] = EVERYTHING
+    seeds_vary: tuple[Varied, ...] = Field(default=EVERYTHING, title="What a seed varies")
     """What a seed stands for; what is not named keeps the first seed throughout. Leave-one-out has no random split."""
-    members: int = Field(default=2, ge=1, le=20)
+    members: int = Field(default=2, ge=1, le=20, title="Ensemble members")
     """Seeds of the published ensemble, trained on all data."""
     preset: Preset = "quick"
+    """How long each training takes: quick shows that everything works, standard is for decisions, paper for print."""
     external_dataset: Name | None = None
     """A second dataset of the same classes, on which the final ensemble of every contender is scored."""
     publish: bool = True
-    allow_leakage: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)] | None = None
+    """Train an ensemble of every contender on all data and publish it as a model."""
+    allow_leakage: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)] | None = (
+        Field(default=None, title="Override the leakage guard")
+    )
     """Why what the leakage guard finds is no leak. Every result of the benchmark then says that it was overridden."""
 
 
@@ -296,6 +318,13 @@ class CollectPayload(Contract):
     dataset: str
 
 
+class LossPoint(Contract):
+    """Training loss of one step."""
+
+    step: int
+    loss: float
+
+
 class TrialResult(Contract):
     """Result of a trial unit."""
 
@@ -310,6 +339,8 @@ class TrialResult(Contract):
     Null in a study of all data, and where a trial before it has as good an inner score, so that it cannot win."""
     pruned: bool = False
     seconds: float
+    losses: tuple[LossPoint, ...] = ()
+    """Training loss, at most 100 points; empty in benchmarks of versions that kept none."""
 
 
 class ScoreRow(Contract):
@@ -339,13 +370,6 @@ class ScoreRow(Contract):
     """True where the leakage guard was overridden for the benchmark."""
     encoder_weights: WeightsKind | None = None
     """What the encoder started from; null in benchmarks of versions that did not record it."""
-
-
-class LossPoint(Contract):
-    """Training loss of one step."""
-
-    step: int
-    loss: float
 
 
 class FoldResult(Contract):

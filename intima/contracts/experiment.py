@@ -11,6 +11,13 @@ from intima.contracts.search import CurvePoint
 ExperimentKind = Literal["trial", "fold", "fit"]
 
 
+class LiveCurves(Contract):
+    """What a training that runs has to show so far."""
+
+    losses: tuple[LossPoint, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+
+
 class ExperimentRow(Contract):
     """One training: what was trained on what, and what came of it."""
 
@@ -42,9 +49,9 @@ class ExperimentRow(Contract):
     pruned: bool
     selection_biased: bool
     curve: tuple[CurvePoint, ...]
-    """Of a trial: scores at the rungs."""
+    """Of a trial: scores at the rungs; also while it runs."""
     losses: tuple[LossPoint, ...]
-    """Of a fold or fit: training loss, at most 100 points."""
+    """Training loss, at most 100 points; also while it runs, as of some seconds ago."""
     seconds: float | None
     started_at: str | None
     finished_at: str | None

@@ -21,18 +21,28 @@ class Exclusion(Contract):
 class PlanRequest(Contract):
     """Body of POST /v1/plans. Every field is part of the hash, so the same plan locked twice is one plan."""
 
-    title: str = Field(default="", max_length=500)
+    title: str = Field(default="", max_length=500, examples=["U-Net against SegFormer, nine mice"])
+    """What the plan is called."""
     models: tuple[Words, Words] | None = None
     """Names of a and b as the verdict will call them: architecture, model or label; null: any two."""
     metric: str = Field(default="dice", max_length=200)
+    """Which score is compared."""
     class_: str = Field(default="macro", alias="class", max_length=200)
-    protocol: str | None = Field(default=None, max_length=LONGEST_PROTOCOL)
+    """Of one class, or "macro": the mean over foreground classes."""
+    protocol: str | None = Field(default=None, max_length=LONGEST_PROTOCOL, examples=["loocv"])
+    """Under which protocol; null where the scores have one only."""
     margin: Margin
+    """How large a difference would still not matter; fixed before scores are opened."""
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
+    """Probability of claiming equivalence wrongly."""
     dependence: Dependence | None = None
+    """How scores hang together; null: as their protocol says."""
     higher_is_better: bool | None = None
+    """Null: as the metric says."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Of everything that is drawn."""
     exclusions: tuple[Exclusion, ...] = Field(default=(), max_length=MOST_EXCLUSIONS)
+    """Subjects that are left out, each with its reason."""
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> "PlanRequest":

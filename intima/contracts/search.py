@@ -15,7 +15,9 @@ class Range(Contract):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     low: float
+    """The lower end."""
     high: float
+    """The upper end."""
     log: bool = False
     """Search in the logarithm."""
     integer: bool = Field(default=False, alias="int")
@@ -28,6 +30,7 @@ class Choices(Contract):
     """One of a few values without an order."""
 
     choices: tuple[ParameterValue, ...] = Field(min_length=1, max_length=50)
+    """The values."""
     default: ParameterValue | None = None
     """What trial 0 takes. Null: the architecture's default where it is among them, else the first."""
 

@@ -14,10 +14,10 @@ PrecisionWish = Literal["auto", Precision]
 class RegionSpec(Contract):
     """A rectangle in level-0 pixels, origin top left."""
 
-    x: int = Field(ge=0)
-    y: int = Field(ge=0)
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    x: int = Field(ge=0, title="Left (px)")
+    y: int = Field(ge=0, title="Top (px)")
+    width: int = Field(ge=1, title="Width (px)")
+    height: int = Field(ge=1, title="Height (px)")
 
 
 class UncertaintySpec(Contract):
@@ -42,9 +42,12 @@ class UncertaintySpec(Contract):
 class SegmentationRequest(Contract):
     """Body of POST /v1/slides/{id}/segmentations."""
 
-    model: Name
+    model: Name = Field(examples=["artery-phantom", "artery-phantom@v1"])
+    """A model by name, name@version or name@alias."""
     region: RegionSpec | None = None
+    """What of the slide is segmented, in level-0 pixels; null: all of it."""
     uncertainty: UncertaintySpec = UncertaintySpec()
+    """How uncertainty is sampled; more passes take longer."""
     precision: PrecisionWish = "auto"
     """Which variant of the model runs; auto is fp32. One the model was not published in is refused."""
     background: Literal["skip", "segment"] = "skip"
@@ -52,6 +55,7 @@ class SegmentationRequest(Contract):
     and all within the convex hull of each of its pieces, and 64 working pixels round it, is looked at. segment: every
     pixel is."""
     force: bool = False
+    """Make the result anew although it exists."""
 
 
 class SegmentPayload(Contract):

@@ -299,7 +299,9 @@ class PowerRequest(Contract):
 class StabilityRequest(Contract):
     """Body of POST /v1/stability: at how many subjects does a ranking settle?"""
 
-    gaps: tuple[float, ...] | None = Field(default=None, min_length=2, max_length=MOST_MODELS)
+    gaps: tuple[float, ...] | None = Field(
+        default=None, min_length=2, max_length=MOST_MODELS, examples=[[0.0, 0.01, 0.03, 0.05]]
+    )
     """How far each model's mean lies below the best, in units of the score (0 to 1); the best has 0."""
     mean: float = Field(default=0.85, gt=0, lt=1)
     """Mean score of the best model."""
@@ -318,6 +320,7 @@ class StabilityRequest(Contract):
     data_sets: int = Field(default=1_000, ge=100, le=8_000, multiple_of=2)
     """Simulated data sets per number of subjects."""
     seed: Seed = 0
+    """The same seed gives the same answer."""
 
     @model_validator(mode="after")
     def _gaps_or_pilot(self) -> "StabilityRequest":

@@ -10,6 +10,7 @@ from intima.arrays import Json
 from intima.contracts.benchmark import keys_read
 from intima.contracts.job import UnitState
 from intima.store._advance import NO_TURN, PATIENT, add_event, advance, lock_job, set_job_state
+from intima.store.reviewing import rank_result
 from intima.store.tables import database_now, jobs, unit_needs, units
 
 ROUNDS = 50
@@ -120,6 +121,8 @@ def _take(conn: Connection, unit_id: str, *, owner: str, lease_s: float, in_turn
         fraction=0.0,
         message="",
         told_at=None,
+        beat_at=now,
+        live=None,
     )
     row = conn.execute(take.returning(units)).one_or_none()
     if row is None:
@@ -133,8 +136,12 @@ def _take(conn: Connection, unit_id: str, *, owner: str, lease_s: float, in_turn
     return _claim_of(conn, row, traceparent=job.traceparent or "")
 
 
-def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float, message: str) -> Answer:
+def heartbeat(
+    conn: Connection, claim: Claim, *, lease_s: float, fraction: float, message: str, live: Json | None = None
+) -> Answer:
     """Extend the lease and show progress; the answer says whether to go on.
+
+    ``live`` is what there is of a training's curves, where there is news of them.
 
     Never waits for the job: a thousand units of one job would be late for their leases. While another holds it, the
     unit alone is written, and what that other decides is heard at the next beat.
@@ -144,7 +151,9 @@ def heartbeat(conn: Connection, claim: Claim, *, lease_s: float, fraction: float
     unit = _held(conn, claim)
     text = _clean(message)
     shown = {"fraction": min(max(fraction, 0.0), 1.0), "message": text}
-    beat = update(units).where(_is_held(claim)).values(lease_until=database_now() + lease_s, **shown)
+    seen = {"lease_until": database_now() + lease_s, "beat_at": database_now()}
+    curves = {} if live is None else {"live": live}
+    beat = update(units).where(_is_held(claim)).values(**seen, **shown, **curves)
     if unit is None or not conn.execute(beat).rowcount:
         return "lost"
     if free is not None and (unit.fraction, unit.message) != (shown["fraction"], text):
@@ -177,7 +186,9 @@ def publish(conn: Connection, claim: Claim, *, result: Json) -> bool:
     if job.state == "canceling":
         _end(conn, claim, "canceled")
         return False
-    _end(conn, claim, "done", result=result, fraction=1.0, error_code=None, error_message=None)
+    _end(conn, claim, "done", result=result, fraction=1.0, live=None, error_code=None, error_message=None)
+    if claim.kind == "segment" and "segmentation" in claim.payload:
+        rank_result(conn, str(claim.payload["segmentation"]), result)
     return True
 
 

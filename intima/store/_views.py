@@ -11,7 +11,7 @@ from intima.contracts.job import JobError, JobEvent, JobView, Progress, UnitStat
 from intima.errors import Invalid, NotFound
 from intima.store._advance import ACTIVE
 from intima.store.catalog import rfc3339
-from intima.store.paging import MAX_PAGE_SIZE, Page, page_of
+from intima.store.paging import MAX_PAGE_SIZE, Page, check_page_size, page_of
 from intima.store.tables import database_now, events, jobs, units
 
 _SHOWN = ("key", "kind", "state", "attempt", "started_at", "finished_at", "message", "error_code", "error_message")
@@ -58,6 +58,15 @@ def count_trials(conn: Connection, job_id: str) -> dict[str, tuple[int, int]]:
     return {row.series.rpartition("/")[0]: (row.n, row.done) for row in rows}
 
 
+def best_trials(conn: Connection, job_id: str) -> dict[str, float]:
+    """Return the highest inner score of each study of a job that has one; looks into the result of every trial."""
+    series = func.rtrim(units.c.key, "0123456789").label("series")
+    best = func.max(units.c.result["value"].as_float()).label("best")
+    done = select(series, best).where(units.c.job_id == job_id, units.c.kind == "trial", units.c.state == "done")
+    rows = conn.execute(done.group_by(series)).all()
+    return {row.series.rpartition("/")[0]: row.best for row in rows if row.best is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class StoredUnit:
     """A unit with what it was given and what came of it."""
@@ -71,17 +80,29 @@ class StoredUnit:
     started_at: str | None
     finished_at: str | None
     error: str | None
+    live: Json | None
+    """What an attempt that gave no result has shown of its curves."""
 
 
 def page_units(
-    conn: Connection, job_id: str, *, kinds: Sequence[str], page_size: int, page_token: str
+    conn: Connection,
+    job_id: str,
+    *,
+    kinds: Sequence[str],
+    states: Sequence[UnitState] = (),
+    page_size: int,
+    page_token: str,
 ) -> Page[StoredUnit]:
-    """Return one page of the units of some kinds of a job, in the order of its plan. Raises Invalid for a bad page."""
-    if not 1 <= page_size <= MAX_PAGE_SIZE:
-        raise Invalid(f"Got page_size {page_size}; need 1 to {MAX_PAGE_SIZE}.", pointer="/page_size")
+    """Return one page of the units of some kinds of a job, in any or in these states, in the order of its plan.
+
+    Raises Invalid for a bad page.
+    """
+    check_page_size(page_size)
     if page_token and not (page_token.isascii() and page_token.isdigit() and len(page_token) < 10):
         raise Invalid("Got a page_token that is not one of ours; start again without it.", pointer="/page_token")
-    wanted = (units.c.job_id == job_id, units.c.kind.in_(kinds), units.c.position > int(page_token or -1))
+    wanted = [units.c.job_id == job_id, units.c.kind.in_(kinds), units.c.position > int(page_token or -1)]
+    if states:
+        wanted.append(units.c.state.in_(states))
     rows = conn.execute(select(units).where(*wanted).order_by(units.c.position).limit(page_size + 1)).all()
     items = rows[:page_size]
     return Page(tuple(_stored_unit(r) for r in items), str(items[-1].position) if len(rows) > page_size else "")
@@ -203,6 +224,7 @@ def _stored_unit(row: Row[Any]) -> StoredUnit:
         started_at=rfc3339(row.started_at) if row.started_at else None,
         finished_at=rfc3339(row.finished_at) if row.finished_at else None,
         error=f"{row.error_code}: {row.error_message}" if row.error_code else None,
+        live=None if row.state == "done" else row.live,
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, Table, insert, select, update
 
@@ -196,12 +197,12 @@ def lock_segmentation(conn: Connection, segmentation_id: str) -> None:
 def find_segmentation(conn: Connection, segmentation_id: str) -> StoredSegmentation | None:
     """Return the segmentation of this identity, or null where nobody asked for it yet."""
     row = conn.execute(select(t.segmentations).where(t.segmentations.c.id == segmentation_id)).one_or_none()
-    return None if row is None else _segmentation(row)
+    return None if row is None else stored_segmentation(row)
 
 
 def get_segmentation(conn: Connection, segmentation_id: str) -> StoredSegmentation:
     """Return a segmentation. Raises NotFound."""
-    return _segmentation(_get(conn, t.segmentations, segmentation_id, "segmentation"))
+    return stored_segmentation(_get(conn, t.segmentations, segmentation_id, "segmentation"))
 
 
 def add_segmentation(
@@ -210,17 +211,12 @@ def add_segmentation(
     """Store a segmentation beside its job; where the identity exists, point it at the new job."""
     body = payload.model_dump(mode="json")
     if find_segmentation(conn, segmentation_id) is None:
-        row = {"id": segmentation_id, "slide": slide, "job_id": job_id, "payload": body}
+        row = {"id": segmentation_id, "slide": slide, "job_id": job_id, "payload": body, "model": payload.model}
         conn.execute(insert(t.segmentations).values(**row, created_at=t.database_now()))
     else:
         renew = update(t.segmentations).where(t.segmentations.c.id == segmentation_id)
-        conn.execute(renew.values(slide=slide, job_id=job_id, payload=body))
+        conn.execute(renew.values(slide=slide, job_id=job_id, payload=body, model=payload.model))
     return get_segmentation(conn, segmentation_id)
-
-
-def list_segmentations(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredSegmentation]:
-    """Return segmentations, newest first. Raises Invalid for a bad page."""
-    return page_of(conn, t.segmentations, page_size=page_size, page_token=page_token).map(_segmentation)
 
 
 def _get(conn: Connection, table: Table, row_id: str, what: str) -> Row[tuple[object, ...]]:
@@ -240,7 +236,8 @@ def _benchmark(row: Row[tuple[object, ...]]) -> StoredBenchmark:
     return StoredBenchmark(row.id, row.job_id, row.dataset, spec, rfc3339(row.created_at))
 
 
-def _segmentation(row: Row[tuple[object, ...]]) -> StoredSegmentation:
+def stored_segmentation(row: Row[Any]) -> StoredSegmentation:
+    """Return a row of the table of segmentations."""
     payload = SegmentPayload.model_validate(row.payload)
     return StoredSegmentation(row.id, row.slide, row.job_id, payload, rfc3339(row.created_at))
 

@@ -43,6 +43,7 @@ from intima.store._sweep import (
 )
 from intima.store._views import (
     StoredUnit,
+    best_trials,
     count_trials,
     failures_of,
     first_finished_at,
@@ -69,6 +70,7 @@ __all__ = [
     "StoredUnit",
     "UnitRef",
     "advance",
+    "best_trials",
     "cancel_if_alone",
     "cancel_job",
     "claim_in_turn",

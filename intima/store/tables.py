@@ -100,6 +100,10 @@ segmentations = Table(
     Column("job_id", String(48), nullable=False),
     Column("payload", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("model", String(200), nullable=False, server_default=""),
+    Column("doubt", Double),
+    Index("ix_segmentations_doubt_created_at_id", "doubt", "created_at", "id"),
+    Index("ix_segmentations_slide_created_at", "slide", "created_at"),
 )
 
 models = Table(
@@ -197,6 +201,8 @@ units = Table(
     Column("fraction", Double, nullable=False),
     Column("message", Text, nullable=False),
     Column("told_at", Double),
+    Column("beat_at", Double),
+    Column("live", JSON(none_as_null=True)),
     Column("error_code", String(80)),
     Column("error_message", Text),
     Column("started_at", Double),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from intima.arrays import Json
 from intima.store.storage import Storage
@@ -24,6 +24,21 @@ class UnitInput:
 
 Report: TypeAlias = Callable[[float, str], None]
 """report(fraction 0..1, message): shown to whoever watches the job; cheap, may be called often."""
+
+
+@runtime_checkable
+class ShowsCurves(Protocol):
+    """A report that can show a training's curves too."""
+
+    def show(self, make: Callable[[], Json]) -> None:
+        """Show ``LiveCurves``, made only when it is time to; cheap, may be called at every step."""
+
+
+def show_curves(report: Report, make: Callable[[], Json]) -> None:
+    """Show curves to whoever watches, where a report can."""
+    if isinstance(report, ShowsCurves):
+        report.show(make)
+
 
 Handler: TypeAlias = Callable[[UnitInput, Storage, Report], Json]
 """Does the unit and returns its result as JSON. Deterministic in its input, so that a second attempt gives

@@ -15,6 +15,7 @@ from services.api.routes import (
     architectures,
     batches,
     benchmarks,
+    cases,
     datasets,
     deepzoom,
     differences,
@@ -33,6 +34,7 @@ from services.api.routes import (
     studies,
     tokens,
     verdicts,
+    workers,
 )
 from services.api.rules import RULES
 from services.api.settings import Settings
@@ -49,12 +51,14 @@ _ROUTES = (
     health,
     architectures,
     datasets,
+    cases,
     splits,
     benchmarks,
     experiments,
     studies,
     explanations,
     jobs,
+    workers,
     measures,
     models,
     evidence,

@@ -11,6 +11,7 @@ from intima.contracts.segmentation import (
     VesselMeasures,
 )
 from intima.errors import Conflict, NotFound
+from intima.review import why_unranked
 from intima.store import catalog, ledger
 from intima.store.catalog import StoredSegmentation
 from services.api.dependencies import State, Transaction
@@ -37,6 +38,8 @@ class SegmentationView(BaseModel):
     """Per vessel, largest first; the same as in result."""
     areas: list[ClassArea]
     uncertainty: UncertaintySummary | None
+    unranked: str | None = None
+    """Why nothing is known of the error of this mask; null where something is, and before the first result."""
     artefacts: list[ArtefactView]
     timings: dict[str, float]
     """Seconds by stage."""
@@ -60,6 +63,7 @@ def segmentation_view(connection: Transaction, stored: StoredSegmentation) -> Se
         measures=[] if result is None else list(result.vessels),
         areas=[] if result is None else list(result.areas),
         uncertainty=None if result is None else result.uncertainty,
+        unranked=None if result is None else why_unranked(result.uncertainty) or None,
         artefacts=[] if result is None else [_artefact_view(stored.id, a) for a in result.artefacts],
         timings={} if result is None else result.timings_s,
         provenance={} if result is None else result.provenance,

@@ -67,6 +67,9 @@ class StudyView(BaseModel):
     study: str
     trials: int
     done: int
+    best: float | None = None
+    """Highest inner score so far (mean macro Dice). It flatters: it is the best of several on the cases that chose it.
+    Null before the first, and in lists."""
 
 
 class ExternalView(BaseModel):
@@ -217,13 +220,16 @@ def _allowed_leaks(
 def list_benchmarks(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> BenchmarkPage:
     """List benchmarks, newest first."""
     page = catalog.list_benchmarks(connection, page_size=page_size, page_token=page_token)
-    return BenchmarkPage(items=[_view(connection, b) for b in page.items], next_page_token=page.next_page_token)
+    return BenchmarkPage(
+        items=[_view(connection, b, best={}) for b in page.items], next_page_token=page.next_page_token
+    )
 
 
 @router.get("/{benchmark_id}", operation_id="get_benchmark")
 def get_benchmark(benchmark_id: str, connection: ReadDep) -> BenchmarkView:
     """Return a benchmark's state, studies, models and leaderboard."""
-    return _view(connection, catalog.get_benchmark(connection, benchmark_id))
+    stored = catalog.get_benchmark(connection, benchmark_id)
+    return _view(connection, stored, best=ledger.best_trials(connection, stored.job_id))
 
 
 @router.get(
@@ -246,7 +252,7 @@ def get_scores(benchmark_id: str, connection: ReadDep, state: StateDep) -> Respo
     return Response(state.storage.blobs.read(collected.scores_sha256), media_type="text/csv", headers=headers)
 
 
-def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
+def _view(connection: Transaction, stored: StoredBenchmark, *, best: Mapping[str, float]) -> BenchmarkView:
     job = ledger.read_job(connection, stored.job_id)
     studies = ledger.count_trials(connection, stored.job_id)
     payload = ledger.job_payload(connection, stored.job_id)
@@ -261,7 +267,7 @@ def _view(connection: Transaction, stored: StoredBenchmark) -> BenchmarkView:
         state=job.state,
         progress=job.progress,
         error=job.error,
-        studies=[StudyView(study=s, trials=n, done=done) for s, (n, done) in studies.items()],
+        studies=[StudyView(study=s, trials=n, done=done, best=best.get(s)) for s, (n, done) in studies.items()],
         models=[PublishResult.model_validate(results[key]) for key in published],
         leaderboard=[] if collected is None else list(collected.leaderboard),
         incomplete=_incomplete(connection, stored.job_id),

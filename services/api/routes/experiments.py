@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from intima.contracts.experiment import ExperimentRow
+from intima.contracts.job import UnitState
 from intima.experiments import all_experiments, page_experiments
 from intima.formats.mlflow import write_mlflow
 from intima.formats.tables import experiments_csv
@@ -24,10 +25,18 @@ class ExperimentPage(BaseModel):
 
 @router.get("/{benchmark_id}/experiments", operation_id="list_experiments")
 def list_experiments(
-    benchmark_id: str, connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = ""
+    *,
+    benchmark_id: str,
+    connection: ReadDep,
+    state: UnitState | None = None,
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
 ) -> ExperimentPage:
-    """List every trial, fold and fit in the order of the plan, finished or not."""
-    page = page_experiments(connection, benchmark_id, page_size=page_size, page_token=page_token)
+    """List every trial, fold and fit in the order of the plan, finished or not, or those of one state.
+
+    Those that run show their curves as of some seconds ago.
+    """
+    page = page_experiments(connection, benchmark_id, state=state, page_size=page_size, page_token=page_token)
     return ExperimentPage(items=list(page.items), next_page_token=page.next_page_token)
 
 

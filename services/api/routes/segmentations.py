@@ -4,7 +4,7 @@ import io
 import zipfile
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Form, Header, Request, UploadFile
+from fastapi import APIRouter, File, Form, Header, Query, Request, UploadFile
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +13,8 @@ from intima.contracts.dataset import PixelSize
 from intima.contracts.segmentation import PrecisionWish, SegmentationRequest, UncertaintySpec
 from intima.errors import Invalid
 from intima.registry import DEFAULT_MODEL
-from intima.store import catalog
+from intima.store import catalog, reviewing
+from intima.store.reviewing import Order
 from services.api.dependencies import ReadDep, State, StateDep
 from services.api.results import SegmentationView, find_artefact, read_segmentation, segmentation_view
 from services.api.routes.paging import PageSize, PageToken
@@ -32,6 +33,7 @@ class _Queued(UploadRoute):
 
 router = APIRouter(prefix="/v1", tags=["segmentations"], route_class=_Queued)
 
+Filter = Annotated[str | None, Query(max_length=200)]
 Sampler = Literal["auto", "ensemble", "tta", "mc_dropout", "none"]
 
 
@@ -43,9 +45,23 @@ class SegmentationPage(BaseModel):
 
 
 @router.get("/segmentations", operation_id="list_segmentations")
-def list_segmentations(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> SegmentationPage:
-    """List segmentations, newest first."""
-    page = catalog.list_segmentations(connection, page_size=page_size, page_token=page_token)
+def list_segmentations(
+    *,
+    connection: ReadDep,
+    slide: Filter = None,
+    model: Filter = None,
+    order: Order = "newest",
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
+) -> SegmentationPage:
+    """List segmentations, newest first, or those first in which most error is expected.
+
+    ``expected_error`` lists what has a result: masks to review by their expected Dice, then the others; last those of
+    whose error nothing is known, each with the reason in ``unranked``. ``model`` is a name or name@version.
+    """
+    page = reviewing.list_segmentations(
+        connection, slide=slide, model=model, order=order, page_size=page_size, page_token=page_token
+    )
     items = [segmentation_view(connection, s) for s in page.items]
     return SegmentationPage(items=items, next_page_token=page.next_page_token)
 

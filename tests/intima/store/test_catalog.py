@@ -10,7 +10,7 @@ from intima.contracts.dataset import ClassSpec, Dataset, StoredCase
 from intima.contracts.model import Latency, Member, ModelCard
 from intima.contracts.segmentation import SegmentPayload, SlideInfo, UncertaintySpec
 from intima.errors import Conflict, Invalid, NotFound
-from intima.store import catalog, models
+from intima.store import catalog, models, reviewing
 from intima.store.keys import canonical_json, check_id, new_id, segmentation_id
 from intima.store.paging import page_of
 from intima.store.requests import claim_key, free_key, recall_response, remember_response, settle_key
@@ -111,7 +111,7 @@ def test_benchmarks_and_segmentations_point_at_their_jobs(store: Storage) -> Non
         again = catalog.add_segmentation(conn, job_id="job_later", **add)
         assert (first.job_id, again.job_id) == (job, "job_later")
         assert catalog.get_segmentation(conn, payload.segmentation) == again
-        assert [s.id for s in catalog.list_segmentations(conn).items] == [payload.segmentation]
+        assert [s.id for s in reviewing.list_segmentations(conn).items] == [payload.segmentation]
 
 
 def test_models_are_found_by_version_alias_and_name(store: Storage) -> None:

@@ -490,6 +490,37 @@ def test_trials_are_counted_by_study(store: Storage) -> None:
         assert ledger.unit_keys(conn, job, kinds=["fold", "fit"]) == ("u2/f1/fold",)
 
 
+def test_the_best_trial_of_a_study_is_the_highest_value(store: Storage) -> None:
+    keys = ["a/trial0", "a/trial1", "a/trial2", "b/trial0", "c/trial0"]
+    job = submit(store, list(map(plan, keys)))
+    for value in (0.25, None, 0.5, None):
+        held = must_claim(store)
+        with store.writing() as conn:
+            assert ledger.publish(conn, held, result={"value": value})
+    with store.reading() as conn:
+        assert ledger.best_trials(conn, job) == {"a": 0.5}
+
+
+def test_curves_of_an_attempt_go_with_its_result_or_the_next_attempt(store: Storage) -> None:
+    def shown(job: str) -> object:
+        with store.reading() as conn:
+            return ledger.page_units(conn, job, kinds=["trial"], page_size=1, page_token="").items[0].live
+
+    job = submit(store, [plan("a")])
+    held = must_claim(store)
+    with store.writing() as conn:
+        ledger.heartbeat(conn, held, lease_s=30, fraction=0.1, message="", live={"losses": []})
+    assert shown(job) == {"losses": []}
+    fail(store, held)
+    assert shown(job) == {"losses": []}
+    held = must_claim(store)
+    assert shown(job) is None
+    with store.writing() as conn:
+        ledger.heartbeat(conn, held, lease_s=30, fraction=0.1, message="", live={"curve": []})
+    publish(store, held)
+    assert shown(job) is None
+
+
 def test_overviews_read_no_payload_and_no_result(sqlite_store: Storage) -> None:
     job = submit(sqlite_store, [plan("u/trial0")])
     publish(sqlite_store, must_claim(sqlite_store))

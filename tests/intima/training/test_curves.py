@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 
-from intima.training.curves import MOST_POINTS, LossCurve
+from intima.training.curves import MOST_POINTS, TrainingCurves
 
 
-def curve(steps: int) -> LossCurve:
-    made = LossCurve()
+def curve(steps: int) -> TrainingCurves:
+    made = TrainingCurves(lambda _fraction, _message: None)
     for step in range(1, steps + 1):
         made.add(step, 1 / step)
     return made
@@ -16,7 +16,7 @@ def test_a_short_run_is_kept_whole():
     points = curve(7).points()
     assert [p.step for p in points] == [1, 2, 3, 4, 5, 6, 7]
     assert points[2].loss == 0.333333
-    assert LossCurve().points() == ()
+    assert TrainingCurves(lambda _fraction, _message: None).points() == ()
 
 
 def test_a_long_run_keeps_its_ends_and_even_steps():

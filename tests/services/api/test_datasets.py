@@ -214,6 +214,9 @@ def test_overlapping_images_of_two_subjects_are_refused_unless_allowed(client: T
     (place,) = refused.json()["errors"]
     assert place["pointer"] == "/protocols/0"
     assert "'images/m0.png' and 'images/m1.png'" in place["message"]
+    named = place["pair"]
+    assert (named["a"], named["b"], named["kind"], named["b_dataset"]) == (pair["a"], pair["b"], "overlap", None)
+    assert named["alike"] == {key: pair[key] for key in ("score", "share", "view", "offset_px")}
     allowed = client.post("/v1/benchmarks", json=spec | {"allow_leakage": "a test of the guard"})
     assert allowed.status_code == 202, allowed.text
     view = client.get(f"/v1/benchmarks/{allowed.json()['id']}").json()

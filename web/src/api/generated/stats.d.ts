@@ -399,7 +399,10 @@ export interface components {
         Attainability: {
             /** Comparisons */
             comparisons: number;
-            /** Smallest P */
+            /**
+             * Smallest P
+             * @description Smallest two-sided p of an exact test: 2 / 2^n.
+             */
             smallest_p: number;
             /** Attainable */
             attainable: boolean;
@@ -440,21 +443,33 @@ export interface components {
              * @default macro
              */
             class: string;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description Needed when a benchmark has more than one, e.g. "loocv".
+             */
             protocol?: string | null;
+            /** @description Required unless a plan fixes it. */
             margin?: components["schemas"]["Margin"] | null;
             /**
              * Alpha
              * @default 0.05
              */
             alpha: number;
-            /** Plan */
+            /**
+             * Plan
+             * @description Id or hash of a locked plan: it fixes what it states, and only under it a verdict can be confirmatory.
+             */
             plan?: string | null;
+            /** @description Null: derived from the protocol of a benchmark; raw scores count as independent, and the answer says so. */
             dependence?: components["schemas"]["Dependence"] | null;
-            /** Higher Is Better */
+            /**
+             * Higher Is Better
+             * @description Null: what the metric says; unknown metrics count as better when higher.
+             */
             higher_is_better?: boolean | null;
             /**
              * Seed
+             * @description Of posterior draws, and where resampling cannot be exact (more than 10 subjects; 15 for sign flips).
              * @default 0
              */
             seed: number;
@@ -464,17 +479,29 @@ export interface components {
          * @description One side: a published model, a model of a benchmark, or raw scores with their subjects.
          */
         Contender: {
-            /** Model */
+            /**
+             * Model
+             * @description name[@version|alias] of a published model.
+             */
             model?: string | null;
-            /** Benchmark */
+            /**
+             * Benchmark
+             * @description Benchmark id, with ``architecture`` naming the contender inside it.
+             */
             benchmark?: string | null;
             /** Architecture */
             architecture?: string | null;
             /** Scores */
             scores?: number[] | null;
-            /** Subjects */
+            /**
+             * Subjects
+             * @description One per score; several scores of one subject (sections, repeats, seeds) are averaged first.
+             */
             subjects?: string[] | null;
-            /** Label */
+            /**
+             * Label
+             * @description Name of raw scores in the answer; null: "a" or "b".
+             */
             label?: string | null;
         };
         /**
@@ -486,7 +513,10 @@ export interface components {
             figure: string;
             /** Threshold */
             threshold: number;
-            /** N */
+            /**
+             * N
+             * @description Null where none of them is.
+             */
             n: number | null;
         };
         /**
@@ -500,7 +530,10 @@ export interface components {
             n_train: number;
             /** N Test */
             n_test: number;
-            /** Splits */
+            /**
+             * Splits
+             * @description Number of train/test splits of one repeat; null: (n_train + n_test) / n_test.
+             */
             splits?: number | null;
         };
         /**
@@ -522,19 +555,28 @@ export interface components {
         Difference: {
             /** Estimate */
             estimate: number;
-            /** Ci90 */
+            /**
+             * Ci90
+             * @description Decides equivalence where alpha is 0.05. Null where all differences are equal: no spread, no interval.
+             */
             ci90: [
                 number,
                 number
             ] | null;
-            /** Ci95 */
+            /**
+             * Ci95
+             * @description Decides difference where alpha is 0.05.
+             */
             ci95: [
                 number,
                 number
             ] | null;
             /** Method */
             method: string;
-            /** Coverage At N */
+            /**
+             * Coverage At N
+             * @description Simulated coverage of the nominal 95 % interval at this number of subjects; null where not simulated.
+             */
             coverage_at_n: number | null;
         };
         /**
@@ -555,7 +597,10 @@ export interface components {
                 number,
                 number
             ] | null;
-            /** Method */
+            /**
+             * Method
+             * @description Of the interval; null where there is none.
+             */
             method: string | null;
         };
         /**
@@ -563,10 +608,14 @@ export interface components {
          * @description A metric and the error of an endpoint of the same models on the same subjects: a benchmark, or in long form.
          */
         EndpointScores: {
-            /** Largest */
+            /**
+             * Largest
+             * @description Largest change of the endpoint that does not matter, in its own units.
+             */
             largest: number;
             /**
              * Endpoint
+             * @description Metric that is the error of the endpoint; 0 is none. Of signed errors the size is taken.
              * @default im_error
              */
             endpoint: string;
@@ -595,7 +644,10 @@ export interface components {
         EquivalentModel: {
             /** Model */
             model: string;
-            /** P Equivalence */
+            /**
+             * P Equivalence
+             * @description TOST against the best; null for the best itself, and where all differences are equal.
+             */
             p_equivalence: number | null;
             /** Equivalent */
             equivalent: boolean;
@@ -623,11 +675,17 @@ export interface components {
             degrees: number;
             /** P */
             p: number;
-            /** Iman Davenport F */
+            /**
+             * Iman Davenport F
+             * @description Null where all subjects agree on the order: F is infinite and p is exact.
+             */
             iman_davenport_f: number | null;
             /** Iman Davenport P */
             iman_davenport_p: number;
-            /** Permutation P */
+            /**
+             * Permutation P
+             * @description By shuffles of ranks within subjects, 9,999 of up to 3,000 scores: valid at any number of subjects and models.
+             */
             permutation_p: number;
             /** Kendall W */
             kendall_w: number;
@@ -639,7 +697,10 @@ export interface components {
         IntervalAnswer: {
             /** Estimate */
             estimate: number;
-            /** Low */
+            /**
+             * Low
+             * @description Null where all scores are equal, or so many that a studentised limit is infinite.
+             */
             low: number | null;
             /** High */
             high: number | null;
@@ -649,9 +710,15 @@ export interface components {
             method: string;
             /** N Units */
             n_units: number;
-            /** Coverage At N */
+            /**
+             * Coverage At N
+             * @description Simulated coverage of the nominal 95 % interval at this number of subjects; null where not simulated.
+             */
             coverage_at_n: number | null;
-            /** Exact */
+            /**
+             * Exact
+             * @description True where no random numbers were used.
+             */
             exact: boolean;
             /** Seed */
             seed: number | null;
@@ -665,15 +732,22 @@ export interface components {
         IntervalRequest: {
             /** Scores */
             scores: number[];
-            /** Subjects */
+            /**
+             * Subjects
+             * @description One per score; several scores of one subject are averaged first. Null: one score per subject.
+             */
             subjects?: string[] | null;
             /**
              * Target
+             * @description What the scores are: one model's scores, or differences between two models (decides coverage_at_n).
              * @default mean
              * @enum {string}
              */
             target: "mean" | "difference";
-            /** Method */
+            /**
+             * Method
+             * @description Null: bootstrap_t for a mean of 5 to 1,000 subjects, t otherwise.
+             */
             method?: ("t" | "bootstrap_t" | "percentile" | "expanded_percentile" | "bca") | null;
             /**
              * Confidence
@@ -703,7 +777,10 @@ export interface components {
          * @description The largest difference that does not matter.
          */
         Margin: {
-            /** Value */
+            /**
+             * Value
+             * @description In units of the metric; scores are compared to six decimals.
+             */
             value: number;
             /**
              * Basis
@@ -729,15 +806,29 @@ export interface components {
             unit: "subject";
             /** N Units */
             n_units: number;
+            /**
+             * @description ``low``, as the estimate itself may be too large by chance, but no more than the largest gap between models on
+             *     one subject; null where the data give none, or one below 1e-6.
+             */
             margin: components["schemas"]["Margin"] | null;
-            /** Estimate */
+            /**
+             * Estimate
+             * @description The margin without that allowance; null where the metric is not seen to move the endpoint.
+             */
             estimate: number | null;
-            /** Low */
+            /**
+             * Low
+             * @description 95 % interval of the margin.
+             */
             low: number | null;
-            /** High */
+            /**
+             * High
+             * @description Null: no upper limit.
+             */
             high: number | null;
             /** Observer Biases */
             observer_biases: components["schemas"]["ObserverBias"][];
+            /** @description Of an endpoint; null from observers. */
             slope: components["schemas"]["Slope"] | null;
             /** Sentence */
             sentence: string;
@@ -757,6 +848,7 @@ export interface components {
             endpoint?: components["schemas"]["EndpointScores"] | null;
             /**
              * Metric
+             * @description What the margin is for.
              * @default dice
              */
             metric: string;
@@ -765,7 +857,10 @@ export interface components {
              * @default macro
              */
             class: string;
-            /** Higher Is Better */
+            /**
+             * Higher Is Better
+             * @description Null: what the metric says; unknown metrics count as better when higher.
+             */
             higher_is_better?: boolean | null;
         };
         /**
@@ -775,7 +870,10 @@ export interface components {
         NemenyiResult: {
             /** Critical Difference */
             critical_difference: number;
-            /** Groups */
+            /**
+             * Groups
+             * @description Maximal sets of models that it cannot tell apart, best first.
+             */
             groups: string[][];
         };
         /**
@@ -783,11 +881,17 @@ export interface components {
          * @description Whether one side is shown to be worse than the other by less than the margin: one of the two tests of TOST.
          */
         NonInferiority: {
-            /** P A */
+            /**
+             * P A
+             * @description One-sided p of "a is worse than b by the margin or more".
+             */
             p_a: number;
             /** P B */
             p_b: number;
-            /** A */
+            /**
+             * A
+             * @description Whether a is shown to be not inferior to b.
+             */
             a: boolean;
             /** B */
             b: boolean;
@@ -801,14 +905,23 @@ export interface components {
             a: string;
             /** B */
             b: string;
-            /** Difference */
+            /**
+             * Difference
+             * @description Mean of a - b over subjects.
+             */
             difference: number;
-            /** Ci95 */
+            /**
+             * Ci95
+             * @description Paired t; null where the difference is the same on every subject.
+             */
             ci95: [
                 number,
                 number
             ] | null;
-            /** Systematic */
+            /**
+             * Systematic
+             * @description Whether it is shown (Bonferroni over pairs of observers), or the same on every subject and not zero.
+             */
             systematic: boolean;
         };
         /**
@@ -830,21 +943,35 @@ export interface components {
          * @description What the difference in Dice of two models is made of: the paradox of competence.
          */
         ParadoxPair: {
-            /** Better */
+            /**
+             * Better
+             * @description By Dice.
+             */
             better: string;
             /** Worse */
             worse: string;
-            /** Difference */
+            /**
+             * Difference
+             * @description Mean over subjects of the Dice of the better minus that of the worse.
+             */
             difference: number;
-            /** Forgiven */
+            /**
+             * Forgiven
+             * @description The same with the tolerant Dice, which takes borders as right that lie a little elsewhere.
+             */
             forgiven: number;
-            /** Forgiven Ci95 */
+            /**
+             * Forgiven Ci95
+             * @description Paired t, corrected where training sets overlap; null where it is the same on every subject.
+             */
             forgiven_ci95: [
                 number,
                 number
             ] | null;
             /**
              * Reading
+             * @description equal: Dice differs by less than .005. boundary: displaced borders explain half of the difference or more, so
+             *     that it says little about competence. substance: the worse one misses or invents tissue.
              * @enum {string}
              */
             reading: "equal" | "boundary" | "substance";
@@ -856,7 +983,10 @@ export interface components {
         Plan: {
             /** Id */
             id: string;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description Of the canonical JSON of ``content``.
+             */
             sha256: string;
             /** Locked At */
             locked_at: string;
@@ -881,42 +1011,61 @@ export interface components {
         PlanRequest: {
             /**
              * Title
+             * @description What the plan is called.
              * @default
+             * @example U-Net against SegFormer, nine mice
              */
             title: string;
-            /** Models */
+            /**
+             * Models
+             * @description Names of a and b as the verdict will call them: architecture, model or label; null: any two.
+             */
             models?: [
                 string,
                 string
             ] | null;
             /**
              * Metric
+             * @description Which score is compared.
              * @default dice
              */
             metric: string;
             /**
              * Class
+             * @description Of one class, or "macro": the mean over foreground classes.
              * @default macro
              */
             class: string;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description Under which protocol; null where the scores have one only.
+             * @example loocv
+             */
             protocol?: string | null;
+            /** @description How large a difference would still not matter; fixed before scores are opened. */
             margin: components["schemas"]["Margin"];
             /**
              * Alpha
+             * @description Probability of claiming equivalence wrongly.
              * @default 0.05
              */
             alpha: number;
+            /** @description How scores hang together; null: as their protocol says. */
             dependence?: components["schemas"]["Dependence"] | null;
-            /** Higher Is Better */
+            /**
+             * Higher Is Better
+             * @description Null: as the metric says.
+             */
             higher_is_better?: boolean | null;
             /**
              * Seed
+             * @description Of everything that is drawn.
              * @default 0
              */
             seed: number;
             /**
              * Exclusions
+             * @description Subjects that are left out, each with its reason.
              * @default []
              */
             exclusions: components["schemas"]["Exclusion"][];
@@ -932,13 +1081,19 @@ export interface components {
             sha256: string;
             /** Locked At */
             locked_at: string;
-            /** Use */
+            /**
+             * Use
+             * @description Number of this comparison in the plan's trail; the same scores compared again are the same use.
+             */
             use: number;
             /** Confirmatory */
             confirmatory: boolean;
             /** Reasons */
             reasons: string[];
-            /** Notes */
+            /**
+             * Notes
+             * @description What the service cannot know or did not correct.
+             */
             notes: string[];
         };
         /**
@@ -946,7 +1101,10 @@ export interface components {
          * @description One comparison under a plan. Uses are only ever added; each carries the hash of the one before it.
          */
         PlanUse: {
-            /** Number */
+            /**
+             * Number
+             * @description From 1.
+             */
             number: number;
             /** At */
             at: string;
@@ -955,7 +1113,10 @@ export interface components {
                 string,
                 string
             ];
-            /** Contenders */
+            /**
+             * Contenders
+             * @description What the names stood for: "benchmark id/contender", or the label of raw scores.
+             */
             contenders: [
                 string,
                 string
@@ -972,11 +1133,20 @@ export interface components {
             verdict: "equivalent" | "better_a" | "better_b" | "different_but_negligible" | "inconclusive";
             /** Confirmatory */
             confirmatory: boolean;
-            /** Reasons */
+            /**
+             * Reasons
+             * @description Why it is exploratory; empty where it is confirmatory.
+             */
             reasons: string[];
-            /** Previous Sha256 */
+            /**
+             * Previous Sha256
+             * @description Of the use before it; of the first: the hash of the plan's hash and the time it was locked.
+             */
             previous_sha256: string;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description Of all the fields above.
+             */
             sha256: string;
         };
         /**
@@ -986,24 +1156,45 @@ export interface components {
         PowerAnswer: {
             /** N */
             n: number;
-            /** Power Equivalence */
+            /**
+             * Power Equivalence
+             * @description Probability that TOST declares equivalence.
+             */
             power_equivalence: number;
-            /** Power Difference */
+            /**
+             * Power Difference
+             * @description Probability that the paired t test finds ``detect``.
+             */
             power_difference: number;
-            /** Units For Equivalence */
+            /**
+             * Units For Equivalence
+             * @description Null where a million subjects would not do.
+             */
             units_for_equivalence: number | null;
             /** Units For Difference */
             units_for_difference: number | null;
-            /** Smallest Margin */
+            /**
+             * Smallest Margin
+             * @description Smallest margin TOST can confirm at n with the wanted power if the true difference is zero.
+             */
             smallest_margin: number;
-            /** Smallest Difference */
+            /**
+             * Smallest Difference
+             * @description Smallest true difference the t test finds at n with the wanted power.
+             */
             smallest_difference: number;
-            /** Sd Range */
+            /**
+             * Sd Range
+             * @description 95 % interval of the standard deviation, where the pilot's size was given.
+             */
             sd_range: [
                 number,
                 number
             ] | null;
-            /** Failure Rate Upper Bound */
+            /**
+             * Failure Rate Upper Bound
+             * @description With 0 failures in n subjects the true rate may still be this high.
+             */
             failure_rate_upper_bound: number;
             /** Standard Error Factor */
             standard_error_factor: number;
@@ -1011,6 +1202,7 @@ export interface components {
             method: string;
             /** Sentence */
             sentence: string;
+            /** @description Below nine subjects, for independent scores whose spread is possible between 0 and 1. */
             simulated: components["schemas"]["SimulatedPower"] | null;
             /**
              * Warnings
@@ -1023,9 +1215,15 @@ export interface components {
          * @description Body of POST /v1/power: what n subjects can show, and how many are needed.
          */
         PowerRequest: {
-            /** Sd Difference */
+            /**
+             * Sd Difference
+             * @description Standard deviation of the paired difference between subjects.
+             */
             sd_difference: number;
-            /** Sd Measured On */
+            /**
+             * Sd Measured On
+             * @description Subjects of the pilot behind ``sd_difference``; gives its 95 % interval.
+             */
             sd_measured_on?: number | null;
             /** N */
             n: number;
@@ -1033,12 +1231,19 @@ export interface components {
             margin: number;
             /**
              * True Difference
+             * @description Assumed true difference for the equivalence test.
              * @default 0
              */
             true_difference: number;
-            /** Detect */
+            /**
+             * Detect
+             * @description True difference the difference test should find; null: the margin.
+             */
             detect?: number | null;
-            /** Protocol */
+            /**
+             * Protocol
+             * @description "loocv" or "kfoldK" corrects for overlapping training sets; null: independent scores.
+             */
             protocol?: string | null;
             /**
              * Alpha
@@ -1065,11 +1270,20 @@ export interface components {
             a: string;
             /** B */
             b: string;
-            /** Tau */
+            /**
+             * Tau
+             * @description Null where one of them ties all models.
+             */
             tau: number | null;
-            /** Null Mean */
+            /**
+             * Null Mean
+             * @description Mean tau without any difference between models: not zero where both rank the same subjects.
+             */
             null_mean: number;
-            /** Null P */
+            /**
+             * Null P
+             * @description Share of shuffled data with at least this tau; 1 where tau is null.
+             */
             null_p: number;
         };
         /**
@@ -1094,15 +1308,24 @@ export interface components {
              * @enum {string}
              */
             over: "folds" | "repeats" | "seeds";
-            /** Views */
+            /**
+             * Views
+             * @description The folds, repeats or seeds.
+             */
             views: string[];
             /** Models */
             models: components["schemas"]["RankRange"][];
-            /** Mean Range */
+            /**
+             * Mean Range
+             * @description Mean over models of highest minus lowest rank.
+             */
             mean_range: number;
             /** Null Mean Range */
             null_mean_range: number;
-            /** Null P */
+            /**
+             * Null P
+             * @description Share of shuffled data whose ranks move as little or less.
+             */
             null_p: number;
         };
         /**
@@ -1114,15 +1337,30 @@ export interface components {
             model: string;
             /** Mean */
             mean: number;
-            /** Rank */
+            /**
+             * Rank
+             * @description Of the mean score, 1 = best, mid-ranks for ties.
+             */
             rank: number;
-            /** Average Rank */
+            /**
+             * Average Rank
+             * @description Mean of the ranks within subjects.
+             */
             average_rank: number;
-            /** P Best */
+            /**
+             * P Best
+             * @description Share of bootstrap resamples in which its mean is the best.
+             */
             p_best: number;
-            /** Rank Distribution */
+            /**
+             * Rank Distribution
+             * @description Share of resamples at rank 1, 2, ...; ties share their ranks evenly.
+             */
             rank_distribution: number[];
-            /** Leave One Out Ranks */
+            /**
+             * Leave One Out Ranks
+             * @description Lowest and highest rank of the mean when one subject is left out.
+             */
             leave_one_out_ranks: [
                 number,
                 number
@@ -1137,14 +1375,23 @@ export interface components {
             a: string;
             /** B */
             b: string;
-            /** Difference */
+            /**
+             * Difference
+             * @description Mean of a - b.
+             */
             difference: number;
-            /** Ci95 */
+            /**
+             * Ci95
+             * @description Paired t interval; null where all differences are equal.
+             */
             ci95: [
                 number,
                 number
             ] | null;
-            /** P Difference */
+            /**
+             * P Difference
+             * @description Sign flip, exact up to 15 subjects.
+             */
             p_difference: number;
             /** P Holm */
             p_holm: number;
@@ -1170,11 +1417,22 @@ export interface components {
             n_units: number;
             /** Alpha */
             alpha: number;
-            /** Models */
+            /**
+             * Models
+             * @description Best mean first.
+             */
             models: components["schemas"]["RankedModel"][];
-            /** Tiers */
+            /**
+             * Tiers
+             * @description Best first: whatever is not shown to be worse than the first of a tier (Holm; corrected where training sets
+             *     overlap) belongs to it. Order within a tier is no rank.
+             */
             tiers: string[][];
-            /** Winner */
+            /**
+             * Winner
+             * @description Only where the bootstrap frequency is at least 0.95, Friedman's test passes, there are five subjects or more, and
+             *     its differences from the others vary.
+             */
             winner: string | null;
             friedman: components["schemas"]["FriedmanResult"];
             nemenyi: components["schemas"]["NemenyiResult"];
@@ -1182,12 +1440,20 @@ export interface components {
             pairs: components["schemas"]["RankedPair"][];
             attainability: components["schemas"]["Attainability"];
             stability: components["schemas"]["Stability"];
-            /** Agreements */
+            /**
+             * Agreements
+             * @description With the rankings of other protocols and metrics of the benchmark, and between its seeds; none for raw scores.
+             */
             agreements: components["schemas"]["RankAgreement"][];
             /** Volatility */
             volatility: components["schemas"]["RankVolatility"][];
-            /** Paradox */
+            /**
+             * Paradox
+             * @description For every pair of a ranking of a benchmark by Dice, largest difference first; empty where the benchmark is of a
+             *     version that scored no tolerant Dice.
+             */
             paradox: components["schemas"]["ParadoxPair"][];
+            /** @description Null without a margin. */
             choice: components["schemas"]["RankingChoice"] | null;
             /** Sentence */
             sentence: string;
@@ -1205,7 +1471,10 @@ export interface components {
         RankingChoice: {
             /** Best */
             best: string;
-            /** Model */
+            /**
+             * Model
+             * @description Null where no cost is known.
+             */
             model: string | null;
             /**
              * Rule
@@ -1213,7 +1482,10 @@ export interface components {
              */
             rule: "flops" | "peak_memory_bytes" | "parameter_count" | "cost";
             margin: components["schemas"]["Margin"];
-            /** Alpha Each */
+            /**
+             * Alpha Each
+             * @description alpha / (K - 1)
+             */
             alpha_each: number;
             /** Models */
             models: components["schemas"]["EquivalentModel"][];
@@ -1229,6 +1501,7 @@ export interface components {
             scores?: number[][] | null;
             /**
              * Rows
+             * @description What one row of ``scores`` is.
              * @default subjects
              * @enum {string}
              */
@@ -1251,7 +1524,10 @@ export interface components {
             class: string;
             /** Protocol */
             protocol?: string | null;
-            /** Higher Is Better */
+            /**
+             * Higher Is Better
+             * @description Null: what the metric says; unknown metrics count as better when higher.
+             */
             higher_is_better?: boolean | null;
             /**
              * Alpha
@@ -1263,17 +1539,23 @@ export interface components {
              * @default 0
              */
             seed: number;
+            /** @description With it the cheapest of the models equivalent to the best is chosen. */
             margin?: components["schemas"]["Margin"] | null;
             /**
              * Cheapest By
+             * @description Of a benchmark's published models: of one tile and all members of the ensemble.
              * @default flops
              * @enum {string}
              */
             cheapest_by: "flops" | "peak_memory_bytes" | "parameter_count" | "cost";
-            /** Costs */
+            /**
+             * Costs
+             * @description Of raw scores, one per model, in any unit.
+             */
             costs?: number[] | null;
             /**
              * Resamples
+             * @description Bootstrap resamples above 10 subjects; up to 10 all of them are enumerated.
              * @default 10000
              */
             resamples: number;
@@ -1297,10 +1579,14 @@ export interface components {
         SensitivityVerdict: {
             /** Method */
             method: string;
-            /** P Equivalence */
+            /**
+             * P Equivalence
+             * @description Null for methods that give probabilities.
+             */
             p_equivalence: number | null;
             /** P Difference */
             p_difference: number | null;
+            /** @description Of Bayesian methods; a verdict needs 1 - alpha of them. */
             probabilities?: components["schemas"]["RopeProbabilities"] | null;
             /**
              * Verdict
@@ -1348,11 +1634,20 @@ export interface components {
         Stability: {
             /** Winner Frequency */
             winner_frequency: number;
-            /** Null Frequency */
+            /**
+             * Null Frequency
+             * @description Mean winner frequency for as many exchangeable models and subjects.
+             */
             null_frequency: number;
-            /** Null P */
+            /**
+             * Null P
+             * @description Share of exchangeable data sets with at least this winner frequency.
+             */
             null_p: number;
-            /** Leave One Out Winner Changes */
+            /**
+             * Leave One Out Winner Changes
+             * @description Subjects whose removal changes the winner.
+             */
             leave_one_out_winner_changes: number;
             /** Exact */
             exact: boolean;
@@ -1374,7 +1669,10 @@ export interface components {
             sd: number;
             /** Sd Difference */
             sd_difference: number;
-            /** Correlation */
+            /**
+             * Correlation
+             * @description Between models over subjects, as sd and sd_difference imply it.
+             */
             correlation: number;
             /** Failure Rate */
             failure_rate: number;
@@ -1398,13 +1696,21 @@ export interface components {
         StabilityPoint: {
             /** N */
             n: number;
+            /** @description The truly best model has the best observed mean. */
             best_first: components["schemas"]["SimulatedFigure"] | null;
+            /** @description Two data sets of n subjects have the same winner. */
             same_winner: components["schemas"]["SimulatedFigure"];
+            /** @description Kendall's tau with the true order. */
             tau_truth: components["schemas"]["SimulatedFigure"] | null;
+            /** @description Kendall's tau between two data sets. */
             tau_between: components["schemas"]["SimulatedFigure"];
+            /** @description All models stand in their true order. */
             whole_order: components["schemas"]["SimulatedFigure"] | null;
+            /** @description Leaving out any one subject keeps the winner. */
             winner_never_changes: components["schemas"]["SimulatedFigure"];
+            /** @description The winner wins at least 95 % of bootstrap resamples. */
             winner_frequent: components["schemas"]["SimulatedFigure"];
+            /** @description Nemenyi's test separates the winner from all others. */
             winner_separated: components["schemas"]["SimulatedFigure"];
         };
         /**
@@ -1412,32 +1718,49 @@ export interface components {
          * @description Body of POST /v1/stability: at how many subjects does a ranking settle?
          */
         StabilityRequest: {
-            /** Gaps */
+            /**
+             * Gaps
+             * @description How far each model's mean lies below the best, in units of the score (0 to 1); the best has 0.
+             * @example [
+             *       0,
+             *       0.01,
+             *       0.03,
+             *       0.05
+             *     ]
+             */
             gaps?: number[] | null;
             /**
              * Mean
+             * @description Mean score of the best model.
              * @default 0.85
              */
             mean: number;
             /**
              * Sd
+             * @description Standard deviation of one model's score over subjects.
              * @default 0.08
              */
             sd: number;
             /**
              * Sd Difference
+             * @description Standard deviation of the paired difference between two models.
              * @default 0.05
              */
             sd_difference: number;
-            /** Pilot */
+            /**
+             * Pilot
+             * @description Scores of a pilot, one row per subject: gaps, mean, sd and sd_difference are taken from it.
+             */
             pilot?: number[][] | null;
             /**
              * Failure Rate
+             * @description Probability that a model fails on a subject, which leaves 20 to 60 % of its score; models fail independently.
              * @default 0
              */
             failure_rate: number;
             /**
              * Numbers
+             * @description Numbers of subjects.
              * @default [
              *       5,
              *       9,
@@ -1451,11 +1774,13 @@ export interface components {
             numbers: number[];
             /**
              * Data Sets
+             * @description Simulated data sets per number of subjects.
              * @default 1000
              */
             data_sets: number;
             /**
              * Seed
+             * @description The same seed gives the same answer.
              * @default 0
              */
             seed: number;
@@ -1475,8 +1800,12 @@ export interface components {
              */
             state: "queued" | "validating" | "running" | "canceling" | "succeeded" | "failed" | "canceled";
             error: components["schemas"]["JobError"] | null;
-            /** Points */
+            /**
+             * Points
+             * @description Those that are done, by number of subjects.
+             */
             points: components["schemas"]["StabilityPoint"][];
+            /** @description Null until all of them are. */
             answer: components["schemas"]["StabilityAnswer"] | null;
         };
         /**
@@ -1515,16 +1844,25 @@ export interface components {
             unit: "subject";
             /** N Units */
             n_units: number;
-            /** Margin */
+            /**
+             * Margin
+             * @description value, basis, plan_sha256 (null: no locked plan).
+             */
             margin: {
                 [key: string]: unknown;
             };
-            /** Alpha */
+            /**
+             * Alpha
+             * @description The 1 - 2 alpha interval decides equivalence, the 1 - alpha interval difference.
+             */
             alpha: number;
+            /** @description What decides: corrected for overlapping training sets where the dependence is known. */
             difference: components["schemas"]["Difference"];
+            /** @description The uncorrected interval; null where nothing was corrected. */
             naive_difference: components["schemas"]["Difference"] | null;
             /** Effect Sizes */
             effect_sizes: components["schemas"]["EffectSize"][];
+            /** @description By the deciding test; null where all differences are equal. */
             non_inferiority: components["schemas"]["NonInferiority"] | null;
             /**
              * Verdict
@@ -1533,15 +1871,26 @@ export interface components {
             verdict: "equivalent" | "better_a" | "better_b" | "different_but_negligible" | "inconclusive";
             /** No Winner */
             no_winner: boolean;
-            /** Exploratory */
+            /**
+             * Exploratory
+             * @description False only under a locked plan and where ``plan.confirmatory`` says why.
+             */
             exploratory: boolean;
-            /** Units Needed For 80 Percent Power */
+            /**
+             * Units Needed For 80 Percent Power
+             * @description Subjects for 80 % power of the equivalence test at this margin if the true difference is zero;
+             *     null when the observed spread is zero, or when a million would not do.
+             */
             units_needed_for_80_percent_power: number | null;
             dependence: components["schemas"]["DependenceNote"];
             /** Sensitivity */
             sensitivity: components["schemas"]["SensitivityVerdict"][];
+            /** @description The subject with the largest absolute difference. */
             worst_case: components["schemas"]["SubjectScore"];
-            /** Failure Rate Upper Bound */
+            /**
+             * Failure Rate Upper Bound
+             * @description With 0 failures seen in n subjects, the true rate may still be this high: 1 - 0.05^(1/n).
+             */
             failure_rate_upper_bound: number;
             choose: components["schemas"]["Choice"] | null;
             /** Sentence */
@@ -1550,6 +1899,7 @@ export interface components {
             subjects: components["schemas"]["SubjectScore"][];
             /** Warnings */
             warnings: string[];
+            /** @description Null without a plan. */
             plan?: components["schemas"]["PlanStanding"] | null;
             /** Provenance */
             provenance: {
@@ -1957,8 +2307,10 @@ export interface operations {
                 class?: string;
                 alpha?: number;
                 seed?: number;
+                /** @description With it the cheapest of the models equivalent to the best is chosen. */
                 margin?: number | null;
                 cheapest_by?: "flops" | "peak_memory_bytes" | "parameter_count" | "cost";
+                /** @description Null: what the metric says. */
                 higher_is_better?: boolean | null;
             };
             header?: {
