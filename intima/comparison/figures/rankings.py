@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from intima.comparison.figures.drawing import BLUE, GREY, VERMILION, Drawing, bare, lines, measure, short
+from intima.comparison.figures.drawing import BAND, BLUE, GREY, VERMILION, Drawing, bare, lines, measure, short
 from intima.contracts.statistics import RankedModel, RankedPair, Ranking
 
 _WIDE_IN = 4.6
@@ -119,6 +119,9 @@ def forest_of_pairs(ranking: Ranking) -> Drawing:
 
 def _draw_pairs(ranking: Ranking, pairs: list[RankedPair], axes: Axes) -> None:
     bare(axes)
+    if ranking.choice:
+        margin = ranking.choice.margin.value
+        axes.axvspan(-margin, margin, color=BAND, linewidth=0)
     axes.axvline(0, color="black", linewidth=0.6)
     for row, pair in enumerate(pairs):
         if pair.ci95:
@@ -133,6 +136,7 @@ def _draw_pairs(ranking: Ranking, pairs: list[RankedPair], axes: Axes) -> None:
         lines(
             f"Mean paired difference in {measure(ranking.metric, ranking.class_)}, {ranking.n_units} subjects. 95 % t"
             f" interval, not adjusted for their number. Vermilion: p below {ranking.alpha:.3g} after Holm."
+            + (f" Grey: margin of {ranking.choice.margin.value:.3g}." if ranking.choice else "")
             + (f" {left_out} pairs with a larger p are not drawn." if left_out else ""),
             width_in=_WIDE_IN,
         )

@@ -5,6 +5,7 @@ import io
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -148,3 +149,20 @@ def test_power_curves_of_any_design(protocol: str | None, margin: float) -> None
     drawing = POWER_FIGURES["power_curves"](request)
     assert all(0 <= float(p) <= 1 for row in drawing.rows for p in row[1:])
     assert render(drawing, "svg")
+
+
+def test_a_margin_is_drawn_into_the_forest_of_pairs() -> None:
+    body = {"scores": NINE.tolist(), "models": MODELS, "subjects": [f"m{i}" for i in range(len(NINE))]}
+    request = RankingRequest.model_validate(body | {"margin": {"value": 0.02}, "costs": [1.0] * len(MODELS)})
+    with_margin = rank_models(request, fetch_table=lambda _: BenchmarkTable(b""))
+    assert "margin of 0.02" in forest_text(with_margin)
+    assert "margin" not in forest_text(ranking(NINE))
+
+
+def forest_text(found: Ranking) -> str:
+    figure = plt.figure()
+    axes = figure.add_subplot()
+    RANKING_FIGURES["forest"](found).draw(axes)
+    text = axes.get_xlabel().replace("\n", " ")
+    plt.close(figure)
+    return text
