@@ -34,6 +34,9 @@ STATUS_OF_CODE = {
     "length_required": 411,
     "rate_limited": 429,
     "quota_exceeded": 429,
+    "bad_upload": 400,
+    "upload_expired": 410,
+    "checksum_mismatch": 460,
 }
 CODE_OF_STATUS = {
     400: "bad_request",
@@ -198,7 +201,10 @@ class CutOff:
 
 
 class BodyLimits:
-    """ASGI middleware: refuse bodies that are too large (413), stop arriving or only drip (408)."""
+    """ASGI middleware: refuse bodies that are too large (413), stop arriving or only drip (408).
+
+    ``larger`` has limits of their own by path, or by method and folder: ``PATCH /v1/uploads/*``.
+    """
 
     def __init__(
         self, app: ASGIApp, *, max_bytes: int, silence_s: float, larger: Mapping[str, int] | None = None
@@ -213,13 +219,18 @@ class BodyLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.larger.get(scope["path"], self.max_bytes)
+        limit = self._limit(scope)
         declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > limit:
             response = self._refusal(413, "too_large", f"Got {int(declared)} bytes; the limit is {limit}.")
             await response(scope, receive, send)
             return
         await self.app(scope, self._limited(receive, limit), send)
+
+    def _limit(self, scope: Scope) -> int:
+        path = scope["path"]
+        inside = f"{scope['method']} {path.rpartition('/')[0]}/*"
+        return self.larger.get(path, self.larger.get(inside, self.max_bytes))
 
     def _limited(self, receive: Receive, limit: int) -> Receive:
         received = 0

@@ -52,6 +52,13 @@ class Blobs(Protocol):
         """Store a copy of a file durably and return its SHA-256 (hex). Raises StorageFull."""
         ...
 
+    def take_file(self, path: Path, *, sha256: str) -> None:
+        """Store a file of this content that nobody writes to any more, without a copy where that can be.
+
+        The file keeps its name too, and can only be read from then on. Raises StorageFull.
+        """
+        ...
+
     def put_written(self, write: Callable[[BinaryIO], None]) -> str:
         """Store what is written into an empty file and return its SHA-256 (hex); nothing where writing raises.
 
@@ -143,6 +150,24 @@ class LocalBlobs:
             return name
 
         return self._with_room(size, write)
+
+    def take_file(self, path: Path, *, sha256: str) -> None:
+        """Give a file of this content the name of a blob, or store a copy where it is on another volume."""
+        if self._holds(sha256):
+            return
+        self._aside.mkdir(parents=True, exist_ok=True)
+        second = self._aside / f"{secrets.token_hex(16)}.part"
+        try:
+            os.link(path, second)
+        except OSError:
+            self.put_file(path)
+            return
+        try:
+            os.utime(second)
+            with second.open("rb") as file:
+                self._name(second, file, name=sha256)
+        finally:
+            second.unlink(missing_ok=True)
 
     def put_written(self, write: Callable[[BinaryIO], None]) -> str:
         """Store what is written into an empty file and return its SHA-256. Raises StorageFull."""
@@ -311,17 +336,21 @@ class LocalBlobs:
             )
 
     def _settle(self, temporary: Path, file: BinaryIO, *, name: str) -> None:
-        """Make the content durable first and the name after it."""
+        """Name what was written; others may read it from then on, and none remove it."""
         file.flush()
+        self._name(temporary, file, name=name)
+        with suppress(OSError):  # a volume without locks
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH)
+
+    def _name(self, whole: Path, file: BinaryIO, *, name: str) -> None:
+        """Make the content durable first and the name after it."""
         os.fchmod(file.fileno(), 0o444)
         os.fsync(file.fileno())
         target = self._target(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(target)
-        with suppress(OSError):  # a volume without locks; others may read it from now on, and none remove it
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH)
-        _sync_folder(target.parent)
-        _sync_folder(self.root)
+        whole.replace(target)
+        sync_folder(target.parent)
+        sync_folder(self.root)
 
 
 def _sha256_of(path: Path) -> str:
@@ -329,7 +358,7 @@ def _sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename durable: without this a power cut may undo it (minio/minio#18304)."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

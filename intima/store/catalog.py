@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
 from intima.arrays import Json
 from intima.contracts.benchmark import BenchmarkSpec, ImportedSplit
 from intima.contracts.dataset import Dataset
 from intima.contracts.segmentation import SegmentPayload, SlideInfo
 from intima.contracts.splits import StoredSplits
-from intima.errors import NotFound
+from intima.contracts.upload import SlideChange
+from intima.errors import Conflict, NotFound
 from intima.store import locks
 from intima.store import tables as t
 from intima.store.keys import json_sha256, new_id
@@ -128,7 +129,7 @@ def add_slide(
     conn: Connection, *, sha256: str, name: str, info: SlideInfo, mpp: float | None = None, subject: str | None = None
 ) -> StoredSlide:
     """Store a slide, or return the stored one with the same bytes, name, pixel size and subject."""
-    identity = json_sha256({"sha256": sha256, "name": name, "mpp": mpp, "subject": subject})
+    identity = _slide_identity(sha256=sha256, name=name, mpp=mpp, subject=subject)
     known = conn.execute(select(t.slides).where(t.slides.c.identity == identity)).one_or_none()
     if known is not None:
         return _slide(known)
@@ -148,6 +149,10 @@ def add_slide(
     return get_slide(conn, slide_id)
 
 
+def _slide_identity(*, sha256: str, name: str, mpp: float | None, subject: str | None) -> str:
+    return json_sha256({"sha256": sha256, "name": name, "mpp": mpp, "subject": subject})
+
+
 def get_slide(conn: Connection, slide_id: str) -> StoredSlide:
     """Return a slide. Raises NotFound."""
     return _slide(_get(conn, t.slides, slide_id, "slide"))
@@ -158,9 +163,48 @@ def hold_slide(conn: Connection, slide_id: str) -> None:
     conn.execute(select(t.slides.c.id).where(t.slides.c.id == slide_id).with_for_update(read=True, key_share=True))
 
 
-def list_slides(conn: Connection, *, page_size: int = 50, page_token: str = "") -> Page[StoredSlide]:
-    """Return slides, newest first. Raises Invalid for a bad page."""
-    return page_of(conn, t.slides, page_size=page_size, page_token=page_token).map(_slide)
+def change_slide(conn: Connection, slide_id: str, change: SlideChange) -> StoredSlide:
+    """Set the pixel size or the subject of a slide that nothing was made of yet.
+
+    Raises:
+        NotFound: there is no such slide.
+        Conflict: results name the slide as it is, or there is one like the changed one.
+    """
+    conn.execute(select(t.slides.c.id).where(t.slides.c.id == slide_id).with_for_update())
+    slide = get_slide(conn, slide_id)
+    values = {"mpp": slide.mpp, "subject": slide.subject} | change.model_dump(exclude_unset=True)
+    if values == {"mpp": slide.mpp, "subject": slide.subject}:
+        return slide
+    made = conn.execute(select(t.segmentations.c.id).where(t.segmentations.c.slide == slide_id).limit(1)).scalar()
+    if made is not None:
+        raise Conflict(
+            f"The segmentation {made} was made of this slide as it is.",
+            code="slide_has_results",
+            hint="Store the file again with the other pixel size or subject; both slides then share its bytes.",
+        )
+    identity = _slide_identity(sha256=slide.sha256, name=slide.name, mpp=values["mpp"], subject=values["subject"])
+    twin = conn.execute(select(t.slides.c.id).where(t.slides.c.identity == identity)).scalar()
+    if twin is not None:
+        raise Conflict(
+            f"The slide {twin} has the same bytes, name, pixel size and subject.",
+            code="slide_exists",
+            hint=f"Use {twin}, and delete this one.",
+        )
+    conn.execute(update(t.slides).where(t.slides.c.id == slide_id).values(**values, identity=identity))
+    return get_slide(conn, slide_id)
+
+
+def list_slides(conn: Connection, *, page_size: int = 50, page_token: str = "", search: str = "") -> Page[StoredSlide]:
+    """Return slides, newest first; with ``search`` those whose name or subject has it.
+
+    Raises:
+        Invalid: a bad page.
+    """
+    slides, wanted = t.slides.c, search.lower()
+    has = func.lower(slides.name).contains(wanted, autoescape=True)
+    has |= func.lower(slides.subject).contains(wanted, autoescape=True)
+    where = (has,) if search else ()
+    return page_of(conn, t.slides, page_size=page_size, page_token=page_token, where=where).map(_slide)
 
 
 def add_benchmark(

@@ -32,6 +32,10 @@ class MemoryBlobs:
         """Store the content of a file and return its SHA-256."""
         return self.put(path.read_bytes())
 
+    def take_file(self, path: Path, *, sha256: str) -> None:
+        """Store the content of a file."""
+        assert self.put_file(path) == sha256, "the file changed"
+
     def put_written(self, write: Callable[[BinaryIO], None]) -> str:
         """Store what is written and return its SHA-256."""
         out = io.BytesIO()

@@ -102,6 +102,11 @@ class ObjectBlobs:
                 incoming.write([chunk])
             return incoming.keep()
 
+    def take_file(self, path: Path, *, sha256: str) -> None:
+        """Store a copy of a file. Raises StorageFull, BlobsUnavailable."""
+        stored = self.put_file(path)
+        assert stored == sha256, "the file changed"
+
     def put_written(self, write: Callable[[BinaryIO], None]) -> str:
         """Store what is written into an empty file. Raises StorageFull, BlobsUnavailable."""
         return self._send(self.copies.files.put_written(write))

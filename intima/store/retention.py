@@ -50,7 +50,7 @@ def collect(
         first = _unnamed(storage, {b.sha256: b.bytes for b in storage.blobs.stored() if b.written_at < before})
         second = _unnamed(storage, first)
         gone = second if dry_run else {n: s for n, s in second.items() if storage.blobs.remove(n, before=before)}
-        leftovers = 0 if dry_run else storage.blobs.remove_leftovers()
+        leftovers = 0 if dry_run else storage.blobs.remove_leftovers() + storage.uploads.sweep()
     return Collected(len(gone), sum(gone.values()), leftovers, keys, events)
 
 

@@ -23,6 +23,7 @@ from intima.store.copies import open_copies
 from intima.store.incoming import StorageFull
 from intima.store.migrate import migrate
 from intima.store.object_blobs import ObjectBlobs, open_bucket
+from intima.store.resumable import Uploads
 from intima.store.scratch import Scratch, open_scratch
 
 BUSY_TIMEOUT_S = 30.0
@@ -48,6 +49,11 @@ class Storage:
     def weights_folder(self) -> Path:
         """Where the owner of this deployment puts pretrained weights, each under its published file name."""
         return self.data_dir / "weights"
+
+    @property
+    def uploads(self) -> Uploads:
+        """What is on its way in, over several requests."""
+        return Uploads(self.data_dir / "uploads", self.floor_bytes, make_room=self.cache.give)
 
     @contextmanager
     def scratch(self) -> Iterator[Scratch]:
@@ -91,6 +97,7 @@ def open_storage(
     storage = attach_storage(data_dir, database_url, floor_bytes=floor_bytes, blobs_at=blobs_at)
     migrate(storage.engine)
     storage.blobs.remove_leftovers()
+    storage.uploads.sweep()
     storage.cache.trim()
     return storage
 

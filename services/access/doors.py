@@ -11,7 +11,9 @@ from services.access.settings import AccessSettings
 from services.access.web import Access, Origins, describe_access, operations_of
 
 _PREFLIGHT_S = 600
-_EXPOSED = ("Location", "Retry-After", "X-Request-Id", "Content-Disposition")
+_TUS = ("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm")
+_UPLOAD = ("Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires")
+_EXPOSED = ("Location", "Retry-After", "X-Request-Id", "Content-Disposition", *_TUS, *_UPLOAD)
 
 
 def guard(app: FastAPI, settings: AccessSettings, *, routers: Sequence[APIRouter], rules: Mapping[str, Rule]) -> None:

@@ -26,6 +26,7 @@ _SIZE_DIGITS = 15
 MOST_TARGET = 500
 """Characters of a path in the audit log."""
 _DAY_S = 86_400.0
+LENGTH = "content-length"
 _JWT = "eyJ"
 """How the header of a signed token begins: {" in base64."""
 
@@ -40,6 +41,8 @@ class Rule:
     """One of these; none: not even a token."""
     changes: bool = False
     """Whether it changes something or starts work: then it is written down and counts for the day's limits."""
+    announces: str = LENGTH
+    """Header that says how many bytes it brings, now or in requests that follow."""
 
 
 ANYBODY = Rule(())

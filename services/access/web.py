@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from intima.contracts.access import Caller
 from intima.contracts.access import Scope as AccessScope
 from intima.errors import IntimaError
-from services.access.gate import MOST_TARGET, Asked, Gate, Operation, Rule, announced_bytes, require
+from services.access.gate import LENGTH, MOST_TARGET, Asked, Gate, Operation, Rule, announced_bytes, require
 from services.access.refusals import Refused
 from services.access.settings import AccessSettings
 from services.addresses import is_address
@@ -148,7 +148,8 @@ def admit_as(request: Request, rule: Rule) -> None:
 
 def _asked(scope: Scope, operation: Operation) -> Asked:
     headers = Headers(scope=scope)
-    length = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
+    name = operation.rule.announces
+    length = headers.get(name, "0" if name == LENGTH and "transfer-encoding" not in headers else "")
     return Asked(
         operation=operation,
         authorization=headers.get("authorization"),

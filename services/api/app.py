@@ -27,12 +27,14 @@ from services.api.routes import (
     jobs,
     measures,
     models,
+    received,
     segmentations,
     slides,
     splits,
     stability,
     studies,
     tokens,
+    uploads,
     verdicts,
     workers,
 )
@@ -63,6 +65,8 @@ _ROUTES = (
     models,
     evidence,
     slides,
+    uploads,
+    received,
     segmentations,
     batches,
     deepzoom,
@@ -116,7 +120,11 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     for module in _ROUTES:
         app.include_router(module.router)
     app.router.default = Site(STATIC, otherwise=app.router.default)
-    limits = {"/v1/datasets": settings.max_dataset_bytes, "/v1/models": settings.max_dataset_bytes}
+    limits = {
+        "/v1/datasets": settings.max_dataset_bytes,
+        "/v1/models": settings.max_dataset_bytes,
+        "PATCH /v1/uploads/*": settings.max_resumable_bytes,
+    }
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
     app.add_middleware(ProtocolErrors)
     app.add_middleware(Observed)

@@ -4,7 +4,6 @@ The events are python-multipart's, which Starlette's own form parser takes too; 
 its own, from which it would have to be copied and hashed. Texts, names and refusals are as Starlette gives them.
 """
 
-import asyncio
 import codecs
 import io
 from collections.abc import AsyncIterator
@@ -12,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import anyio
 from fastapi import Request, UploadFile
 from fastapi.concurrency import contextmanager_in_threadpool
 from python_multipart.exceptions import FormParserError
@@ -23,7 +21,8 @@ from starlette.requests import ClientDisconnect
 
 from intima.errors import Invalid
 from intima.store.blobs import Blobs
-from intima.store.incoming import MOST_PIECES, Incoming, Piece
+from intima.store.incoming import Incoming, Piece
+from services.api.writing import Writer, writing
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -33,8 +32,6 @@ FILE = "file"
 MOST_PARTS = 1000
 MOST_TEXT_BYTES = 2**20
 """Of all texts together: they are held in memory."""
-BATCH_BYTES = 2**20
-"""Written and hashed in one go, while the next batch comes."""
 
 
 class ReceivedFile(UploadFile):
@@ -64,7 +61,7 @@ async def receive_form(request: Request, blobs: Blobs) -> AsyncIterator[FormData
     async with contextmanager_in_threadpool(blobs.receiving(expected_bytes=expected_bytes)) as incoming:
         parts = _Parts()
         parser = _parser(request.headers["content-type"], parts)
-        async with _writing(incoming) as writer:
+        async with writing(incoming.write) as writer:
             await _read(request, parser, parts, writer)
         form = parts.form(incoming)
         try:
@@ -73,7 +70,7 @@ async def receive_form(request: Request, blobs: Blobs) -> AsyncIterator[FormData
             await form.close()
 
 
-async def _read(request: Request, parser: MultipartParser, parts: "_Parts", writer: "_Writer") -> None:
+async def _read(request: Request, parser: MultipartParser, parts: "_Parts", writer: Writer) -> None:
     try:
         async for chunk in request.stream():
             parser.write(chunk)
@@ -207,54 +204,3 @@ class _Parts:
             return text.decode(self.charset)
         except (UnicodeError, LookupError):
             return text.decode("latin-1")
-
-
-class _Writer:
-    """Writes and hashes one batch in a thread while the next one comes."""
-
-    def __init__(self, incoming: Incoming) -> None:
-        self._incoming = incoming
-        self._batch: list[Piece] = []
-        self._bytes = 0
-        self._running: asyncio.Future[None] | None = None
-
-    async def take(self, pieces: list[Piece]) -> None:
-        """Empty a list of pieces into the batch, and pass that on once it is large enough. Raises StorageFull."""
-        self._batch += pieces
-        self._bytes += sum(map(len, pieces))
-        pieces.clear()
-        if self._bytes >= BATCH_BYTES or len(self._batch) >= MOST_PIECES:
-            await self._pass_on()
-
-    async def finish(self) -> None:
-        """Write what is left. Raises StorageFull."""
-        if self._batch:
-            await self._pass_on()
-        await self._written()
-
-    async def _written(self) -> None:
-        """Wait for the batch that is being written; a request that is cancelled meanwhile leaves it running."""
-        if self._running is not None:
-            await asyncio.wait({self._running})
-            self._running.result()
-
-    async def rest(self) -> None:
-        """Wait for the thread, well or not, before the file goes."""
-        if self._running is not None:
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait({self._running})
-            self._running.exception()
-
-    async def _pass_on(self) -> None:
-        await self._written()
-        self._running = asyncio.get_running_loop().run_in_executor(None, self._incoming.write, self._batch)
-        self._batch, self._bytes = [], 0
-
-
-@asynccontextmanager
-async def _writing(incoming: Incoming) -> AsyncIterator[_Writer]:
-    writer = _Writer(incoming)
-    try:
-        yield writer
-    finally:
-        await writer.rest()

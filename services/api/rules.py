@@ -9,6 +9,8 @@ _COMPUTE = Rule(("segment",))
 _EITHER = Rule(("segment", "train"), changes=True)
 """The handler asks for the one that the job is of."""
 _LOOK = Rule(("admin",))
+_UPLOADED = Rule(("segment",))
+"""Of one's own uploads; their bytes are written down and counted as a whole when they begin."""
 _FORWARDED = Rule(("train",))
 """The stats service writes it down."""
 
@@ -29,7 +31,16 @@ RULES: Mapping[str, Rule] = {
     "list_slides": READ,
     "get_slide": READ,
     "delete_slide": ADMIN,
+    "update_slide": SEGMENT,
     "deidentify_slide": SEGMENT,
+    "describe_uploads": READ,
+    "create_upload": Rule(("segment",), changes=True, announces="upload-length"),
+    "list_uploads": _UPLOADED,
+    "get_upload": _UPLOADED,
+    "find_upload_offset": _UPLOADED,
+    "append_to_upload": _UPLOADED,
+    "delete_upload": SEGMENT,
+    "store_upload": SEGMENT,
     "create_segmentation": SEGMENT,
     "estimate_segmentation": _COMPUTE,
     "list_segmentations": READ,

@@ -37,7 +37,11 @@ class Settings(StoreConfiguration, AccessSettings, TlsSettings):
     cuda, else 1, which shares nothing: a CPU gains nothing by it, TensorRT builds an engine for each number of tiles.
     """
     max_upload_bytes: int = Field(default=100 * _MIB, ge=1)
-    """Limit of one slide upload."""
+    """Limit of one slide upload in one request."""
+    max_resumable_bytes: int = Field(default=8192 * _MIB, ge=1)
+    """Limit of one upload over several requests (/v1/uploads); a proxy in front must let one as large through."""
+    upload_hours: float = Field(default=48.0, gt=0, le=24 * 365)
+    """An upload that is not whole, or not made a slide, is forgotten this long after its last byte."""
     max_dataset_bytes: int = Field(default=2048 * _MIB, ge=1)
     """Limit of one dataset zip."""
     max_image_pixels: int = Field(default=32_000_000, ge=1)

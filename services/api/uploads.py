@@ -31,9 +31,25 @@ def plain_name(name: str) -> str:
     return name.replace("\\", "/").rsplit("/", 1)[-1][:200] or "upload"
 
 
-def spooled(upload: UploadFile) -> Spooled:
-    """Return the file of a form that an ``UploadRoute`` has received. Raises Invalid for an empty one."""
+def check_sha256_of(found: str, *, stated: str | None) -> None:
+    """Raise Invalid where a file is not the one that was stated."""
+    if stated is not None and found != stated:
+        raise Invalid(
+            f"The file arrived with SHA-256 {found}; it was stated as {stated}.",
+            code="sha256_mismatch",
+            hint="It changed on the way or while it was read. Send it again from its start.",
+            pointer="/sha256",
+        )
+
+
+def spooled(upload: UploadFile, *, stated: str | None = None) -> Spooled:
+    """Return the file of a form that an ``UploadRoute`` has received.
+
+    Raises:
+        Invalid: it is empty, or has another SHA-256 than was stated.
+    """
     assert isinstance(upload, ReceivedFile), "this route is no UploadRoute"
+    check_sha256_of(upload.incoming.sha256, stated=stated)
     return as_spooled(upload.incoming, upload.filename or "", pointer="/file")
 
 

@@ -1,28 +1,25 @@
 """Slides: upload, list, read, start a segmentation."""
 
-from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Form, Header, Response, UploadFile, status
+from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile, status
 from pydantic import BaseModel
 
-from intima.contracts.dataset import PixelSize
+from intima.contracts.dataset import PixelSize, Sha256
 from intima.contracts.segmentation import RegionSpec, SegmentationCost, SegmentationRequest
+from intima.contracts.upload import SlideChange
 from intima.errors import Conflict
-from intima.slides.isolation import deidentify_isolated
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
 from intima.store.erasing import erase_slide
 from services.api.costs import estimate_cost
-from services.api.dependencies import ReadDep, State, StateDep, WriteDep
+from services.api.dependencies import ReadDep, StateDep, WriteDep
 from services.api.routes.paging import PageSize, PageToken
 from services.api.segmenting import Started, start_segmentation, store_slide
-from services.api.uploads import Spooled, UploadRoute, spooled
+from services.api.storing import store_deidentified
+from services.api.uploads import UploadRoute, spooled
 
 router = APIRouter(prefix="/v1/slides", tags=["slides"], route_class=UploadRoute)
-
-_SUFFIXES = {".svs", ".tif", ".tiff", ".dcm", ".zip"}
 
 
 class SlideView(BaseModel):
@@ -36,7 +33,8 @@ class SlideView(BaseModel):
     height: int
     levels: int
     mpp: float | None
-    """µm per pixel: given at upload, else from the file, else null."""
+    """µm per pixel: given by you, else from the file, else null."""
+    mpp_from: Literal["you", "file"] | None
     vendor: str | None
     bounds: RegionSpec | None
     """What was scanned of the slide's frame, in level-0 pixels, where the scanner says so."""
@@ -68,6 +66,7 @@ def slide_view(slide: StoredSlide) -> SlideView:
         height=info.height,
         levels=info.levels,
         mpp=slide.mpp if slide.mpp is not None else info.mpp,
+        mpp_from="you" if slide.mpp is not None else "file" if info.mpp is not None else None,
         vendor=info.vendor,
         bounds=info.bounds,
         associated=list(info.associated),
@@ -78,40 +77,37 @@ def slide_view(slide: StoredSlide) -> SlideView:
     )
 
 
-def store_deidentified(state: State, path: Path, *, name: str, mpp: float | None, subject: str | None) -> StoredSlide:
-    """Store a copy without label, further images and identifying fields, under a name of our own."""
-    with TemporaryDirectory(prefix="intima-deidentified-") as folder:
-        out = Path(folder) / "slide"
-        deidentify_isolated(path, out, name=name)
-        suffix = PurePath(name).suffix.lower()
-        suffix = suffix if suffix in _SUFFIXES else ""
-        copy = Spooled(out, f"deidentified{suffix}", keep=lambda: state.storage.blobs.put_file(out))
-        return store_slide(state, copy, mpp=mpp, subject=subject)
-
-
 @router.post("", operation_id="create_slide", status_code=status.HTTP_201_CREATED)
 def create_slide(
     state: StateDep,
     file: Annotated[UploadFile, File()],
+    *,
     mpp: Annotated[PixelSize | None, Form()] = None,
     subject: Annotated[str | None, Form(max_length=200)] = None,
     deidentify: Annotated[bool, Form()] = False,
+    sha256: Annotated[Sha256 | None, Form()] = None,
 ) -> SlideView:
     """Store a slide or image; a slide of several files (MRXS, DICOM) comes as one zip.
 
     ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you. With ``deidentify`` a copy without
-    label, further images and identifying fields is stored, under a name of our own, and the upload is not.
+    label, further images and identifying fields is stored, under a name of our own, and the upload is not. A file that
+    has another SHA-256 than ``sha256`` is refused. Larger files, and those that may stop and go on: POST /v1/uploads.
     """
-    upload = spooled(file)
+    upload = spooled(file, stated=sha256)
     if deidentify:
         return slide_view(store_deidentified(state, upload.path, name=upload.name, mpp=mpp, subject=subject))
     return slide_view(store_slide(state, upload, mpp=mpp, subject=subject))
 
 
 @router.get("", operation_id="list_slides")
-def list_slides(connection: ReadDep, page_size: PageSize = 50, page_token: PageToken = "") -> SlidePage:
-    """List slides, newest first."""
-    page = catalog.list_slides(connection, page_size=page_size, page_token=page_token)
+def list_slides(
+    connection: ReadDep,
+    page_size: PageSize = 50,
+    page_token: PageToken = "",
+    search: Annotated[str, Query(max_length=200)] = "",
+) -> SlidePage:
+    """List slides, newest first; with ``search`` those whose name or subject has it."""
+    page = catalog.list_slides(connection, page_size=page_size, page_token=page_token, search=search)
     return SlidePage(items=[slide_view(s) for s in page.items], next_page_token=page.next_page_token)
 
 
@@ -119,6 +115,16 @@ def list_slides(connection: ReadDep, page_size: PageSize = 50, page_token: PageT
 def get_slide(slide_id: str, connection: ReadDep) -> SlideView:
     """Return a slide."""
     return slide_view(catalog.get_slide(connection, slide_id))
+
+
+@router.patch("/{slide_id}", operation_id="update_slide")
+def update_slide(slide_id: str, body: SlideChange, connection: WriteDep) -> SlideView:
+    """Give a stored slide its pixel size or subject; its bytes stay as they are.
+
+    What is left out stays; a null ``mpp`` goes back to what the file says. 409 where results were made with other
+    values, which would then no longer tell what they are of.
+    """
+    return slide_view(catalog.change_slide(connection, slide_id, body))
 
 
 @router.delete("/{slide_id}", operation_id="delete_slide", status_code=status.HTTP_204_NO_CONTENT)

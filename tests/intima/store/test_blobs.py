@@ -240,3 +240,22 @@ def test_leftovers_of_dead_writers_go_and_those_of_live_ones_stay(tmp_path: Path
         for writer, _ in writers:
             writer.kill()
             writer.communicate()
+
+
+def test_a_file_that_is_taken_is_not_copied_and_a_damaged_blob_is_mended_by_it(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs", floor_bytes=0)
+    (tmp_path / "blobs").mkdir()
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    name = hashlib.sha256(b"content").hexdigest()
+    blobs.take_file(source, sha256=name)
+    assert blobs.path(name).stat().st_ino == source.stat().st_ino
+    assert blobs.path(name).stat().st_mode & 0o222 == 0
+    source.unlink()
+    assert blobs.read(name) == b"content"
+    blobs.path(name).chmod(0o644)
+    blobs.path(name).write_bytes(b"damaged")
+    source.write_bytes(b"content")
+    blobs.take_file(source, sha256=name)
+    assert blobs.read(name) == b"content"
+    assert list((tmp_path / "blobs" / "aside").iterdir()) == []

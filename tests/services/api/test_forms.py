@@ -25,9 +25,9 @@ from intima.errors import IntimaError, Invalid
 from intima.store import incoming
 from intima.store.blobs import LocalBlobs
 from intima.store.incoming import StorageFull
-from services.api import forms
 from services.api.forms import MOST_PARTS, MOST_TEXT_BYTES, ReceivedFile, is_multipart, receive_form
 from services.api.uploads import spooled
+from services.api.writing import BATCH_BYTES, writing
 
 EDGE = "edge-7"
 TYPE = f"multipart/form-data; boundary={EDGE}"
@@ -352,9 +352,9 @@ def test_a_cancelled_upload_writes_into_nobody_elses_file(tmp_path: Path, monkey
     blobs, victim = LocalBlobs(tmp_path, floor_bytes=0), tmp_path / "victim"
 
     async def upload() -> None:
-        async with contextmanager_in_threadpool(blobs.receiving()) as opened, forms._writing(opened) as writer:
+        async with contextmanager_in_threadpool(blobs.receiving()) as opened, writing(opened.write) as writer:
             for _ in range(2):
-                await writer.take([b"U" * forms.BATCH_BYTES])
+                await writer.take([b"U" * BATCH_BYTES])
 
     async def cancel_in_the_middle() -> None:
         task = asyncio.create_task(upload())

@@ -92,3 +92,41 @@ def test_what_cannot_be_deidentified_is_not_stored(client: TestClient, tmp_path:
     assert error["code"] == "cannot_deidentify"
     assert client.get("/v1/slides").json()["items"] == before
     assert client.post("/v1/slides/sld_none/deidentified").status_code == 404
+
+
+def test_a_slide_with_results_stays_as_it_is(client: TestClient, model: str, artery: bytes) -> None:
+    view = client.post("/v1/slides", files={"file": ("a.png", artery)}, data={"mpp": "2.0", "subject": "A"}).json()
+    url = f"/v1/slides/{view['id']}"
+    assert client.patch(url, json={"mpp": 1.0}).json()["mpp"] == 1.0
+    back = client.patch(url, json={"mpp": None}).json()
+    assert (back["mpp"], back["mpp_from"], len(back["warnings"])) == (None, None, 1)
+    twin = client.post("/v1/slides", files={"file": ("a.png", artery)}, data={"mpp": "2.0", "subject": "A"}).json()
+    assert twin["id"] != view["id"]
+    answer = client.patch(url, json={"mpp": 2.0})
+    assert (answer.status_code, answer.json()["code"]) == (409, "slide_exists")
+    assert client.delete(f"/v1/slides/{twin['id']}").status_code == 204
+    assert client.patch(url, json={"mpp": 2.0}).json() == view
+    assert client.post(f"{url}/segmentations", json={"model": model}).status_code == 202
+    for body in ({"mpp": 1.0}, {"subject": "B"}, {"subject": None}):
+        answer = client.patch(url, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "slide_has_results"), body
+    assert client.patch(url, json={"mpp": 2.0, "subject": "A"}).json() == view
+    assert client.patch("/v1/slides/sld_" + "0" * 32, json={"mpp": 1}).status_code == 404
+
+
+def test_search_finds_names_and_subjects_as_they_are_written(client: TestClient, artery: bytes) -> None:
+    for name, subject in (("100%_a.png", "Rat 7"), ("100xya.png", "rat 8"), ("other.png", None)):
+        data = {} if subject is None else {"subject": subject}
+        assert client.post("/v1/slides", files={"file": (name, artery)}, data=data).status_code == 201
+    found = {
+        words: {s["name"] for s in client.get("/v1/slides", params={"search": words}).json()["items"]}
+        for words in ("100%_", "RAT ", "rat 7", "%", "_", "nothing like it")
+    }
+    assert found["100%_"] == {"100%_a.png"}
+    assert found["RAT "] == {"100%_a.png", "100xya.png"}
+    assert found["rat 7"] == found["%"] == {"100%_a.png"}
+    assert found["_"] >= {"100%_a.png"}
+    assert found["nothing like it"] == set()
+    page = client.get("/v1/slides", params={"search": "rat", "page_size": 1}).json()
+    rest = client.get("/v1/slides", params={"search": "rat", "page_token": page["next_page_token"]}).json()
+    assert [s["name"] for s in page["items"] + rest["items"]] == ["100xya.png", "100%_a.png"]

@@ -1,0 +1,63 @@
+"""Uploads that may stop and go on: what is said of one at its start, and what it looks like on the way."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from intima.contracts._base import Contract
+from intima.contracts.dataset import PixelSize, Sha256
+
+UploadState: TypeAlias = Literal["receiving", "received", "stored"]
+"""receiving: bytes are missing. received: all are there. stored: they are a slide."""
+
+
+class SlideChoices(Contract):
+    """What is said about a file beside its bytes; null where nothing is."""
+
+    mpp: PixelSize | None = None
+    """µm per pixel; overrides what the file says."""
+    subject: Annotated[str, Field(max_length=200)] | None = None
+    deidentify: bool = False
+    """Store a copy without label, further images and identifying fields, and not the file itself."""
+    sha256: Sha256 | None = None
+    """Of the whole file; another one is refused at the end."""
+
+
+class SlideChange(Contract):
+    """What is to be changed of a stored slide; what is left out stays."""
+
+    mpp: PixelSize | None = None
+    """µm per pixel; null: what the file says."""
+    subject: Annotated[str, Field(max_length=200)] | None = None
+
+
+class UploadRecord(Contract):
+    """What is kept beside the bytes of an upload."""
+
+    id: str
+    owner: str
+    """Who made it: nobody else sees it."""
+    length: int = Field(ge=1)
+    """Bytes of the whole file."""
+    name: str
+    metadata: str
+    """Upload-Metadata as it came."""
+    choices: SlideChoices
+    keep_s: float = Field(gt=0)
+    """How long after its last byte it is forgotten."""
+    slide: str | None = None
+    """What it became; its own bytes are gone then."""
+
+
+class UploadView(Contract):
+    """An upload as its owner sees it."""
+
+    id: str
+    name: str
+    length: int
+    offset: int
+    """Bytes that are there, from the start of the file."""
+    state: UploadState
+    choices: SlideChoices
+    expires_at: str
+    slide: str | None

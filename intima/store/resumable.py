@@ -1,0 +1,370 @@
+"""Files that come over several requests: the length of what is on disk is what has arrived.
+
+An upload is three files in one folder: ``<id>`` its bytes, ``<id>.json`` what was said about it, and, only while a
+piece comes whose checksum is announced, ``<id>.unchecked``, where that piece begins. A lock on the bytes makes one
+writer; it goes with the process, so nothing has to be repaired after a kill, and no counter can be wrong.
+"""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from intima.contracts.upload import SlideChoices, UploadRecord
+from intima.errors import Conflict, NotFound, Unavailable
+from intima.store.blobs import sync_folder
+from intima.store.incoming import MAKE_ROOM, MOST_PIECES, Piece, StorageFull, full_where
+from intima.store.keys import check_id, new_id
+
+PREFIX = "upl"
+_BUSY_RETRY_S = 1.0
+_HASH_BYTES = 1 << 20
+_STRAY_S = 3600.0
+"""Bytes without a record, or half a record, that are older than this belong to a process that was killed."""
+
+
+class UploadExpired(NotFound):
+    """An upload was left alone for too long."""
+
+    code = "upload_expired"
+
+
+class UploadBusy(Conflict):
+    """Somebody else writes to the upload now."""
+
+    code = "upload_busy"
+    retry_after_s = _BUSY_RETRY_S
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """An upload and how far it has come."""
+
+    record: UploadRecord
+    offset: int
+    expires_at_s: float
+    """Seconds since 1970."""
+
+
+@dataclass(slots=True)
+class OpenUpload:
+    """An upload that this one writer holds."""
+
+    record: UploadRecord
+    path: Path
+    """Its bytes, to be read only."""
+    offset: int
+    _descriptor: int
+    _unchecked: Path
+    _have_room: Callable[[int], None]
+    became: str | None = None
+    """The slide that it is now."""
+    _digest: "hashlib._Hash | None" = None
+    _start: int = field(init=False, default=0)
+
+    def expect(self, algorithm: str) -> None:
+        """Hold what comes from now on for nothing until ``accept``; also after this process was killed."""
+        self._digest, self._start = hashlib.new(algorithm, usedforsecurity=False), self.offset
+        with full_where("No room to note where a piece begins."):
+            _write_durably(self._unchecked, str(self.offset).encode())
+
+    def write(self, pieces: Sequence[Piece]) -> None:
+        """Append pieces, in order. Raises StorageFull; what fitted is there."""
+        self._have_room(sum(map(len, pieces)))
+        with full_where(f"No room for more than {self.offset} bytes of this upload."):
+            for first in range(0, len(pieces), MOST_PIECES):
+                self._write_all(list(pieces[first : first + MOST_PIECES]))
+
+    def digest(self) -> bytes:
+        """Return the hash of what came since ``expect``."""
+        assert self._digest is not None, "no hash was asked for"
+        return self._digest.digest()
+
+    def accept(self) -> None:
+        """Let what came since ``expect`` count."""
+        os.fsync(self._descriptor)
+        self._unchecked.unlink(missing_ok=True)
+        self._digest = None
+
+    def cut(self, offset: int) -> None:
+        """Forget what lies behind an offset."""
+        os.ftruncate(self._descriptor, offset)
+        self.offset = offset
+
+    def settle(self) -> None:
+        """Make durable what counts, and forget the rest.
+
+        Raises:
+            NotFound: the upload was removed meanwhile.
+        """
+        if self._digest is not None:
+            self.cut(self._start)
+            self.accept()
+        os.fsync(self._descriptor)
+        if self.became is None and os.fstat(self._descriptor).st_nlink == 0:
+            raise _missing(self.record.id)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of all bytes that are there."""
+        found = hashlib.sha256()
+        with self.path.open("rb") as file:
+            while chunk := file.read(_HASH_BYTES):
+                found.update(chunk)
+        return found.hexdigest()
+
+    def _write_all(self, left: list[Piece]) -> None:
+        while left:
+            written = os.pwritev(self._descriptor, left, self.offset)
+            self.offset += written
+            while left and written >= len(left[0]):
+                written -= len(left[0])
+                self._hash(left.pop(0))
+            if written:
+                self._hash(memoryview(left[0])[:written])
+                left[0] = memoryview(left[0])[written:]
+
+    def _hash(self, piece: Piece) -> None:
+        if self._digest is not None:
+            self._digest.update(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """The unfinished uploads of one folder; several processes and machines may share it."""
+
+    folder: Path
+    floor_bytes: int
+    make_room: Callable[[int], int] = lambda _wanted_bytes: 0
+    now: Callable[[], float] = time.time
+
+    def create(
+        self, *, owner: str, length: int, name: str, metadata: str, choices: SlideChoices, keep_s: float
+    ) -> StoredUpload:
+        """Begin an upload of ``length`` bytes that is forgotten ``keep_s`` after its last byte. Raises StorageFull."""
+        self.sweep()
+        self._have_room(length)
+        record = UploadRecord(
+            id=new_id(PREFIX), owner=owner, length=length, name=name, metadata=metadata, choices=choices, keep_s=keep_s
+        )
+        with full_where("No room to begin an upload."):
+            self._data(record.id).open("xb").close()
+            self._keep(record)
+        return self.find(record.id, owner=owner)
+
+    def find(self, upload_id: str, *, owner: str) -> StoredUpload:
+        """Return an upload. Raises NotFound, also where it is somebody else's, and UploadExpired."""
+        record = self._record(upload_id)
+        if record is None or record.owner != owner:
+            raise _missing(upload_id)
+        found = self._look(record)
+        if found is None:
+            raise _missing(upload_id)
+        if found.expires_at_s < self.now():
+            raise UploadExpired(
+                f"The upload was left alone for {record.keep_s / 3600:g} h.", hint="Send the file again from its start."
+            )
+        return found
+
+    def of_owner(self, owner: str) -> list[StoredUpload]:
+        """Return the uploads of somebody that are not forgotten, those that expire last first."""
+        records = (self._record(path.stem) for path in self.folder.glob("*.json"))
+        looked = (self._look(record) for record in records if record is not None and record.owner == owner)
+        found = [upload for upload in looked if upload is not None and upload.expires_at_s >= self.now()]
+        return sorted(found, key=lambda upload: upload.expires_at_s, reverse=True)
+
+    @contextmanager
+    def opened(self, upload_id: str, *, owner: str) -> Iterator[OpenUpload]:
+        """Open an upload as its one writer; what it wrote is durable at the end.
+
+        Raises:
+            NotFound: there is none of this owner.
+            UploadExpired: it was left alone for too long.
+            UploadBusy: somebody else writes.
+            Conflict: it is a slide already.
+        """
+        _refuse_stored(self.find(upload_id, owner=owner).record)
+        with _locked(self._data(upload_id), upload_id) as descriptor:
+            record = self.find(upload_id, owner=owner).record
+            _refuse_stored(record)
+            upload = self._opened(record, descriptor)
+            try:
+                yield upload
+            finally:
+                upload.settle()
+
+    def become(self, upload: OpenUpload, slide: str) -> None:
+        """Note that an upload is a slide now, and let its bytes go."""
+        self._keep(upload.record.model_copy(update={"slide": slide}))
+        upload.became = slide
+        upload.path.unlink(missing_ok=True)
+
+    def remove(self, upload_id: str, *, owner: str) -> None:
+        """Forget an upload, also under the hands of its writer. Raises NotFound, UploadExpired."""
+        self._forget(self.find(upload_id, owner=owner).record.id)
+
+    def sweep(self) -> int:
+        """Forget the uploads that were left alone for too long, and what killed processes left; return how many."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        names = {path.name.partition(".")[0] for path in self.folder.iterdir()}
+        return sum(self._forget_dead(name) for name in names if _is_one_of_ours(name))
+
+    def _opened(self, record: UploadRecord, descriptor: int) -> OpenUpload:
+        upload = OpenUpload(
+            record=record,
+            path=self._data(record.id),
+            offset=os.fstat(descriptor).st_size,
+            _descriptor=descriptor,
+            _unchecked=self._unchecked(record.id),
+            _have_room=self._have_room,
+        )
+        start = self._checked_bytes(record.id)
+        if start is not None:  # its writer was killed
+            upload.cut(min(start, upload.offset))
+            upload.accept()
+        return upload
+
+    def _look(self, record: UploadRecord) -> StoredUpload | None:
+        stored = record.slide is not None
+        try:
+            status = (self._note(record.id) if stored else self._data(record.id)).stat()
+        except FileNotFoundError:
+            again = self._record(record.id)
+            return None if again is None or again.slide == record.slide else self._look(again)
+        checked = self._checked_bytes(record.id)
+        arrived = status.st_size if checked is None else min(checked, status.st_size)
+        return StoredUpload(record, record.length if stored else arrived, status.st_mtime + record.keep_s)
+
+    def _checked_bytes(self, upload_id: str) -> int | None:
+        try:
+            return int(self._unchecked(upload_id).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def _record(self, upload_id: str) -> UploadRecord | None:
+        try:
+            return UploadRecord.model_validate_json(self._note(upload_id).read_bytes())
+        except (FileNotFoundError, NotFound, ValidationError):
+            return None
+
+    def _keep(self, record: UploadRecord) -> None:
+        _write_durably(self._note(record.id), record.model_dump_json().encode())
+
+    def _forget(self, upload_id: str) -> None:
+        self._note(upload_id).unlink(missing_ok=True)
+        for path in self.folder.glob(f"{upload_id}*"):
+            path.unlink(missing_ok=True)
+
+    def _forget_dead(self, upload_id: str) -> bool:
+        record = self._record(upload_id)
+        dead = self._is_stray(upload_id) if record is None else self._is_expired(record)
+        if not dead or not _is_idle(self._data(upload_id)):
+            return False
+        self._forget(upload_id)
+        return True
+
+    def _is_expired(self, record: UploadRecord) -> bool:
+        found = self._look(record)
+        return found is None or found.expires_at_s < self.now()
+
+    def _is_stray(self, upload_id: str) -> bool:
+        with suppress(FileNotFoundError):
+            newest = max(path.stat().st_mtime for path in self.folder.glob(f"{upload_id}*"))
+            return newest + _STRAY_S < self.now()
+        return False
+
+    def _have_room(self, wanted_bytes: int) -> None:
+        if self._lacks(wanted_bytes):
+            self.make_room(wanted_bytes + self.floor_bytes)
+        if self._lacks(wanted_bytes):
+            raise StorageFull(
+                f"{wanted_bytes} bytes are to come, and {self.floor_bytes} must stay free: there is no room for them.",
+                hint=f"{MAKE_ROOM} What has arrived stays; the upload can go on.",
+            )
+
+    def _lacks(self, wanted_bytes: int) -> bool:
+        return shutil.disk_usage(self.folder).free - wanted_bytes < self.floor_bytes
+
+    def _data(self, upload_id: str) -> Path:
+        return self.folder / check_id(upload_id, prefix=PREFIX)
+
+    def _note(self, upload_id: str) -> Path:
+        return self._data(upload_id).with_suffix(".json")
+
+    def _unchecked(self, upload_id: str) -> Path:
+        return self._data(upload_id).with_suffix(".unchecked")
+
+
+def _missing(upload_id: str) -> NotFound:
+    return NotFound(
+        f"There is no upload {upload_id[:80]!r} of yours.",
+        code="upload_not_found",
+        hint="Send the file again from its start.",
+    )
+
+
+def _refuse_stored(record: UploadRecord) -> None:
+    if record.slide is not None:
+        raise Conflict(f"This upload is the slide {record.slide} already.", code="upload_complete")
+
+
+@contextmanager
+def _locked(path: Path, upload_id: str) -> Iterator[int]:
+    """Hold the one writer's place of an upload. Raises UploadBusy, NotFound."""
+    try:
+        file = path.open("r+b", buffering=0)
+    except FileNotFoundError as error:
+        raise _missing(upload_id) from error
+    except PermissionError:  # its bytes are a blob already, and who stored them was killed before that was noted
+        file = path.open("rb", buffering=0)
+    with file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UploadBusy(
+                "Another request writes to this upload.", hint="Ask for its offset again in a moment."
+            ) from error
+        except OSError as error:
+            raise Unavailable(
+                "The volume of the uploads has no locks.", code="no_locks", hint="Put INTIMA_DATA on one that has."
+            ) from error
+        yield file.fileno()
+
+
+def _is_one_of_ours(name: str) -> bool:
+    try:
+        return bool(check_id(name, prefix=PREFIX))
+    except NotFound:
+        return False
+
+
+def _is_idle(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Write a small file as a whole or not at all."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(path.parent)
