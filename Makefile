@@ -6,20 +6,26 @@ STAMP := $(VENV)/.installed
 INTIMA_DATA ?= intima-data
 INTIMA_PORT ?= 8000
 WORKERS ?= 2
+SITE := services/api/static/index.html
+# make serve VIEWER= does without, where no npm registry is reached.
+VIEWER ?= $(SITE)
+PACKAGES := web/node_modules/.package-lock.json
+# Node is a wheel in .venv; none on the machine is asked for.
+IN_WEB := cd web && PATH="$(abspath $(BIN)):$$PATH"
 export INTIMA_DATA INTIMA_PORT
 
-.PHONY: run serve setup test check lint format proto stub-drift proto-lint proto-baseline faults bench audit compose-test default-model clean help
+.PHONY: run serve setup web web-types web-check test check lint format proto stub-drift proto-lint proto-baseline faults bench audit compose-test default-model clean help
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
 
-run: $(STAMP) ## start the stack, benchmark nine synthetic arteries, segment one, print the verdict, keep serving
+run: $(STAMP) $(VIEWER) ## start the stack, benchmark nine synthetic arteries, segment one, print the verdict, keep serving
 	$(BIN)/python -m services.demo
 
-serve: $(STAMP) ## start api, stats and the local runner on INTIMA_PORT (8000) with INTIMA_DATA (intima-data)
+serve: $(STAMP) $(VIEWER) ## start api, viewer, stats and the local runner on INTIMA_PORT (8000) with INTIMA_DATA (intima-data)
 	$(BIN)/python -m services.local
 
-setup: $(STAMP) ## create .venv with everything
+setup: $(STAMP) $(VIEWER) ## create .venv with everything, and build the viewer
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"Intima needs Python 3.11; {sys.executable} is {v[0]}.{v[1]}. Give another: make PYTHON=/path/to/python3.11")'
@@ -28,22 +34,41 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
 	@touch $@
 
-test: $(STAMP) ## run the tests in two processes; make test WORKERS=0 runs them in one
+web: $(SITE) ## build the viewer from web/ into services/api/static
+
+$(PACKAGES): web/package.json web/package-lock.json web/.npmrc | $(STAMP)
+	$(IN_WEB) npm ci
+	@touch $@
+
+$(SITE): $(PACKAGES) $(shell find web -name node_modules -prune -o -type f -print) $(shell find web/src web/public -type d)
+	$(IN_WEB) npm run build
+	@touch $@
+
+web-types: $(STAMP) $(PACKAGES) ## generate the viewer's types from the OpenAPI documents
+	$(BIN)/python deploy/generate_web_types.py
+
+web-check: $(STAMP) $(PACKAGES) ## lint, types and unit tests of the viewer; fail when its generated types differ from the services
+	$(IN_WEB) npm run check
+	$(BIN)/python deploy/generate_web_types.py --check
+
+test: $(STAMP) $(VIEWER) ## run the tests in two processes; make test WORKERS=0 runs them in one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not faults' -n $(WORKERS) --dist loadfile
 
-lint: $(STAMP) ## format, ruff, mypy, import contract, stub drift, protobuf lint
+lint: $(STAMP) ## format, ruff, mypy, import contract, stub drift, protobuf lint, the viewer
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) stub-drift
 	$(MAKE) proto-lint
+	$(MAKE) web-check
 
 check: lint test ## what CI runs
 
-format: $(STAMP) ## format and fix
+format: $(STAMP) $(PACKAGES) ## format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(IN_WEB) npm run format
 
 proto: $(STAMP) ## generate the gRPC stubs from proto/
 	$(BIN)/python deploy/generate_stubs.py
@@ -74,6 +99,6 @@ default-model: $(STAMP) ## train and export the default model on synthetic arter
 	$(BIN)/python -m services.trainer.default_model
 	$(BIN)/python -m services.trainer.default_evidence
 
-clean: ## remove the environment, caches and demo data
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis intima-data
+clean: ## remove the environment, the built viewer, caches and demo data
+	rm -rf $(VENV) web/node_modules services/api/static build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis intima-data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

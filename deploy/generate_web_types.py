@@ -14,6 +14,7 @@ from services.stats.settings import Settings as StatsSettings
 
 _ROOT = Path(__file__).parent.parent
 _INTO = _ROOT / "web" / "src" / "api" / "generated"
+_NODE = Path(sys.executable).with_name("node")
 _TOOL = _ROOT / "web" / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
 
 
@@ -38,7 +39,7 @@ def _documents() -> dict[str, dict[str, Any]]:
 def _types(document: dict[str, Any], scratch: Path, name: str) -> str:
     source, made = scratch / "openapi.json", scratch / name
     source.write_text(json.dumps(document), encoding="utf-8")
-    subprocess.run(["node", str(_TOOL), str(source), "-o", str(made)], check=True, capture_output=True, cwd=scratch)
+    subprocess.run([str(_NODE), str(_TOOL), str(source), "-o", str(made)], check=True, capture_output=True, cwd=scratch)
     return made.read_text(encoding="utf-8")
 
 

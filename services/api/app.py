@@ -114,6 +114,8 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         responses={422: {"description": "Problem (RFC 9457)"}},
         telemetry=TRACES,
+        docs_url=None,
+        redoc_url=None,
     )
     guard(app, settings, routers=[module.router for module in _ROUTES], rules=RULES)
     install_problem_handlers(app)

@@ -13,6 +13,8 @@ from services.http import as_problem, request_id_in
 STATIC = Path(__file__).parent / "static"
 """Where ``make web`` builds the viewer."""
 _PAGE = "index.html"
+_DOCS = "docs.html"
+"""FastAPI's own page of the docs loads its scripts from another host."""
 _NAMED_BY_CONTENT = "assets/"
 _RESERVED = ("v1", "v2", "docs", "redoc", "openapi.json", "livez", "readyz", "metrics")
 _POLICY = (
@@ -45,18 +47,20 @@ class Site:
         path = scope["path"].lstrip("/")
         if path in self._files:
             await self._file(path)(scope, receive, send)
+        elif path == "docs":
+            await self._page(_DOCS, scope)(scope, receive, send)
         elif _is_page(path, Headers(scope=scope)):
-            await self._page(scope)(scope, receive, send)
+            await self._page(_PAGE, scope)(scope, receive, send)
         else:
             await self._otherwise(scope, receive, send)
 
-    def _page(self, scope: Scope) -> ASGIApp:
-        if _PAGE in self._files:
-            return self._file(_PAGE)
+    def _page(self, name: str, scope: Scope) -> ASGIApp:
+        if name in self._files:
+            return self._file(name)
         missing = NotFound(
             "The viewer was not built.",
             code="viewer_not_built",
-            hint="Run make web, and start the api again; or use /docs.",
+            hint="Run make web, and start the api again. The api itself works: /openapi.json says how.",
         )
         return as_problem(missing, request_id_in(scope))
 

@@ -43,6 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         responses={422: {"description": "Problem (RFC 9457)"}},
         telemetry=TRACES,
+        docs_url=None,
+        redoc_url=None,
     )
     guard(app, settings, routers=[health, router], rules=RULES)
     install_problem_handlers(app)

@@ -11,11 +11,12 @@ from services.api.site import Site
 from services.http import install_problem_handlers
 
 PAGE = "<!doctype html><title>Intima</title>"
+DOCS = "<!doctype html><title>The api of Intima</title>"
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 def served(folder: Path) -> TestClient:
-    app = FastAPI()
+    app = FastAPI(docs_url=None)
     install_problem_handlers(app)
 
     @app.get("/v1/slides/{slide_id}")
@@ -31,6 +32,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     built = tmp_path / "static"
     (built / "assets").mkdir(parents=True)
     (built / "index.html").write_text(PAGE)
+    (built / "docs.html").write_text(DOCS)
     (built / "assets" / "main-1a2b.js").write_text("0")
     (tmp_path / "secret.txt").write_text("secret")
     with served(built) as found:
@@ -44,6 +46,12 @@ def test_every_page_of_a_browser_is_the_viewer(client: TestClient, path: str) ->
     assert "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_the_docs_are_our_own(client: TestClient) -> None:
+    answer = client.get("/docs")
+    assert (answer.status_code, answer.text) == (200, DOCS)
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
 
 
 def test_what_is_named_by_its_content_is_kept_for_good(client: TestClient) -> None:
@@ -77,6 +85,7 @@ def test_no_path_leaves_the_folder(client: TestClient, path: str) -> None:
 
 def test_a_viewer_that_was_not_built_says_so(tmp_path: Path) -> None:
     with served(tmp_path / "none") as found:
-        answer = found.get("/", headers=BROWSER)
-    assert (answer.status_code, answer.json()["code"]) == (404, "viewer_not_built")
-    assert "make web" in answer.json()["errors"][0]["hint"]
+        answers = [found.get("/", headers=BROWSER), found.get("/docs")]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (404, "viewer_not_built")
+        assert "make web" in answer.json()["errors"][0]["hint"]
