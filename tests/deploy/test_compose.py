@@ -211,6 +211,11 @@ def test_dockerfiles_are_clean(path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_viewer_is_in_the_images_of_the_api_alone(everything: dict[str, Any]) -> None:
+    built = {name: s["build"]["args"].get("VIEWER") for name, s in everything.items() if "build" in s}
+    assert {name for name, viewer in built.items() if viewer} == {"api", "inference-gpu"}
+
+
 def test_secrets_are_made_once_and_given_ones_win(tmp_path: Path) -> None:
     made = _make_secrets(tmp_path)
     assert len(made["doors/intima_admin_token"].strip()) == 64

@@ -779,7 +779,7 @@ export interface paths {
         };
         /**
          * List Slides
-         * @description List slides, newest first.
+         * @description List slides, newest first; with ``search`` those whose name or subject has it.
          */
         get: operations["list_slides"];
         put?: never;
@@ -788,7 +788,8 @@ export interface paths {
          * @description Store a slide or image; a slide of several files (MRXS, DICOM) comes as one zip.
          *
          *     ``mpp`` (µm per pixel) overrides what the file says and is kept as given by you. With ``deidentify`` a copy without
-         *     label, further images and identifying fields is stored, under a name of our own, and the upload is not.
+         *     label, further images and identifying fields is stored, under a name of our own, and the upload is not. A file that
+         *     has another SHA-256 than ``sha256`` is refused. Larger files, and those that may stop and go on: POST /v1/uploads.
          */
         post: operations["create_slide"];
         delete?: never;
@@ -820,7 +821,14 @@ export interface paths {
         delete: operations["delete_slide"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Update Slide
+         * @description Give a stored slide its pixel size or subject; its bytes stay as they are.
+         *
+         *     What is left out stays; a null ``mpp`` goes back to what the file says. 409 where results were made with other
+         *     values, which would then no longer tell what they are of.
+         */
+        patch: operations["update_slide"];
         trace?: never;
     };
     "/v1/slides/{slide_id}/deidentified": {
@@ -879,6 +887,92 @@ export interface paths {
          * @description Say what a segmentation would take (tiles, runs of networks, operations, time), and start nothing.
          */
         post: operations["estimate_segmentation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Uploads
+         * @description List your own uploads that have not expired, those that expire last first.
+         */
+        get: operations["list_uploads"];
+        put?: never;
+        /**
+         * Create Upload
+         * @description Begin an upload: its address is in Location. Nobody but its maker sees it.
+         */
+        post: operations["create_upload"];
+        delete?: never;
+        /**
+         * Describe Uploads
+         * @description Say what this server can do, in headers.
+         */
+        options: operations["describe_uploads"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/uploads/{upload_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Upload
+         * @description Return an upload of yours; for clients of tus, HEAD says the same in headers.
+         */
+        get: operations["get_upload"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Upload
+         * @description Forget an upload and its bytes; the slide it may have become stays.
+         */
+        delete: operations["delete_upload"];
+        options?: never;
+        /**
+         * Find Upload Offset
+         * @description Say how many bytes are there, in Upload-Offset. 404: no such upload of yours, 410: left alone for too long.
+         */
+        head: operations["find_upload_offset"];
+        /**
+         * Append To Upload
+         * @description Write a piece behind what is there: 204 once it is durable.
+         *
+         *     409: at another offset, or while another request writes. 413: longer than announced. 415: another content type.
+         *     460: another checksum; nothing of the piece is kept. 507: the volume is full; what fitted is kept.
+         */
+        patch: operations["append_to_upload"];
+        trace?: never;
+    };
+    "/v1/uploads/{upload_id}/slide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store Upload
+         * @description Make a slide of an upload that is whole. What is said here goes before what Upload-Metadata said.
+         *
+         *     A slide without a pixel size is stored all the same: PATCH /v1/slides/{id} gives it one. A file that is refused
+         *     (422) stays until it expires or is deleted, so that it can be tried again with other choices.
+         */
+        post: operations["store_upload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2440,6 +2534,8 @@ export interface components {
              * @default false
              */
             deidentify: boolean;
+            /** Sha256 */
+            sha256?: string | null;
         };
         /** Body_deidentify_slide */
         Body_deidentify_slide: {
@@ -4564,6 +4660,43 @@ export interface components {
             fingerprints_sha256: string;
         };
         /**
+         * SlideChange
+         * @description What is to be changed of a stored slide; what is left out stays.
+         */
+        SlideChange: {
+            /**
+             * Mpp
+             * @description µm per pixel; null: what the file says.
+             */
+            mpp?: number | null;
+            /** Subject */
+            subject?: string | null;
+        };
+        /**
+         * SlideChoices
+         * @description What is said about a file beside its bytes; null where nothing is.
+         */
+        SlideChoices: {
+            /**
+             * Mpp
+             * @description µm per pixel; overrides what the file says.
+             */
+            mpp?: number | null;
+            /** Subject */
+            subject?: string | null;
+            /**
+             * Deidentify
+             * @description Store a copy without label, further images and identifying fields, and not the file itself.
+             * @default false
+             */
+            deidentify: boolean;
+            /**
+             * Sha256
+             * @description Of the whole file; another one is refused at the end.
+             */
+            sha256?: string | null;
+        };
+        /**
          * SlidePage
          * @description One page of slides.
          */
@@ -4594,6 +4727,8 @@ export interface components {
             levels: number;
             /** Mpp */
             mpp: number | null;
+            /** Mpp From */
+            mpp_from: ("you" | "file") | null;
             /** Vendor */
             vendor: string | null;
             bounds: components["schemas"]["RegionSpec"] | null;
@@ -5155,6 +5290,41 @@ export interface components {
             message: string;
             /** Error */
             error: string | null;
+        };
+        /**
+         * UploadList
+         * @description Uploads of one caller.
+         */
+        UploadList: {
+            /** Items */
+            items: components["schemas"]["UploadView"][];
+        };
+        /**
+         * UploadView
+         * @description An upload as its owner sees it.
+         */
+        UploadView: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Length */
+            length: number;
+            /**
+             * Offset
+             * @description Bytes that are there, from the start of the file.
+             */
+            offset: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "receiving" | "received" | "stored";
+            choices: components["schemas"]["SlideChoices"];
+            /** Expires At */
+            expires_at: string;
+            /** Slide */
+            slide: string | null;
         };
         /**
          * Variant
@@ -7291,6 +7461,7 @@ export interface operations {
             query?: {
                 page_size?: number;
                 page_token?: string;
+                search?: string;
             };
             header?: never;
             path?: never;
@@ -7487,6 +7658,60 @@ export interface operations {
             };
         };
     };
+    update_slide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slide_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SlideChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SlideView"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     deidentify_slide: {
         parameters: {
             query?: never;
@@ -7628,6 +7853,428 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SegmentationCost"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_uploads: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadList"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    create_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description bytes of the whole file */
+                "upload-length"?: string | null;
+                /** @description filename, mpp, subject, deidentify, sha256: key and base64, between commas */
+                "upload-metadata"?: string;
+                /** @description 1.0.0; anything else is refused with 412 */
+                "tus-resumable"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    describe_uploads: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadView"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    delete_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1.0.0; anything else is refused with 412 */
+                "tus-resumable"?: string | null;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    find_upload_offset: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1.0.0; anything else is refused with 412 */
+                "tus-resumable"?: string | null;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    append_to_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                "upload-offset"?: string | null;
+                /** @description sha1 or sha256, a space, base64 */
+                "upload-checksum"?: string | null;
+                /** @description application/offset+octet-stream */
+                "content-type"?: string | null;
+                /** @description 1.0.0; anything else is refused with 412 */
+                "tus-resumable"?: string | null;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    store_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SlideChoices"] | null;
+            };
+        };
+        responses: {
+            /** @description It was stored before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SlideView"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SlideView"];
                 };
             };
             /** @description No valid token (problem, RFC 9457) */
