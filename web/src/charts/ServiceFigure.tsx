@@ -26,7 +26,7 @@ export function ServiceFigure({ path, body, caption, table }: ServiceFigureProps
       <figure class="chart stack" style={{ gap: "0.4rem", alignContent: "start" }}>
         <ProblemNote problem={problem} />
         <div class="paper" style={{ minHeight: "6rem", maxWidth: "44rem" }}>
-          {url ? <img src={url} alt={caption} style={{ width: "100%" }} /> : null}
+          {url ? <img src={url} alt={caption} style={{ width: "100%", maxHeight: "30rem" }} /> : null}
         </div>
         <figcaption>{caption}</figcaption>
         <div class="row small">
