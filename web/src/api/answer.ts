@@ -46,3 +46,12 @@ export function useFigure(
   }, [key]);
   return shown.key === key ? shown : { url: null, problem: null };
 }
+
+/** The newest data there was, while the next is awaited: curves do not vanish while one types. */
+export function useKept<T>(resource: Resource<T>): T | null {
+  const [kept, setKept] = useState<T | null>(null);
+  useEffect(() => {
+    if (resource.data !== null) setKept(resource.data);
+  }, [resource.data]);
+  return resource.data ?? kept;
+}

@@ -1,11 +1,12 @@
 import { Link } from "wouter-preact";
-import { saveBlob, sendForBlob } from "../../api/client";
+import { query, saveBlob, sendForBlob } from "../../api/client";
 import { useAction } from "../../api/resource";
 import type { Verdict } from "../../api/types";
 import { ServiceFigure } from "../../charts/ServiceFigure";
 import { count, formatNumber } from "../../pure/format";
 import { metricOf, protocolLabel, scoreLabel } from "../../pure/metrics";
-import { Button } from "../../ui/Button";
+import { sampleSd } from "../../pure/spread";
+import { Button, ButtonLink } from "../../ui/Button";
 import { ProblemNote } from "../../ui/Notice";
 import { Quantity } from "../../ui/Quantity";
 import { Table } from "../../ui/Table";
@@ -31,7 +32,7 @@ export function Answer({ verdict, body }: { verdict: Verdict; body: object }) {
         ) : null}
         <Standing verdict={verdict} />
         <Warnings of={verdict.warnings} />
-        <Reports body={body} />
+        <Reports verdict={verdict} body={body} />
       </section>
       <section class="card stack">
         <h2>The difference against the margin</h2>
@@ -96,7 +97,14 @@ function Standing({ verdict }: { verdict: Verdict }) {
   );
 }
 
-function Reports({ body }: { body: object }) {
+/** The planner, with what these subjects say about the spread. */
+function plannerPath({ subjects, margin, dependence, n_units: pilot, alpha }: Verdict): string {
+  const sd = sampleSd(subjects.map((s) => s.difference));
+  const known = /^(loocv|kfold[35])$/.test(dependence.protocol ?? "") ? dependence.protocol : null;
+  return `/planner${query({ sd: sd ? sd.toPrecision(3) : null, pilot, margin: Number(margin.value), protocol: known, alpha })}`;
+}
+
+function Reports({ verdict, body }: { verdict: Verdict; body: object }) {
   const save = useAction(async (form: string) =>
     saveBlob(await sendForBlob(`/v1/comparisons/report.${form}`, body), `comparison.${form}`),
   );
@@ -109,6 +117,7 @@ function Reports({ body }: { body: object }) {
         <Button busy={save.running} onClick={() => void save.run("html")}>
           Report (HTML)
         </Button>
+        <ButtonLink href={plannerPath(verdict)}>How many subjects next time?</ButtonLink>
       </div>
       <ProblemNote problem={save.problem} />
     </>
