@@ -1,42 +1,49 @@
-"""Every page of the viewer opens on a filled stack, says nothing on the console and passes axe in both themes."""
+"""Every page of the viewer opens on a filled stack, passes axe in both themes, and its calls can be typed."""
 
 import re
-from pathlib import Path
-from typing import Any
+import shutil
+import subprocess
 
 import pytest
-from browsing import Theme, assert_accessible, visit
+from browsing import assert_accessible, settle, visit
 from playwright.sync_api import Page, expect
-
-PAGES = Path(__file__).resolve().parents[2] / "web" / "src" / "pages"
-ROUTES = sorted({p for f in PAGES.glob("*/routes.ts") for p in re.findall(r'path: "([^"]+)"', f.read_text())})
-OF = {
-    "/slides/:id": "/slides/{segmentation[slide]}?seg={segmentation[id]}",
-    "/slides/:id/correct/:seg": "/slides/{segmentation[slide]}/correct/{segmentation[id]}",
-    "/segment": "/segment?slides={slide[id]}",
-    "/models/:name/:version": "/models/{model[name]}/{model[version]}",
-    "/datasets/:id": "/datasets/{dataset[id]}",
-    "/benchmarks/:id": "/benchmarks/{benchmark[id]}",
-    "/benchmarks/:id/search": "/benchmarks/{benchmark[id]}/search",
-    "/benchmarks/:id/results": "/benchmarks/{benchmark[id]}/results",
-    "/jobs/:id": "/jobs/{benchmark[job]}",
-}
-"""What fills a route's path: the fixture and its field. A new route with a parameter needs a line here."""
+from viewer_routes import ROUTES, filled
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("route", ROUTES)
-def test_it_opens_and_passes_axe(page: Page, request: pytest.FixtureRequest, route: str, theme: Theme) -> None:
-    visit(page, _filled(route, request), theme=theme)
-    expect(page.get_by_text("There is no such page")).to_have_count(0)
-    expect(page.get_by_text("This page broke")).to_have_count(0)
+def test_it_opens_and_passes_axe_in_both_themes(page: Page, request: pytest.FixtureRequest, route: str) -> None:
+    visit(page, filled(route, request))
+    for text in ("There is no such page", "This page broke", "A defect of the viewer"):
+        expect(page.get_by_text(text)).to_have_count(0)
     expect(page.locator(".notice.bad")).to_have_count(0)
+    assert_accessible(page)
+    page.get_by_role("button", name="Dark theme").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    settle(page)
     assert_accessible(page)
 
 
-def _filled(route: str, request: pytest.FixtureRequest) -> str:
-    path = OF.get(route, route)
-    values: dict[str, Any] = {name: request.getfixturevalue(name) for name in re.findall(r"{(\w+)\[", path)}
-    found = path.format(**values)
-    assert "/:" not in found, f"{route} has a parameter: say in OF of {Path(__file__).name} what fills it"
-    return found
+@pytest.mark.parametrize("route", ROUTES)
+def test_it_fits_a_laptop_and_names_its_tab(page: Page, request: pytest.FixtureRequest, route: str) -> None:
+    visit(page, filled(route, request))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1366
+    expect(page).to_have_title(re.compile(r".+ · Intima"))
+    expect(page.locator("h1")).to_have_count(1)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_curl_lines_it_shows_run(page: Page, request: pytest.FixtureRequest, route: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    visit(page, filled(route, request))
+    page.get_by_role("button", name="Same by API").click()
+    lines = page.get_by_role("dialog").locator("pre").all_inner_texts()
+    reads = [line for line in lines if line.startswith("curl") and not re.search(r"\s-(X|d|F|o) ", line)]
+    assert lines
+    answers = {line: _status(line) for line in reads}
+    assert set(answers.values()) <= {"200"}, answers
+
+
+def _status(line: str) -> str:
+    command = f"{line} --silent --max-time 60 --output /dev/null --write-out '%{{http_code}}'"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout

@@ -2,16 +2,16 @@
 
 import fcntl
 import json
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from servers import free_port
 
 from services.local import LocalStack, Settings
 
@@ -89,11 +89,13 @@ def _found_or_started(folder: Path) -> tuple[LocalStack | None, str, Path]:
 
 
 def _two_free_ports() -> int:
+    """Below what the system gives to outgoing connections, which may take a free one at any time."""
     while True:
-        port = free_port()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port + 1)) != 0:
-                return port
+        port = random.randrange(20000, 32000)
+        with suppress(OSError), socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
 
 
 @contextmanager
