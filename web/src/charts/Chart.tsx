@@ -36,6 +36,8 @@ export function Chart({ caption, options, table }: ChartProps) {
     });
     drawn.setAttribute("role", "img");
     drawn.setAttribute("aria-label", caption);
+    // Plot names its marks ("dot", "rule"), which a picture read as one must not.
+    for (const part of drawn.querySelectorAll("g[aria-label]")) part.removeAttribute("aria-label");
     element.replaceChildren(drawn);
     return () => element.replaceChildren();
   }, [options, width, caption]);
