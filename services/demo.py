@@ -54,7 +54,7 @@ def main() -> int:
             say(f"  up at {stack.url}\n")
             run_main_job(client, stack)
             if sys.stdin.isatty():
-                say(f"Serving at {stack.url} (try {stack.url}/docs). Ctrl-C stops.")
+                say(f"Serving at {stack.url}/ (its api: {stack.url}/docs). Ctrl-C stops.")
                 wait_for_interrupt()
     except IntimaError as error:
         say(f"{error.message} {error.hint}")
@@ -89,6 +89,11 @@ def run_main_job(client: httpx.Client, stack: LocalStack) -> None:
     say(f"\nFiles: {folder}")
     say("  benchmark.html, benchmark.pdf, verdict.json, scores.csv;")
     say("  section/ of the unseen one: report.pdf, overlay.png, annotations.geojson (QuPath), rois.zip (Fiji)")
+    say("\nThe same in a browser:")
+    say(
+        f"  {stack.url}/slides/{segmentation['slide']}?seg={segmentation['id']}  the section, its mask, where the model doubts"
+    )
+    say(f"  {stack.url}/benchmarks/{benchmark['id']}/results  the benchmark and what it can and cannot say")
     say(f"Everything above is from SYNTHETIC arteries. It took {time.monotonic() - started:.0f} s.")
 
 
