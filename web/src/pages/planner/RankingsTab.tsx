@@ -206,6 +206,7 @@ function Curves({ points }: { points: readonly Point[] }) {
     return {
       height: 340,
       marginRight: 215,
+      marginBottom: 45,
       x: { type: "point", label: "Subjects", domain: points.map((p) => p.n) },
       y: { domain: [0, 1], label: "Probability", tickFormat: "%", grid: true },
       marks: FIGURES.flatMap(({ key, label, dash, color }, n) => [
