@@ -1,0 +1,3 @@
+import type { PageRoute } from "../../ui/page_routes";
+
+export const routes: PageRoute[] = [{ path: "/slides", load: () => import("./SlidesPage") }];
