@@ -30,10 +30,10 @@ export function ProblemNote({
   onRetry?: (() => void) | undefined;
 }) {
   if (!problem) return null;
-  const fields = problem.errors.filter((e) => e.message && e.message !== problem.detail);
+  const fields = problem.errors.filter((e) => e.message && !problem.detail.startsWith(e.message));
   return (
     <Notice tone="bad" title={problem.title}>
-      <p>{problem.detail}</p>
+      <p>{withoutHints(problem)}</p>
       {fields.length ? (
         <ul>
           {fields.map((e) => (
@@ -57,5 +57,13 @@ export function ProblemNote({
         </div>
       ) : null}
     </Notice>
+  );
+}
+
+/** The detail; what the service adds to it of what to do stands below by itself. */
+function withoutHints(problem: Problem): string {
+  return problem.hints.reduce(
+    (said, hint) => (said.endsWith(hint) ? said.slice(0, -hint.length).trimEnd() : said),
+    problem.detail,
   );
 }

@@ -32,7 +32,7 @@ export function PixelSizes({
   };
   return (
     <form
-      class="stack"
+      class="stack sizes"
       onSubmit={(event) => {
         event.preventDefault();
         void save();

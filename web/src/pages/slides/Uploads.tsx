@@ -157,7 +157,7 @@ function TransferList({ transfers }: { transfers: readonly Transfer[] }) {
   return (
     <>
       <div class="row">
-        <h3 style={{ margin: 0 }}>{open ? `Sending ${count(open, "file")}` : "Nothing is being sent"}</h3>
+        <h3 style={{ margin: 0 }}>{open ? `Sending ${count(open, "file")}` : "Sent from here"}</h3>
         {stored ? (
           <Button compact look="plain" onClick={dropStored}>
             Clear what is stored
