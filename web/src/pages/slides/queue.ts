@@ -2,7 +2,14 @@
 import { useEffect, useState } from "preact/hooks";
 import { asProblem, Problem } from "../../api/problem";
 import type { Slide } from "../../api/types";
-import { forgetUpload, type SlideWords, sendInPieces, sendWhole, storeUpload } from "../../api/uploads";
+import {
+  forgetUpload,
+  knownUpload,
+  type SlideWords,
+  sendInPieces,
+  sendWhole,
+  storeUpload,
+} from "../../api/uploads";
 import {
   isResumable,
   likenessOf,
@@ -90,7 +97,6 @@ export async function drop(id: number): Promise<void> {
 }
 
 async function forgetBytes(transfer: Transfer): Promise<void> {
-  const { knownUpload } = await import("../../api/uploads");
   const path = transfer.path ?? (await knownUpload(transfer.file));
   if (path) await forgetUpload(path);
 }
