@@ -110,7 +110,7 @@ function PixelSize({ slide, onAsk }: { slide: Slide; onAsk: () => void }) {
         <span class="badge warn">
           <span aria-hidden="true">!</span> missing
         </span>
-        <Button compact onClick={onAsk} aria-label={`Give the pixel size of ${slide.name}`}>
+        <Button compact onClick={onAsk} aria-label={`Give it: the pixel size of ${slide.name}`}>
           Give it
         </Button>
       </span>

@@ -244,7 +244,12 @@ function Actions({ transfer }: { transfer: Transfer }) {
         </Button>
       ) : null}
       {again ? (
-        <Button compact look="primary" onClick={() => resume(id)} aria-label={label("Try again:")}>
+        <Button
+          compact
+          look="primary"
+          onClick={() => resume(id)}
+          aria-label={label(isResumable(file.size) ? "Go on with" : "Try again:")}
+        >
           {isResumable(file.size) ? "Go on" : "Try again"}
         </Button>
       ) : null}
