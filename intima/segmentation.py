@@ -17,6 +17,7 @@ from intima.contracts.segmentation import (
     SegmentationRequest,
     SegmentationResult,
     SegmentPayload,
+    SlideInfo,
     UncertaintySpec,
     UncertaintySummary,
     VesselMeasures,
@@ -34,7 +35,7 @@ from intima.ranges import Passes, with_ranges
 from intima.registry import member_files
 from intima.review import expected_dice, expected_foreground_dice, judge, temperature_of
 from intima.serving_tiles import require_narrow, serving_tiles
-from intima.slides import Slide, open_slide, read_resampled, read_working
+from intima.slides import NO_PIXEL_SIZE, Slide, open_slide, read_resampled, read_working
 from intima.store.catalog import StoredSlide, segmentation_parameters
 from intima.store.keys import segmentation_id
 from intima.store.scratch import Scratch
@@ -175,7 +176,7 @@ def _segment(
         artefacts=(),
         timings_s={},
         provenance=_provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes), near=near),
-        warnings=(*slide.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
+        warnings=(*_of_file(slide.info, payload), *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
     )
     images = _images(maps, thumbnail=small, frame=frame, schema=schema, scratch=scratch)
     written = _written(bare, images=images, storage=storage, report=report)
@@ -333,6 +334,11 @@ def _warnings(small: RgbImage, *, frame: Frame, card: ModelCard, sampler: Sample
         yield "No pixel size: areas are in pixels, ratios have no unit."
     if not tissue_mask(small).any():
         yield "No tissue was found in the analysed region."
+
+
+def _of_file(info: SlideInfo, payload: SegmentPayload) -> Iterator[str]:
+    """Yield what the file says against itself; who gave the pixel size need not be asked for it."""
+    return (text for text in info.warnings if payload.mpp is None or text != NO_PIXEL_SIZE)
 
 
 def read_small(slide: Slide, region: Region) -> RgbImage:

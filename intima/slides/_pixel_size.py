@@ -23,7 +23,8 @@ class PixelSizeClaim:
     warnings: tuple[str, ...] = ()
 
 
-UNKNOWN = PixelSizeClaim(None, ("The file states no pixel size; give it in µm (mpp) to get lengths and areas.",))
+NO_PIXEL_SIZE = "The file states no pixel size; give it in µm (mpp) to get lengths and areas."
+UNKNOWN = PixelSizeClaim(None, (NO_PIXEL_SIZE,))
 
 
 def from_resolution(per_inch_x: float, per_inch_y: float) -> PixelSizeClaim:
