@@ -62,12 +62,14 @@ def import_dataset(archive: Path, storage: Storage) -> ImportedDataset:
     with _opened(archive) as bundle, TemporaryDirectory(prefix="intima-dataset-") as folder:
         manifest = _manifest(bundle)
         _check_names(bundle, manifest)
-        files = _unpack(bundle, manifest, Path(folder))
-        reports = inspect_cases_isolated(files)
-        sizes = [_checked(manifest, i, case, reports[i]) for i, case in enumerate(manifest.cases)]
-        cases = [
-            _store(storage, case, pair, size) for case, pair, size in zip(manifest.cases, files, sizes, strict=True)
-        ]
+        return import_cases(manifest, _unpack(bundle, manifest, Path(folder)), storage)
+
+
+def import_cases(manifest: DatasetManifest, files: Sequence[CaseFiles], storage: Storage) -> ImportedDataset:
+    """Check the files of every case of a manifest, and store the dataset. Raises Invalid as ``import_dataset`` does."""
+    reports = inspect_cases_isolated(files)
+    sizes = [_checked(manifest, i, case, reports[i]) for i, case in enumerate(manifest.cases)]
+    cases = [_store(storage, case, pair, size) for case, pair, size in zip(manifest.cases, files, sizes, strict=True)]
     _refuse_duplicates(cases, [report.pixels_sha256 for report in sizes])
     dataset = _dataset(manifest, tuple(cases)).model_copy(update={"similarity": _compare(storage, cases, sizes)})
     with storage.writing() as connection:

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import BinaryIO
 
 import onnxruntime
 
@@ -13,17 +12,16 @@ from intima.arrays import Json, RgbImage
 from intima.contracts.dataset import label_schema
 from intima.contracts.model import ModelCard, ModelVersion, Precision, ProviderName
 from intima.contracts.segmentation import (
-    Artefact,
     SegmentationRequest,
     SegmentationResult,
     SegmentPayload,
-    SlideInfo,
     UncertaintySpec,
     UncertaintySummary,
     VesselMeasures,
 )
 from intima.costs import tile_grid
-from intima.formats import FORMATS, Format, NotWritten, ResultArrays
+from intima.formats import ResultArrays
+from intima.formats.writing import write_artefacts
 from intima.framing import Frame, plan_frame
 from intima.geometry import Region
 from intima.inference import LoadedModel, load_model, sample_passes
@@ -35,7 +33,7 @@ from intima.ranges import Passes, with_ranges
 from intima.registry import member_files
 from intima.review import expected_dice, expected_foreground_dice, judge, temperature_of
 from intima.serving_tiles import require_narrow, serving_tiles
-from intima.slides import NO_PIXEL_SIZE, Slide, open_slide, read_resampled, read_working
+from intima.slides import Slide, open_slide, read_resampled, read_working
 from intima.store.catalog import StoredSlide, segmentation_parameters
 from intima.store.keys import segmentation_id
 from intima.store.scratch import Scratch
@@ -176,10 +174,10 @@ def _segment(
         artefacts=(),
         timings_s={},
         provenance=_provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes), near=near),
-        warnings=(*_of_file(slide.info, payload), *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
+        warnings=(*slide.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
     )
     images = _images(maps, thumbnail=small, frame=frame, schema=schema, scratch=scratch)
-    written = _written(bare, images=images, storage=storage, report=report)
+    written = write_artefacts(bare, images=images, storage=storage, report=report)
     timings.mark("artefacts")
     return written.model_copy(update={"timings_s": timings.seconds})
 
@@ -336,11 +334,6 @@ def _warnings(small: RgbImage, *, frame: Frame, card: ModelCard, sampler: Sample
         yield "No tissue was found in the analysed region."
 
 
-def _of_file(info: SlideInfo, payload: SegmentPayload) -> Iterator[str]:
-    """Yield what the file says against itself; who gave the pixel size need not be asked for it."""
-    return (text for text in info.warnings if payload.mpp is None or text != NO_PIXEL_SIZE)
-
-
 def read_small(slide: Slide, region: Region) -> RgbImage:
     """Return a region with at most 1024 pixels on its long side."""
     size = region.size.scaled(min(1.0, MAX_THUMBNAIL_PX / max(region.width, region.height)))
@@ -366,34 +359,3 @@ def _images(
         origin=(frame.region.x, frame.region.y),
         scratch=scratch,
     )
-
-
-def _written(
-    result: SegmentationResult, *, images: ResultArrays, storage: Storage, report: Report
-) -> SegmentationResult:
-    """Return the result with its artefacts and what they warn of; one that cannot be written is left out and said so.
-
-    Each writer is given the warnings of those before it.
-    """
-    for name, form in FORMATS.items():
-        if form.of_uncertainty and result.uncertainty is None:
-            continue
-        report(0.95, f"writing {name}")
-        result = _with_artefact(result, name, form, images=images, storage=storage)
-    return result
-
-
-def _with_artefact(
-    result: SegmentationResult, name: str, form: Format, *, images: ResultArrays, storage: Storage
-) -> SegmentationResult:
-    notes: list[str] = []
-
-    def write(out: BinaryIO) -> None:
-        notes[:] = form.write(images, result, out) or ()
-
-    try:
-        sha256 = storage.blobs.put_written(write)
-    except NotWritten as error:
-        return result.model_copy(update={"warnings": (*result.warnings, f"There is no {name}: {error}.")})
-    made = Artefact(name=name, sha256=sha256, bytes=storage.blobs.size(sha256), media_type=form.media_type)
-    return result.model_copy(update={"artefacts": (*result.artefacts, made), "warnings": (*result.warnings, *notes)})

@@ -57,6 +57,7 @@ HANDLERS: Mapping[str, str] = {
     "paradox": "intima.benchmark.explaining:run_paradox",
     "stability": "intima.comparison.stability:run_point",
     "segment": "intima.segmentation:run_segment",
+    "correct": "intima.corrections:run_correct",
     "evidence": "intima.labelled_evidence:run_evidence",
 }
 """What runs a unit, by kind; imported in the child only."""

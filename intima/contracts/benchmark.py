@@ -212,6 +212,7 @@ class UnitPlan(Contract):
         "publish",
         "collect",
         "segment",
+        "correct",
         "explain",
         "paradox",
         "stability",

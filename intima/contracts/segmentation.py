@@ -58,8 +58,31 @@ class SegmentationRequest(Contract):
     """Make the result anew although it exists."""
 
 
+class Correction(Contract):
+    """How a person has corrected a mask: a version of a segmentation."""
+
+    parent: str
+    """The segmentation whose mask a model made."""
+    number: int = Field(ge=1)
+    """Versions of one parent are counted from 1; the model's own mask is none of them."""
+    base: str
+    """The version that was corrected: a correction, or the parent."""
+    base_mask_sha256: Sha256
+    """Its mask.ome.tiff: outside of what was painted, the mask stays this one."""
+    author: str
+    """Id of the token, "oidc:" and subject, or "local"."""
+    author_name: str
+    note: str
+    source: Literal["geojson", "mask"]
+    """geojson: polygons, drawn in pixels of the slide. mask: painted at the working resolution."""
+    origin: Literal["full", "openslide-bounds"] | None = None
+    """What coordinates of polygons count from, where the caller said so."""
+    correction_sha256: Sha256
+    """Blob: what was sent."""
+
+
 class SegmentPayload(Contract):
-    """Payload of a "segment" unit; everything that decides the result."""
+    """Payload of a "segment" or a "correct" unit; everything that decides the result."""
 
     segmentation: str
     slide: str
@@ -78,6 +101,8 @@ class SegmentPayload(Contract):
     """Where ONNX Runtime is to run the model."""
     provider_fallback: bool = False
     """Whether the CPU may stand in for it."""
+    correction: Correction | None = None
+    """How a person has corrected the mask; null: it is the model's."""
 
 
 class WorkTime(Contract):

@@ -26,6 +26,8 @@ SECTION_COLUMNS = (
     "high",
     "interval_basis",
     "created_at",
+    "corrected",
+    "corrected_by",
 )
 SUBJECT_COLUMNS = (
     "subject",
@@ -38,6 +40,7 @@ SUBJECT_COLUMNS = (
     "n_undefined",
     "smallest",
     "largest",
+    "n_corrected",
 )
 _DIGITS = 4
 """Of means: sections of one subject differ by more than what is cut off."""
@@ -64,11 +67,13 @@ def _section_rows(finding: Finding) -> Iterator[Sequence[Cell]]:
         where,
         found.mpp,
     )
+    made = asked.correction
+    version = (None, None) if made is None else (made.number, made.author_name)
     for vessel in found.vessels:
         for m in vessel.measures:
             low, high = (None, None) if m.interval is None else (m.interval.low, m.interval.high)
             basis = None if m.interval is None else found.interval_basis
-            yield (*shared, vessel.vessel, m.name, m.value, m.unit, low, high, basis, finding.created_at)
+            yield (*shared, vessel.vessel, m.name, m.value, m.unit, low, high, basis, finding.created_at, *version)
 
 
 def _synthetic(finding: Finding) -> bool | None:
@@ -91,37 +96,63 @@ class _Series:
 class SubjectMeans:
     """Gathers findings, newest first, and means the largest vessel of each section by subject and model.
 
-    Of a section that a model has segmented several times the newest counts; a section is a slide's content, whatever
-    its name. Slides without a subject are left out.
+    Of a section that a model has segmented several times the newest counts, and before all of them the newest that a
+    person has corrected; a section is a slide's content, whatever its name. Slides without a subject are left out.
     """
 
-    _seen: set[tuple[str | None, str, str]] = field(default_factory=set)
-    _values: dict["_Series", list[float | None]] = field(default_factory=dict)
+    _sections: dict[tuple[str, str, str], "_Section"] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
         """Take in one finding."""
-        asked = finding.payload
-        section = (asked.subject, asked.model, asked.slide_sha256)
-        if asked.subject is None or section in self._seen:
+        asked, corrected = finding.payload, finding.payload.correction is not None
+        if asked.subject is None:
             return
-        self._seen.add(section)
-        for m in finding.result.vessels[0].measures if finding.result.vessels else ():
-            key = _Series(asked.subject, asked.model, _synthetic(finding), m.name, m.unit)
-            self._values.setdefault(key, []).append(m.value)
+        place = (asked.subject, asked.model, asked.slide_sha256)
+        held = self._sections.get(place)
+        if held is not None and (held.corrected or not corrected):
+            return
+        largest = finding.result.vessels[0].measures if finding.result.vessels else ()
+        of = {_Series(asked.subject, asked.model, _synthetic(finding), m.name, m.unit): m.value for m in largest}
+        self._sections[place] = _Section(corrected=corrected, values=of)
 
     def table(self) -> bytes:
         """Return the means by subject and model, measures in the order of measures.csv."""
-        ordered = sorted(self._values.items(), key=lambda item: (item[0].subject, item[0].model))
+        found: dict[_Series, list[tuple[float | None, bool]]] = {}
+        for section in self._sections.values():
+            for key, value in section.values.items():
+                found.setdefault(key, []).append((value, section.corrected))
+        ordered = sorted(found.items(), key=lambda item: (item[0].subject, item[0].model))
         return csv_table(SUBJECT_COLUMNS, (_subject_row(key, values) for key, values in ordered))
 
 
-def _subject_row(of: _Series, values: Sequence[float | None]) -> Sequence[Cell]:
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """What counts of one section."""
+
+    corrected: bool
+    values: dict[_Series, float | None]
+
+
+def _subject_row(of: _Series, sections: Sequence[tuple[float | None, bool]]) -> Sequence[Cell]:
+    values = [value for value, _ in sections]
+    corrected = sum(by_person for value, by_person in sections if value is not None)
     known = [v for v in values if v is not None]
     mean = statistics.fmean(known) if known else None
     smallest, largest = (min(known), max(known)) if len(known) > 1 else (None, None)
     numbers = [_rounded(v) for v in (mean, smallest, largest)]
     missing = len(values) - len(known)
-    return (of.subject, of.model, of.synthetic, of.name, numbers[0], of.unit, len(known), missing, *numbers[1:])
+    return (
+        of.subject,
+        of.model,
+        of.synthetic,
+        of.name,
+        numbers[0],
+        of.unit,
+        len(known),
+        missing,
+        *numbers[1:],
+        corrected,
+    )
 
 
 def _rounded(value: float | None) -> float | None:

@@ -16,6 +16,7 @@ from intima.arrays import Json
 from intima.contracts.segmentation import SegmentationResult
 from intima.formats._result import ResultArrays
 from intima.formats._rings import Component, Outlines
+from intima.formats.tables import is_corrected
 from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
 
@@ -25,7 +26,8 @@ _LEVEL = 6
 
 def write_annotations(arrays: ResultArrays, result: SegmentationResult, out: BinaryIO) -> None:
     """Write all components as one FeatureCollection. Raises NotWritten where the outlines are too many to hold."""
-    metadata = {"origin": result.origin, "source": "Intima"}
+    source = "Intima, corrected by a person" if is_corrected(result) else "Intima"
+    metadata = {"origin": result.origin, "source": source}
     parts = stream_annotations(
         arrays.outlines, schema=arrays.schema, mpp=arrays.mpp, origin=arrays.origin, metadata=metadata
     )

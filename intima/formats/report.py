@@ -7,6 +7,7 @@ from typing import BinaryIO
 from intima.contracts.segmentation import Measure, SegmentationResult, VesselMeasures
 from intima.formats._result import ResultArrays
 from intima.formats.report_pictures import overlay_picture, uncertainty_picture
+from intima.formats.tables import is_corrected
 from intima.reports.document import (
     Block,
     Column,
@@ -56,7 +57,7 @@ def _document(arrays: ResultArrays, result: SegmentationResult) -> Document:
     warnings = list(_all_warnings(result))
     return Document(
         title=_text(known.get("slide_name")) or "Segmentation",
-        subtitle="Segmentation of an arterial section. Numbers are the model's, not a reader's.",
+        subtitle=_subtitle(result),
         opening=(
             _identity(result),
             *(Paragraph(w, "warning") for w in warnings[:_WARNINGS_ON_TOP]),
@@ -65,6 +66,14 @@ def _document(arrays: ResultArrays, result: SegmentationResult) -> Document:
         sections=tuple(_sections(result, warnings[_WARNINGS_ON_TOP:])),
         footer=f"Intima {_text(known.get('intima'))} · {_text(known.get('model'))}",
     )
+
+
+def _subtitle(result: SegmentationResult) -> str:
+    made = result.provenance.get("correction")
+    if not isinstance(made, dict):
+        return "Segmentation of an arterial section. Numbers are the model's, not a reader's."
+    who = _text(made.get("author_name")) or "a person"
+    return f"Segmentation of an arterial section, version {made.get('number')}: corrected by {who}."
 
 
 def _sections(result: SegmentationResult, warnings: Sequence[str]) -> Iterator[Section]:
@@ -106,6 +115,8 @@ def _pixel_size(result: SegmentationResult) -> str:
 
 def _sampling(result: SegmentationResult) -> str:
     found = result.uncertainty
+    if is_corrected(result):
+        return "not sampled: a person has corrected the mask"
     if found is None:
         return "not sampled: one pass"
     dice = "" if found.pairwise_dice is None else f", Dice between passes {found.pairwise_dice:.3f}"

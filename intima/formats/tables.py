@@ -47,6 +47,7 @@ MEASURE_COLUMNS = {
     "unit": "unit of value, low and high; 1 for a ratio, % for a percentage",
     "low": "lower end of the interval; interval_basis in measures.json says what it is; empty where there is none",
     "high": "upper end of the interval",
+    "source": "model: of the mask that the model made; person: of a mask that a person has corrected",
 }
 """Columns of measures.csv and what they mean."""
 
@@ -107,6 +108,16 @@ def _experiment_cells(row: ExperimentRow, *, plain: Sequence[str], names: Sequen
 
 
 def _measure_rows(result: SegmentationResult) -> Iterator[Sequence[Cell]]:
+    source = "person" if is_corrected(result) else "model"
+    return ((*row, source) for row in _sourceless_rows(result))
+
+
+def is_corrected(result: SegmentationResult) -> bool:
+    """Tell whether a person has corrected the mask of a result."""
+    return result.provenance.get("correction") is not None
+
+
+def _sourceless_rows(result: SegmentationResult) -> Iterator[Sequence[Cell]]:
     for area in result.areas:
         yield ("image", None, f"{area.name}_pixels", area.pixels, "px", None, None)
         if area.area_um2 is not None:

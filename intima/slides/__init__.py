@@ -8,24 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from intima.slides._pixel_size import NO_PIXEL_SIZE
     from intima.slides.masks import read_mask
     from intima.slides.opening import READERS, Slide, open_slide
     from intima.slides.working import read_image, read_resampled, read_working
 
-__all__ = [
-    "NO_PIXEL_SIZE",
-    "READERS",
-    "Slide",
-    "open_slide",
-    "read_image",
-    "read_mask",
-    "read_resampled",
-    "read_working",
-]
+__all__ = ["READERS", "Slide", "open_slide", "read_image", "read_mask", "read_resampled", "read_working"]
 
 _HOMES = {
-    "NO_PIXEL_SIZE": "intima.slides._pixel_size",
     "READERS": "intima.slides.opening",
     "Slide": "intima.slides.opening",
     "open_slide": "intima.slides.opening",

@@ -23,8 +23,7 @@ class PixelSizeClaim:
     warnings: tuple[str, ...] = ()
 
 
-NO_PIXEL_SIZE = "The file states no pixel size; give it in µm (mpp) to get lengths and areas."
-UNKNOWN = PixelSizeClaim(None, (NO_PIXEL_SIZE,))
+UNKNOWN = PixelSizeClaim(None, ("The file states no pixel size; give it in µm (mpp) to get lengths and areas.",))
 
 
 def from_resolution(per_inch_x: float, per_inch_y: float) -> PixelSizeClaim:

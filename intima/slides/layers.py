@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage
 
+from intima.arrays import LabelMask
 from intima.geometry import Region, Size
 from intima.slides._tiff import pyramid, read_samples
 
@@ -44,6 +45,28 @@ class Layer:
         """Return a whole stored level."""
         page = self.pages[level]
         return self.read(level, Region(0, 0, page.imagewidth, page.imagelength))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRaster:
+    """Level 0 of a class image as a raster."""
+
+    layer: Layer
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.layer.size.height, self.layer.size.width
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Type of a pixel."""
+        return np.dtype(np.uint8)
+
+    def read(self, rows: slice, columns: slice, /) -> LabelMask:
+        """Return a window."""
+        region = Region(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        return self.layer.read(0, region).astype(np.uint8, copy=False)
 
 
 @contextmanager

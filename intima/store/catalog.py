@@ -255,8 +255,10 @@ def add_segmentation(
     """Store a segmentation beside its job; where the identity exists, point it at the new job."""
     body = payload.model_dump(mode="json")
     if find_segmentation(conn, segmentation_id) is None:
+        made = payload.correction
         row = {"id": segmentation_id, "slide": slide, "job_id": job_id, "payload": body, "model": payload.model}
-        conn.execute(insert(t.segmentations).values(**row, created_at=t.database_now()))
+        version = {} if made is None else {"parent": made.parent, "number": made.number}
+        conn.execute(insert(t.segmentations).values(**row, **version, created_at=t.database_now()))
     else:
         renew = update(t.segmentations).where(t.segmentations.c.id == segmentation_id)
         conn.execute(renew.values(slide=slide, job_id=job_id, payload=body, model=payload.model))
@@ -286,7 +288,7 @@ def stored_segmentation(row: Row[Any]) -> StoredSegmentation:
     return StoredSegmentation(row.id, row.slide, row.job_id, payload, rfc3339(row.created_at))
 
 
-PROCEDURE = 2
+PROCEDURE = 3
 """Raised whenever the same request gives other pixels, measures or files than before: older results are not reused."""
 
 

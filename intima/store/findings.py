@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, or_, select
 
 from intima.arrays import Json
 from intima.contracts.segmentation import SegmentationResult, SegmentPayload
@@ -12,7 +12,7 @@ from intima.store.catalog import rfc3339
 from intima.store.paging import Page, page_of
 from intima.store.tables import batch_items, jobs, segmentations, units
 
-_KIND = "segment"
+_KINDS = ("segment", "correct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def page_findings(
         conn: in the caller's transaction.
         subject: only this one; None: all.
         model: only this name@version; None: all.
-        batch: only what this batch asked for; None: all.
+        batch: only what this batch asked for, and corrections of it; None: all.
         page_size: segmentations that are looked at, finished or not.
         page_token: of the page before.
 
@@ -55,7 +55,8 @@ def page_findings(
         where.append(payload["model"].as_string() == model)
     if batch is not None:
         asked = select(batch_items.c.segmentation).where(batch_items.c.batch_id == batch)
-        where.append(segmentations.c.id.in_(asked.where(batch_items.c.segmentation.is_not(None))))
+        asked = asked.where(batch_items.c.segmentation.is_not(None))
+        where.append(or_(segmentations.c.id.in_(asked), segmentations.c.parent.in_(asked)))
     page = page_of(conn, segmentations, page_size=page_size, page_token=page_token, where=where)
     results = _results(conn, [row.job_id for row in page.items])
     found = [(row, results.get(row.job_id) or _before(conn, row.id)) for row in page.items]
@@ -65,13 +66,13 @@ def page_findings(
 def _results(conn: Connection, job_ids: Sequence[str]) -> dict[str, Json]:
     """Return the results of those of these jobs that succeeded."""
     done = select(units.c.job_id, units.c.result).join(jobs, jobs.c.id == units.c.job_id)
-    done = done.where(units.c.job_id.in_(job_ids), units.c.kind == _KIND, jobs.c.state == "succeeded")
+    done = done.where(units.c.job_id.in_(job_ids), units.c.kind.in_(_KINDS), jobs.c.state == "succeeded")
     return {row.job_id: row.result for row in conn.execute(done).all()}
 
 
 def _before(conn: Connection, segmentation_id: str) -> Json | None:
     """Return what an earlier job of a segmentation that runs again, or failed since, has found."""
-    earlier = select(units.c.result).join(jobs, jobs.c.id == units.c.job_id).where(units.c.kind == _KIND)
+    earlier = select(units.c.result).join(jobs, jobs.c.id == units.c.job_id).where(units.c.kind.in_(_KINDS))
     earlier = earlier.where(jobs.c.state == "succeeded", jobs.c.kind == "segmentation")
     earlier = earlier.where(jobs.c.payload["segmentation"].as_string() == segmentation_id)
     found: Json | None = conn.execute(earlier.order_by(jobs.c.finished_at.desc()).limit(1)).scalar()

@@ -17,6 +17,8 @@ BLOB_NAMES = frozenset(
         "fingerprints_sha256",
         "onnx_sha256",
         "slide_sha256",
+        "base_mask_sha256",
+        "correction_sha256",
         "weights_sha256",
         "scores_sha256",
     }

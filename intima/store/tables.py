@@ -102,6 +102,9 @@ segmentations = Table(
     Column("created_at", Double, nullable=False),
     Column("model", String(200), nullable=False, server_default=""),
     Column("doubt", Double),
+    Column("parent", String(48)),
+    Column("number", Integer),
+    UniqueConstraint("parent", "number"),
     Index("ix_segmentations_doubt_created_at_id", "doubt", "created_at", "id"),
     Index("ix_segmentations_slide_created_at", "slide", "created_at"),
 )

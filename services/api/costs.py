@@ -25,7 +25,8 @@ def estimate_cost(state: State, *, slide_id: str, request: SegmentationRequest) 
         known = catalog.find_segmentation(connection, payload.segmentation)
         findings = page_findings(connection, model=model.ref, page_size=_PAST).items
         done = known is not None and not request.force and is_known(connection, state.storage, known.job_id)
-    alike = [f for f in findings if (f.payload.precision, f.payload.provider) == (payload.precision, payload.provider)]
+    wanted = (payload.precision, payload.provider, None)
+    alike = [f for f in findings if (f.payload.precision, f.payload.provider, f.payload.correction) == wanted]
     runs = [past_run(f.payload, f.result, members=len(model.card.members)) for f in alike]
     cost = segmentation_cost(
         plan_frame(slide.info, card=model.card, mpp=slide.mpp, region=request.region),

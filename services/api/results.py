@@ -6,6 +6,7 @@ from intima.contracts.job import JobError, JobState
 from intima.contracts.segmentation import (
     Artefact,
     ClassArea,
+    Correction,
     SegmentationResult,
     UncertaintySummary,
     VesselMeasures,
@@ -44,6 +45,8 @@ class SegmentationView(BaseModel):
     timings: dict[str, float]
     """Seconds by stage."""
     provenance: dict[str, object]
+    correction: Correction | None
+    """How a person has corrected the mask; null: it is the model's."""
     result: SegmentationResult | None
     """Of this job, or of the last one that succeeded while this one runs again; null before the first success."""
 
@@ -51,7 +54,7 @@ class SegmentationView(BaseModel):
 def segmentation_view(connection: Transaction, stored: StoredSegmentation) -> SegmentationView:
     """Join a segmentation with its job and result."""
     job = ledger.read_job(connection, stored.job_id)
-    result = _result(connection, stored)
+    result = result_of(connection, stored)
     return SegmentationView(
         id=stored.id,
         slide=stored.slide,
@@ -67,11 +70,13 @@ def segmentation_view(connection: Transaction, stored: StoredSegmentation) -> Se
         artefacts=[] if result is None else [_artefact_view(stored.id, a) for a in result.artefacts],
         timings={} if result is None else result.timings_s,
         provenance={} if result is None else result.provenance,
+        correction=stored.payload.correction,
         result=result,
     )
 
 
-def _result(connection: Transaction, stored: StoredSegmentation) -> SegmentationResult | None:
+def result_of(connection: Transaction, stored: StoredSegmentation) -> SegmentationResult | None:
+    """Return what the last job that succeeded has found; null before the first."""
     job_id = ledger.last_success(connection, result_url(stored.id))
     if job_id is None:
         return None
@@ -97,7 +102,7 @@ def find_artefact(connection: Transaction, segmentation_id: str, name: str) -> A
         Conflict: there is no result yet.
     """
     stored = catalog.get_segmentation(connection, segmentation_id)
-    result = _result(connection, stored)
+    result = result_of(connection, stored)
     if result is None:
         raise Conflict(
             "This segmentation has no result yet.", code="not_ready", hint=f"Watch /v1/jobs/{stored.job_id}."

@@ -5,9 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, File, UploadFile, status
 from pydantic import BaseModel
 
+from intima.contracts.correction import CorrectedDatasetRequest
 from intima.contracts.dataset import Dataset
-from intima.datasets import import_dataset
+from intima.datasets import ImportedDataset, import_dataset
 from intima.store import catalog
+from services.api.correcting import make_dataset
 from services.api.dependencies import ReadDep, StateDep
 from services.api.routes.paging import PageSize, PageToken
 from services.api.uploads import UploadRoute, spooled
@@ -36,7 +38,20 @@ class DatasetPage(BaseModel):
 @router.post("", operation_id="create_dataset", status_code=status.HTTP_201_CREATED)
 def create_dataset(state: StateDep, file: Annotated[UploadFile, File()]) -> DatasetCreated:
     """Store a dataset: a zip with manifest.json, images and single-channel masks of class indices."""
-    imported = import_dataset(spooled(file).path, state.storage)
+    return _created(import_dataset(spooled(file).path, state.storage))
+
+
+@router.post("/from_corrections", operation_id="create_corrected_dataset", status_code=status.HTTP_201_CREATED)
+def create_corrected_dataset(body: CorrectedDatasetRequest, state: StateDep) -> DatasetCreated:
+    """Store corrected masks with their images as a dataset, checked and compared as an upload is.
+
+    A case is the working image of a slide, at the pixel size of the model whose mask was corrected. Its subject is the
+    slide's: 422 where there is none. A dataset keeps its images when a slide is deleted.
+    """
+    return _created(make_dataset(state, body))
+
+
+def _created(imported: ImportedDataset) -> DatasetCreated:
     dataset = imported.dataset
     return DatasetCreated(
         id=dataset.id,

@@ -17,7 +17,7 @@ from intima.store.storage import Storage
 
 OTHER_NAMES = {"score_sha256s", "previous_sha256", "last_sha256"}
 """Hashes of what is no blob: scores that a client sent, entries of a trail."""
-NO_BLOBS = {"EncoderStart", "StoredSplits", "Plan", "PlanUse", "PlanStanding"}
+NO_BLOBS = {"EncoderStart", "SlideChoices", "StoredSplits", "Plan", "PlanUse", "PlanStanding"}
 """Contracts whose ``sha256`` is of something else: a file of a package, a content."""
 
 

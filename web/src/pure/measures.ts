@@ -42,24 +42,3 @@ export function sorted<Measure extends { name: string }>(
   const first = FIRST.map((name) => measures.find((m) => m.name === name)).filter((m) => m !== undefined);
   return [first, measures.filter((m) => !FIRST.includes(m.name))];
 }
-
-/** A warning about measures: what it says, and the measures it names where those are many. */
-export interface Warning {
-  text: string;
-  measures: string[];
-}
-
-const MANY = 3;
-
-/** Return a warning with its measures by their names; a long list is set apart. */
-export function worded(warning: string): Warning {
-  const named = warning.replace(/\b[a-z]+(?:_[a-z]+)+\b/g, (name) => labelOf(name).toLowerCase());
-  const colon = warning.lastIndexOf(": ");
-  const list = warning
-    .slice(colon + 2)
-    .replace(/\.$/, "")
-    .split(", ");
-  if (colon < 0 || list.length <= MANY || !list.every((name) => /^[a-z_]+$/.test(name)))
-    return { text: named, measures: [] };
-  return { text: warning.slice(0, colon), measures: list.map(labelOf) };
-}

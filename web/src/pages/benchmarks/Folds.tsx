@@ -44,7 +44,7 @@ function Splits({ benchmark }: { benchmark: Benchmark }) {
                   .map((split, n) => (
                     <Fold
                       key={`${name} ${n}`}
-                      title={`${name}${split.repeat ? `, repeat ${split.repeat}` : ""}, fold ${split.fold}`}
+                      title={`${name}, fold ${n + 1}`}
                       test={split.test}
                       dataset={data}
                     />
