@@ -34,6 +34,7 @@ from intima.registry import member_files
 from intima.review import expected_dice, expected_foreground_dice, judge, temperature_of
 from intima.serving_tiles import require_narrow, serving_tiles
 from intima.slides import Slide, open_slide, read_resampled, read_working
+from intima.slides.pixel_size import standing_warnings
 from intima.store.catalog import StoredSlide, segmentation_parameters
 from intima.store.keys import segmentation_id
 from intima.store.scratch import Scratch
@@ -174,7 +175,10 @@ def _segment(
         artefacts=(),
         timings_s={},
         provenance=_provenance(payload, model=model, frame=frame, sampler=sampler, passes=len(passes), near=near),
-        warnings=(*slide.info.warnings, *_warnings(small, frame=frame, card=model.card, sampler=sampler)),
+        warnings=(
+            *standing_warnings(slide.info.warnings, mpp=payload.mpp),
+            *_warnings(small, frame=frame, card=model.card, sampler=sampler),
+        ),
     )
     images = _images(maps, thumbnail=small, frame=frame, schema=schema, scratch=scratch)
     written = write_artefacts(bare, images=images, storage=storage, report=report)

@@ -90,9 +90,8 @@ def run_main_job(client: httpx.Client, stack: LocalStack) -> None:
     say("  benchmark.html, benchmark.pdf, verdict.json, scores.csv;")
     say("  section/ of the unseen one: report.pdf, overlay.png, annotations.geojson (QuPath), rois.zip (Fiji)")
     say("\nThe same in a browser:")
-    say(
-        f"  {stack.url}/slides/{segmentation['slide']}?seg={segmentation['id']}  the section, its mask, where the model doubts"
-    )
+    section = f"{stack.url}/slides/{segmentation['slide']}?seg={segmentation['id']}"
+    say(f"  {section}  the section, its mask, where the model doubts")
     say(f"  {stack.url}/benchmarks/{benchmark['id']}/results  the benchmark and what it can and cannot say")
     say(f"Everything above is from SYNTHETIC arteries. It took {time.monotonic() - started:.0f} s.")
 

@@ -27,8 +27,8 @@ from intima.slides._guard import (
     unreadable,
     unsupported,
 )
-from intima.slides._pixel_size import from_microns
 from intima.slides._pixels import grey_to_rgb
+from intima.slides.pixel_size import from_microns
 
 _TAGS = [
     "SOPClassUID",

@@ -15,8 +15,8 @@ from intima.geometry import Region, Size
 from intima.slides import _jpeg_tiles
 from intima.slides._guard import MAX_LEVELS, check_side, decoding, too_large
 from intima.slides._jpeg_tiles import JpegTiles
-from intima.slides._pixel_size import UNKNOWN, PixelSizeClaim, from_microns
 from intima.slides._pixels import over_white
+from intima.slides.pixel_size import UNKNOWN, PixelSizeClaim, from_microns
 
 _GENERIC = "generic-tiff"
 _FORMATS = {

@@ -8,9 +8,9 @@ from PIL import Image, ImageOps
 from intima.arrays import RgbImage
 from intima.contracts.segmentation import SlideInfo
 from intima.slides._guard import check_pixels, unsupported
-from intima.slides._pixel_size import UNKNOWN, PixelSizeClaim, from_resolution
 from intima.slides._pixels import grey_to_rgb, over_white, to_eight_bits
 from intima.slides._source import WholeImage
+from intima.slides.pixel_size import UNKNOWN, PixelSizeClaim, from_resolution
 
 _FORMATS = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "JPEG2000": "jpeg2000"}
 _CODECS = ("PNG", "JPEG", "WEBP", "JPEG2000")

@@ -6,7 +6,7 @@ from tifffile import COMPRESSION, TiffFile, TiffPage, TiffPageSeries
 
 from intima.contracts.segmentation import SlideInfo
 from intima.slides import _tiff_color
-from intima.slides._pixel_size import UNKNOWN, PixelSizeClaim, from_ome, from_resolution, from_unit
+from intima.slides.pixel_size import UNKNOWN, PixelSizeClaim, from_ome, from_resolution, from_unit
 
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
 _FAX = (COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6)

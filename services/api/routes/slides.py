@@ -9,6 +9,7 @@ from intima.contracts.dataset import PixelSize, Sha256
 from intima.contracts.segmentation import RegionSpec, SegmentationCost, SegmentationRequest
 from intima.contracts.upload import SlideChange
 from intima.errors import Conflict
+from intima.slides.pixel_size import standing_warnings
 from intima.store import catalog
 from intima.store.catalog import StoredSlide
 from intima.store.erasing import erase_slide
@@ -72,7 +73,7 @@ def slide_view(slide: StoredSlide) -> SlideView:
         associated=list(info.associated),
         scanner=info.scanner,
         subject=slide.subject,
-        warnings=list(info.warnings) if slide.mpp is None else [],
+        warnings=list(standing_warnings(info.warnings, mpp=slide.mpp)),
         created_at=slide.created_at,
     )
 

@@ -3,6 +3,7 @@
 import html
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from intima.geometry import MicronsPerPixel
@@ -23,7 +24,15 @@ class PixelSizeClaim:
     warnings: tuple[str, ...] = ()
 
 
-UNKNOWN = PixelSizeClaim(None, ("The file states no pixel size; give it in µm (mpp) to get lengths and areas.",))
+_NONE_STATED = "The file states no pixel size"
+_NOT_USED = "The stated pixel size is not used"
+UNKNOWN = PixelSizeClaim(None, (f"{_NONE_STATED}; give it in µm (mpp) to get lengths and areas.",))
+
+
+def standing_warnings(warnings: Iterable[str], *, mpp: float | None) -> tuple[str, ...]:
+    """Return what a file warns of still, once a pixel size in µm was given (null: none was)."""
+    answered = () if mpp is None else (_NONE_STATED, _NOT_USED)
+    return tuple(warning for warning in warnings if not warning.startswith(answered))
 
 
 def from_resolution(per_inch_x: float, per_inch_y: float) -> PixelSizeClaim:
@@ -71,7 +80,7 @@ def _usable(value: float) -> bool:
 
 
 def _refused(reason: str) -> PixelSizeClaim:
-    return PixelSizeClaim(None, (f"The stated pixel size is not used: {reason}. Give it in µm (mpp).",))
+    return PixelSizeClaim(None, (f"{_NOT_USED}: {reason}. Give it in µm (mpp).",))
 
 
 def _attributes(tag: str) -> dict[str, str]:
