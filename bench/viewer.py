@@ -9,6 +9,7 @@ with waiting for turns. ``--side`` and ``--windows`` make it smaller.
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 import threading
@@ -22,11 +23,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+from playwright.sync_api import sync_playwright
 
 from bench._viewer_slides import write_slides
 from intima.deepzoom import DeepZoom
 from intima.geometry import Size
 from intima.registry import DEFAULT_MODEL
+from services.api.site import STATIC
 from services.demo import say
 from services.local import LocalStack, Settings
 
@@ -34,6 +37,7 @@ _CONNECTIONS = 6
 _WINDOW = Size(1366, 768)
 _TILE_PX = 254
 _POLL_S = 0.05
+_WARM_UP_S = 5.0
 _MIB = 2**20
 
 
@@ -145,9 +149,27 @@ def _measure(stack: LocalStack, paths: dict[str, Path], options: argparse.Namesp
         job = _start(client, slides["pyramid"])
         for name, viewer in viewers.items():
             _report(name, "inference", viewer, options.windows, seed=2)
-        say(f"job: {client.get(f'/v1/jobs/{job}').json()['state']}")
+            say(f"(the job is {client.get(f'/v1/jobs/{job}').json()['state']})")
+        _in_browser(stack.url, slides)
         client.post(f"/v1/jobs/{job}/cancel")
     say(f"most memory: api {memory.own / _MIB:.0f} MiB, with its children {memory.all_together / _MIB:.0f} MiB")
+
+
+def _in_browser(url: str, slides: dict[str, str]) -> None:
+    """Say how long Chromium takes from the address to the whole slide on the screen, its own caches empty."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None or not (STATIC / "index.html").is_file():
+        say("No Chromium or no built viewer here: first paint in a browser was not measured.")
+        return
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        for name, slide in slides.items():
+            page = browser.new_context(viewport={"width": _WINDOW.width, "height": _WINDOW.height}).new_page()
+            started = time.perf_counter()
+            page.goto(f"{url}/slides/{slide}")
+            page.wait_for_selector("[data-loaded=true]", state="attached", timeout=120_000)
+            say(f"in Chromium, {name}: {time.perf_counter() - started:.1f} s to the whole slide")
+        browser.close()
 
 
 def _report(name: str, load: str, viewer: Viewer, windows: int, *, seed: int) -> None:
@@ -183,10 +205,11 @@ def _start(client: httpx.Client, slide: str) -> str:
     """Start to segment a slide and return the job once it computes."""
     body = {"model": DEFAULT_MODEL, "background": "segment"}
     job = str(client.post(f"/v1/slides/{slide}/segmentations", json=body).raise_for_status().json()["job"])
-    while (view := client.get(f"/v1/jobs/{job}").json())["progress"]["done"] == 0:
-        if view["state"] not in ("queued", "validating", "running"):
+    while (view := client.get(f"/v1/jobs/{job}").json())["state"] != "running":
+        if view["state"] not in ("queued", "validating"):
             raise RuntimeError(f"The job has ended: {view}")
         time.sleep(0.2)
+    time.sleep(_WARM_UP_S)
     return job
 
 

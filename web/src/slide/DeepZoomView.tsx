@@ -34,8 +34,10 @@ export interface DeepZoomViewProps {
   /** µm per pixel of the slide; null: not known. */
   mpp: number | null;
   layers: readonly Layer[];
-  /** Where to look first; null: the whole slide. */
+  /** Where to look first; null: at `focus`. */
   view: View | null;
+  /** What to show whole at first where there is no view; none: the whole slide. */
+  focus?: Rectangle | null;
   onView?: (view: View) => void;
   link?: Link | null;
   /** A rectangle is being drawn. */
@@ -53,7 +55,7 @@ export function DeepZoomView(props: DeepZoomViewProps) {
   const [viewer, setViewer] = useState<OpenSeadragon.Viewer | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [waiting, setWaiting] = useState(false);
-  const first = useRef(view);
+  const first = useRef({ view, focus: props.focus ?? null });
 
   useEffect(() => {
     if (!place.current) return;
@@ -65,8 +67,12 @@ export function DeepZoomView(props: DeepZoomViewProps) {
       .then((tileSource) => current && made.open([{ tileSource }] as never))
       .catch((error: unknown) => current && setProblem(asProblem(error)));
     made.addOnceHandler("open", () => {
-      goTo(made, first.current);
+      goTo(made, first.current.view, first.current.focus);
       setViewer(made);
+      // what measures and tests wait for
+      slideItem(made)?.addHandler("fully-loaded-change", (event) => {
+        made.element.dataset.loaded = String(event.fullyLoaded);
+      });
     });
     return () => {
       current = false;
@@ -139,11 +145,16 @@ export function slideItem(viewer: OpenSeadragon.Viewer): OpenSeadragon.TiledImag
   return viewer.world.getItemCount() ? viewer.world.getItemAt(0) : undefined;
 }
 
-function goTo(viewer: OpenSeadragon.Viewer, view: View | null): void {
+function goTo(viewer: OpenSeadragon.Viewer, view: View | null, focus: Rectangle | null): void {
   const item = slideItem(viewer);
-  if (!view || !item) return;
-  viewer.viewport.zoomTo(item.imageToViewportZoom(view.zoom), undefined, true);
-  viewer.viewport.panTo(item.imageToViewportCoordinates(new OpenSeadragon.Point(view.x, view.y)), true);
+  if (!item) return;
+  if (view) {
+    viewer.viewport.zoomTo(item.imageToViewportZoom(view.zoom), undefined, true);
+    viewer.viewport.panTo(item.imageToViewportCoordinates(new OpenSeadragon.Point(view.x, view.y)), true);
+  } else if (focus) {
+    const { x, y, width, height } = focus;
+    viewer.viewport.fitBounds(item.imageToViewportRectangle(x, y, width, height), true);
+  }
 }
 
 function viewOf(viewer: OpenSeadragon.Viewer): View | null {

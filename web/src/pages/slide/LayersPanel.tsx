@@ -49,7 +49,10 @@ export function LayersPanel(props: LayersPanelProps) {
             {maps.includes("disagreement") ? (
               <LayerRow {...props} name="disagreement" label="Disagreement" shortcut="G" />
             ) : null}
-            <MapLegend uncertainty={segmentation.uncertainty} />
+            <MapLegend
+              uncertainty={segmentation.uncertainty}
+              synthetic={isMeasuredOnSynthetic(segmentation)}
+            />
           </>
         ) : (
           <p class="soft small">
@@ -101,7 +104,7 @@ function LayerRow({
 }
 
 /** What the colours of the maps mean, and whether anybody measured that doubt goes with error. */
-function MapLegend({ uncertainty }: { uncertainty: Uncertainty }) {
+function MapLegend({ uncertainty, synthetic }: { uncertainty: Uncertainty; synthetic: boolean }) {
   return (
     <>
       <div class="cividis" aria-hidden="true" />
@@ -115,12 +118,21 @@ function MapLegend({ uncertainty }: { uncertainty: Uncertainty }) {
         the {uncertainty.passes} passes ({uncertainty.sampler}) contradict each other. Mean over the image:{" "}
         {formatNumber(uncertainty.mean_entropy)} and {formatNumber(uncertainty.mean_disagreement)}.
       </p>
-      <CalibrationNote uncertainty={uncertainty} />
+      <CalibrationNote uncertainty={uncertainty} synthetic={synthetic} />
     </>
   );
 }
 
-function CalibrationNote({ uncertainty }: { uncertainty: Uncertainty }) {
+/** Out-of-fold sections are those of the training data. */
+function isMeasuredOnSynthetic({ uncertainty, provenance }: Segmentation): boolean {
+  const said = uncertainty?.calibration ?? "";
+  return (
+    /synthetic|phantom/i.test(said) ||
+    (/out-of-fold/i.test(said) && provenance.synthetic_training_data === true)
+  );
+}
+
+function CalibrationNote({ uncertainty, synthetic }: { uncertainty: Uncertainty; synthetic: boolean }) {
   if (uncertainty.calibration === "not measured")
     return (
       <Notice tone="warn" title="Calibration not measured">
@@ -130,13 +142,15 @@ function CalibrationNote({ uncertainty }: { uncertainty: Uncertainty }) {
         </p>
       </Notice>
     );
-  const synthetic = /synthetic|phantom/i.test(uncertainty.calibration);
   return (
     <Notice
       tone={synthetic ? "warn" : "good"}
       title={synthetic ? "Calibration measured on synthetic images only" : "Calibration measured"}
     >
       <p class="small">{uncertainty.calibration}.</p>
+      <p class="small">
+        ECE: how far, on average, the stated confidence is from how often it was right; 0 is best.
+      </p>
       {synthetic ? <p class="small">It says nothing about real tissue.</p> : null}
     </Notice>
   );

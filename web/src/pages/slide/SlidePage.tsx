@@ -10,6 +10,7 @@ import {
   formatView,
   parseLayers,
   parseView,
+  type Rectangle,
   rectangleOf,
   type View,
 } from "../../pure/slide_view";
@@ -126,6 +127,7 @@ function Bench({ slide, found, reload }: { slide: Slide; found: Segmentation[]; 
           shown={shown}
           patterns={patterns}
           view={parseView(parameters.get("at"))}
+          focus={a?.result?.region ?? null}
           onView={(view) => set({ at: formatView(view) })}
           drawing={drawing}
           onDrawn={(corner, opposite) => {
@@ -237,6 +239,7 @@ interface WindowsProps {
   shown: Record<string, number>;
   patterns: boolean;
   view: View | null;
+  focus: Rectangle | null;
   onView: (view: View) => void;
   drawing: boolean;
   onDrawn: (corner: { x: number; y: number }, opposite: { x: number; y: number }) => void;
@@ -278,6 +281,7 @@ function Windows({ slide, a, b, shown, patterns, marks, ...rest }: WindowsProps)
           <DeepZoomView
             {...shared}
             view={rest.view}
+            focus={rest.focus}
             label={`Slide ${slide.name}, B`}
             layers={overB}
             navigator={false}

@@ -90,6 +90,7 @@ function optionsFor(profile: Profile, angle: number | null): Plot.PlotOptions {
   return {
     height: 190,
     marginLeft: 46,
+    marginBottom: 40,
     x: { label: "Angle (°)", ticks: [0, 90, 180, 270, 360], domain: [0, 360] },
     y: { label: `Thickness (${profile.unit})`, zero: true, grid: true, nice: true },
     marks: [
