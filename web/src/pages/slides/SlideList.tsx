@@ -117,7 +117,7 @@ function PixelSize({ slide, onAsk }: { slide: Slide; onAsk: () => void }) {
     );
   return (
     <>
-      <Quantity value={slide.mpp} unit="µm" />
+      <Quantity value={slide.mpp} unit="µm per pixel" />
       <span class="soft small" style={{ display: "block" }}>
         {slide.mpp_from === "you" ? "given by hand" : "from the file"}
       </span>

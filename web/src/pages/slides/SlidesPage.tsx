@@ -31,7 +31,12 @@ export default function SlidesPage() {
   const batches = parameters.get("view") === "batches";
   return (
     <>
-      <PageHead title={batches ? "Batches" : "Slides"} about="Scanned sections, and what was made of them." />
+      <PageHead
+        title={batches ? "Batches" : "Slides"}
+        about={
+          batches ? "Slides that were segmented together." : "Scanned sections, and what was made of them."
+        }
+      />
       <nav class="tabs" aria-label="Slides or batches">
         <Link href="/slides" aria-current={batches ? undefined : "page"}>
           Slides
