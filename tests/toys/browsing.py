@@ -35,6 +35,7 @@ def chromium() -> Iterator[Browser]:
     if program is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     alone = ["--no-sandbox"] if os.getuid() == 0 else []
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=[*_ARGUMENTS, *alone])
         yield browser
@@ -78,7 +79,7 @@ def watched_page(browser: Browser, origin: str, watch: Watch) -> Iterator[Page]:
     context = browser.new_context(
         base_url=origin, viewport=LAPTOP, reduced_motion="reduce", locale="en-GB", timezone_id="UTC"
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=origin)
     watch.on(context)
     yield context.new_page()

@@ -47,7 +47,7 @@ class Stack:
     def upload_dataset(self, data: bytes) -> Any:
         return self.api.post("/v1/datasets", files={"file": ("dataset.zip", data)}).raise_for_status().json()
 
-    def finished(self, job: str, *, within_s: float = 300.0) -> Any:
+    def finished(self, job: str, *, within_s: float = 900.0) -> Any:
         """Wait for the end of a job that must succeed."""
         deadline = time.monotonic() + within_s
         while (view := self.get(f"/v1/jobs/{job}"))["state"] not in FINAL:
