@@ -135,3 +135,9 @@ def _benchmark(stack: Stack) -> Any:
 def _started_benchmark(stack: Stack) -> Any:
     of = stack.once("dataset", lambda: _dataset(stack))
     return stack.once("started", lambda: stack.post("/v1/benchmarks", SPEC | {"dataset": of["id"]}))
+
+
+@pytest.fixture(scope="session")
+def plan(stack: Stack) -> dict[str, Any]:
+    """A locked plan, as POST /v1/plans answers."""
+    return stack.once("plan", lambda: stack.post("/v1/plans", {"margin": {"value": 0.02}, "title": "of the tests"}))

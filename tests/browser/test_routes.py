@@ -5,41 +5,41 @@ import shutil
 import subprocess
 
 import pytest
-from browsing import assert_accessible, settle, visit
+from browsing import LAPTOP, assert_accessible, settle, visit
 from playwright.sync_api import Page, expect
 from viewer_routes import ROUTES, filled
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_it_opens_and_passes_axe_in_both_themes(page: Page, request: pytest.FixtureRequest, route: str) -> None:
+def test_it_opens_fits_a_laptop_and_passes_axe_in_both_themes(
+    page: Page, request: pytest.FixtureRequest, route: str
+) -> None:
     visit(page, filled(route, request))
-    for text in ("There is no such page", "This page broke", "A defect of the viewer"):
-        expect(page.get_by_text(text)).to_have_count(0)
-    expect(page.locator(".notice.bad")).to_have_count(0)
+    _assert_whole(page)
     assert_accessible(page)
     page.get_by_role("button", name="Dark theme").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     settle(page)
     assert_accessible(page)
+    page.get_by_role("button", name="Same by API").click()
+    _assert_runs(page.get_by_role("dialog").locator("pre").all_inner_texts())
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_it_fits_a_laptop_and_names_its_tab(page: Page, request: pytest.FixtureRequest, route: str) -> None:
-    visit(page, filled(route, request))
-    assert page.evaluate("document.documentElement.scrollWidth") <= 1366
+def _assert_whole(page: Page) -> None:
+    for text in ("There is no such page", "This page broke", "A defect of the viewer"):
+        expect(page.get_by_text(text)).to_have_count(0)
+    expect(page.locator(".notice.bad")).to_have_count(0)
     expect(page).to_have_title(re.compile(r".+ · Intima"))
     expect(page.locator("h1")).to_have_count(1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= LAPTOP["width"]
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_the_curl_lines_it_shows_run(page: Page, request: pytest.FixtureRequest, route: str) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("no curl on this machine")
-    visit(page, filled(route, request))
-    page.get_by_role("button", name="Same by API").click()
-    lines = page.get_by_role("dialog").locator("pre").all_inner_texts()
-    reads = [line for line in lines if line.startswith("curl") and not re.search(r"\s-(X|d|F|o) ", line)]
+def _assert_runs(lines: list[str]) -> None:
+    """Type the curl lines that read, in a shell."""
     assert lines
+    if shutil.which("curl") is None:
+        return
+    reads = [line for line in lines if line.startswith("curl") and not re.search(r"\s-(X|d|F|o) ", line)]
     answers = {line: _status(line) for line in reads}
     assert set(answers.values()) <= {"200"}, answers
 

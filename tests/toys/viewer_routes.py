@@ -17,6 +17,7 @@ OF = {
     "/benchmarks/:id": "/benchmarks/{benchmark[id]}",
     "/benchmarks/:id/search": "/benchmarks/{benchmark[id]}/search",
     "/benchmarks/:id/results": "/benchmarks/{benchmark[id]}/results",
+    "/plans/:id": "/plans/{plan[id]}",
     "/jobs/:id": "/jobs/{benchmark[job]}",
 }
 """The fixture and its field. A new route with a parameter needs a line here."""
