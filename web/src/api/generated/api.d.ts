@@ -88,6 +88,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/datasets/from_corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Corrected Dataset
+         * @description Store corrected masks with their images as a dataset, checked and compared as an upload is.
+         *
+         *     A case is the working image of a slide, at the pixel size of the model whose mask was corrected. Its subject is the
+         *     slide's: 422 where there is none. A dataset keeps its images when a slide is deleted.
+         */
+        post: operations["create_corrected_dataset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/datasets/{dataset_id}": {
         parameters: {
             query?: never;
@@ -1060,6 +1083,78 @@ export interface paths {
          *     the work, unless somebody else waits for the same.
          */
         post: operations["segment_image"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/segmentations/{segmentation_id}/corrections/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview A Correction
+         * @description Measure a corrected mask beside the version it starts from, and store nothing.
+         *
+         *     The body is the whole mask anew: GeoJSON as QuPath writes it, in level-0 pixels of the slide, or a PNG of class
+         *     indices of the size of ``working_mask.png``. ``base`` is the newest version where it is not named. ``origin`` says
+         *     what coordinates count from, where the features' metadata do not.
+         */
+        post: operations["preview_correction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/segmentations/{segmentation_id}/corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Versions
+         * @description List the corrections of a segmentation, or of the one that a correction belongs to, newest first.
+         */
+        get: operations["list_corrections"];
+        put?: never;
+        /**
+         * Create Correction
+         * @description Store a corrected mask as a new version; bodies are those of the preview.
+         *
+         *     ``base`` is the version that was corrected. Where somebody stored another one meanwhile the answer is 409
+         *     "correction_outdated", which names it. Measures, layers and files are those of a segmentation, under the id of the
+         *     version, once its job is done.
+         */
+        post: operations["create_correction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/segmentations/{segmentation_id}/working_mask.png": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Working Mask
+         * @description Return a version as PNG of class indices at the model's working resolution: what an editor paints on.
+         */
+        get: operations["get_working_mask"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2732,6 +2827,168 @@ export interface components {
             reason: string;
         };
         /**
+         * CorrectedDatasetRequest
+         * @description Body of POST /v1/datasets/from_corrections.
+         */
+        CorrectedDatasetRequest: {
+            /** Name */
+            name: string;
+            /**
+             * Licence
+             * @description Of the images and masks.
+             */
+            licence: string;
+            /**
+             * Segmentations
+             * @description Corrections, or segmentations, which stand for their newest correction. A mask that no person has corrected is
+             *     refused.
+             */
+            segmentations: string[];
+        };
+        /**
+         * Correction
+         * @description How a person has corrected a mask: a version of a segmentation.
+         */
+        Correction: {
+            /**
+             * Parent
+             * @description The segmentation whose mask a model made.
+             */
+            parent: string;
+            /**
+             * Number
+             * @description Versions of one parent are counted from 1; the model's own mask is none of them.
+             */
+            number: number;
+            /**
+             * Base
+             * @description The version that was corrected: a correction, or the parent.
+             */
+            base: string;
+            /**
+             * Base Mask Sha256
+             * @description Its mask.ome.tiff: outside of what was painted, the mask stays this one.
+             */
+            base_mask_sha256: string;
+            /**
+             * Author
+             * @description Id of the token, "oidc:" and subject, or "local".
+             */
+            author: string;
+            /** Author Name */
+            author_name: string;
+            /** Note */
+            note: string;
+            /**
+             * Source
+             * @description geojson: polygons, drawn in pixels of the slide. mask: painted at the working resolution.
+             * @enum {string}
+             */
+            source: "geojson" | "mask";
+            /**
+             * Origin
+             * @description What coordinates of polygons count from, where the caller said so.
+             */
+            origin?: ("full" | "openslide-bounds") | null;
+            /**
+             * Correction Sha256
+             * @description Blob: what was sent.
+             */
+            correction_sha256: string;
+        };
+        /**
+         * CorrectionPage
+         * @description One page of the versions of a mask.
+         */
+        CorrectionPage: {
+            /** Parent */
+            parent: string;
+            /** Newest */
+            newest: string;
+            /** Items */
+            items: components["schemas"]["CorrectionView"][];
+            /** Next Page Token */
+            next_page_token: string;
+        };
+        /**
+         * CorrectionPreview
+         * @description What a corrected mask measures, beside the version it starts from; nothing is stored.
+         */
+        CorrectionPreview: {
+            /**
+             * Base
+             * @description The version it starts from.
+             */
+            base: string;
+            /**
+             * Measured At
+             * @description native: what storing it gives. working: at the model's resolution, before and after alike, as the slide is too
+             *     large to be measured while somebody waits; lengths differ a little from the stored ones.
+             * @enum {string}
+             */
+            measured_at: "native" | "working";
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /**
+             * Mpp
+             * @description Pixel size of the measured mask.
+             */
+            mpp: number | null;
+            before: components["schemas"]["MaskMeasures"];
+            after: components["schemas"]["MaskMeasures"];
+            /** Pairs */
+            pairs: components["schemas"]["VesselPair"][];
+            /**
+             * Changed Px
+             * @description Pixels of the measured mask that have another class than before.
+             */
+            changed_px: number;
+            /** Needs Class */
+            needs_class: components["schemas"]["NeedsClass"][];
+            /** Overlaps */
+            overlaps: components["schemas"]["Overlap"][];
+            /** Warnings */
+            warnings: string[];
+        };
+        /**
+         * CorrectionView
+         * @description A version of a mask that a person has corrected.
+         */
+        CorrectionView: {
+            /** Id */
+            id: string;
+            /** Parent */
+            parent: string;
+            /** Number */
+            number: number;
+            /** Base */
+            base: string;
+            /** Author */
+            author: string;
+            /** Author Name */
+            author_name: string;
+            /** Note */
+            note: string;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "geojson" | "mask";
+            /** Sha256 */
+            sha256: string;
+            /** Created At */
+            created_at: string;
+            /** Job */
+            job: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "validating" | "running" | "canceling" | "succeeded" | "failed" | "canceled";
+        };
+        /**
          * Cost
          * @description What one tile costs one member in float32; counted, not timed.
          */
@@ -3688,6 +3945,19 @@ export interface components {
             loss: number;
         };
         /**
+         * MaskMeasures
+         * @description What a mask measures.
+         */
+        MaskMeasures: {
+            /** Areas */
+            areas: components["schemas"]["ClassArea"][];
+            /**
+             * Vessels
+             * @description Their boxes are in pixels of the measured mask.
+             */
+            vessels: components["schemas"]["VesselMeasures"][];
+        };
+        /**
          * Measure
          * @description One number with its unit and, where several passes ran, an interval and its spread over passes.
          */
@@ -3918,6 +4188,27 @@ export interface components {
             aliases: string[];
         };
         /**
+         * NeedsClass
+         * @description A shape without a class; box in level-0 pixels.
+         */
+        NeedsClass: {
+            /**
+             * Feature
+             * @description Which of the file, from 0.
+             */
+            feature: number;
+            /** Name */
+            name: string;
+            /** X */
+            x: number;
+            /** Y */
+            y: number;
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+        };
+        /**
          * OutOfFoldEvidence
          * @description What a card says of its model's uncertainty, measured on cases its nets had not been trained on.
          */
@@ -3975,6 +4266,18 @@ export interface components {
             /** Residuals */
             residuals: components["schemas"]["Residual"][];
             review: components["schemas"]["ReviewRule"];
+        };
+        /**
+         * Overlap
+         * @description Pixels that shapes of two classes both cover: the smaller shape has them.
+         */
+        Overlap: {
+            /** Below */
+            below: string;
+            /** On Top */
+            on_top: string;
+            /** Pixels */
+            pixels: number;
         };
         /**
          * Paradox
@@ -4584,6 +4887,7 @@ export interface components {
             provenance: {
                 [key: string]: unknown;
             };
+            correction: components["schemas"]["Correction"] | null;
             result: components["schemas"]["SegmentationResult"] | null;
         };
         /**
@@ -5359,6 +5663,22 @@ export interface components {
             warnings: string[];
         };
         /**
+         * VesselPair
+         * @description Which vessel was which, by the overlap of their boxes.
+         */
+        VesselPair: {
+            /**
+             * Before
+             * @description Null: there was none.
+             */
+            before: number | null;
+            /**
+             * After
+             * @description Null: it is gone.
+             */
+            after: number | null;
+        };
+        /**
          * WeightsView
          * @description Pretrained weights that an encoder can start from; random weights are always there.
          */
@@ -5606,6 +5926,58 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": components["schemas"]["Body_create_dataset"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetCreated"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    create_corrected_dataset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CorrectedDatasetRequest"];
             };
         };
         responses: {
@@ -8486,6 +8858,228 @@ export interface operations {
                     "application/json": components["schemas"]["SegmentationView"];
                     "image/png": unknown;
                     "application/zip": unknown;
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    preview_correction: {
+        parameters: {
+            query?: {
+                base?: string | null;
+                origin?: ("full" | "openslide-bounds") | null;
+            };
+            header?: never;
+            path: {
+                segmentation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/geo+json": Record<string, never>;
+                "image/png": unknown;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CorrectionPreview"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_corrections: {
+        parameters: {
+            query?: {
+                page_size?: number;
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                segmentation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CorrectionPage"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    create_correction: {
+        parameters: {
+            query: {
+                base: string;
+                note?: string;
+                origin?: ("full" | "openslide-bounds") | null;
+            };
+            header?: {
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                segmentation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/geo+json": Record<string, never>;
+                "image/png": unknown;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CorrectionView"];
+                };
+            };
+            /** @description No valid token (problem, RFC 9457) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not a scope of this token (problem) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Too many requests, or the day's share is used; Retry-After says how long (problem) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    get_working_mask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                segmentation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
                 };
             };
             /** @description No valid token (problem, RFC 9457) */
