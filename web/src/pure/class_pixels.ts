@@ -24,7 +24,8 @@ export function pickClass(
 
 const PERIOD = 16;
 
-function inHatch(hatch: Hatch, x: number, y: number): boolean {
+/** Tell whether a pixel lies on the lines of a hatch. */
+export function inHatch(hatch: Hatch, x: number, y: number): boolean {
   if (hatch === "diagonal") return (x + y) % PERIOD < 6;
   if (hatch === "dots") return x % PERIOD < 8 && y % PERIOD < 8;
   if (hatch === "cross") return x % PERIOD < 4 || y % PERIOD < 4;

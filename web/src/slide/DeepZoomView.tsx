@@ -45,6 +45,8 @@ export interface DeepZoomViewProps {
   onDrawn?: (corner: { x: number; y: number }, opposite: { x: number; y: number }) => void;
   /** SVG in slide pixels; lines do not scale. */
   shapes?: ComponentChildren;
+  /** What lies over the window and takes part in its events. */
+  over?: (viewer: OpenSeadragon.Viewer) => ComponentChildren;
   navigator?: boolean;
 }
 
@@ -93,6 +95,7 @@ export function DeepZoomView(props: DeepZoomViewProps) {
       <div class="deep-zoom-canvas" ref={place} />
       {viewer ? (
         <>
+          {props.over?.(viewer)}
           <Shapes viewer={viewer}>{props.shapes}</Shapes>
           {props.drawing && props.onDrawn ? <DrawRectangle viewer={viewer} onDrawn={props.onDrawn} /> : null}
           <Foot viewer={viewer} mpp={mpp} size={{ width, height }} />

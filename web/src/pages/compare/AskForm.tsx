@@ -1,12 +1,11 @@
 import { useState } from "preact/hooks";
 import { getAll, getJson } from "../../api/client";
-import { useJson, useResource } from "../../api/resource";
+import { useResource } from "../../api/resource";
 import type { Benchmark, ModelVersion, StatsShape } from "../../api/types";
 import { metricOf, protocolLabel } from "../../pure/metrics";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/Button";
 import { Field } from "../../ui/Field";
-import { Loaded } from "../../ui/Loading";
 import { Notice, ProblemNote } from "../../ui/Notice";
 import { useParameters } from "../../ui/url";
 import { LockPlan } from "./LockPlan";
@@ -67,7 +66,7 @@ export function AskForm({ question, wanting, asked }: AskFormProps) {
         {question.plan === null ? (
           <Settings question={question} choices={choices.data} onChange={change} />
         ) : (
-          <Fixed id={question.plan} />
+          <Fixed plan={choices.data?.plans.find((p) => p.id === question.plan) ?? null} />
         )}
       </section>
       {tried && wanting.length ? (
@@ -83,9 +82,7 @@ export function AskForm({ question, wanting, asked }: AskFormProps) {
         <Button type="submit" look={asked ? "normal" : "primary"}>
           Read the verdict
         </Button>
-        {question.plan === null ? (
-          <LockPlan question={question} ready={wanting.length === 0} onLocked={choices.reload} />
-        ) : null}
+        {question.plan === null ? <LockPlan question={question} ready={wanting.length === 0} /> : null}
       </div>
     </form>
   );
@@ -126,22 +123,17 @@ function PlanSelect({ question, plans, onChange }: PlanSelectProps) {
   );
 }
 
-function Fixed({ id }: { id: string }) {
-  const plan = useJson<Plan>(`/v1/plans/${encodeURIComponent(id)}`);
+function Fixed({ plan }: { plan: Plan | null }) {
+  if (!plan) return null;
+  const { content } = plan;
+  const { unit, label } = metricOf(content.metric);
   return (
-    <Loaded of={plan} what="the plan">
-      {({ content }) => {
-        const { unit, label } = metricOf(content.metric);
-        return (
-          <p>
-            The plan fixes: {label} ({content.class}), margin ±{content.margin.value}
-            {unit ? ` ${unit}` : ""}, alpha {content.alpha}
-            {content.protocol ? `, ${protocolLabel(content.protocol)}` : ""}
-            {content.models ? `; a is ${content.models[0]} and b is ${content.models[1]}` : ""}. Every
-            comparison under it is entered into its trail.
-          </p>
-        );
-      }}
-    </Loaded>
+    <p>
+      The plan fixes: {label} ({content.class}), margin ±{content.margin.value}
+      {unit ? ` ${unit}` : ""}, alpha {content.alpha}
+      {content.protocol ? `, ${protocolLabel(content.protocol)}` : ""}
+      {content.models ? `; a is ${content.models[0]} and b is ${content.models[1]}` : ""}. Every comparison
+      under it is entered into its trail.
+    </p>
   );
 }
