@@ -13,7 +13,7 @@ from intima.confined import Limits, allow_cpu, apply_limits
 from intima.errors import IntimaError
 from intima.geometry import Region, Size
 from intima.resampling import resample_image
-from intima.slides._guard import decoding
+from intima.slides._guard import check_pixels, decoding
 from intima.slides._overview import is_costly, no_overview
 from intima.slides.opening import Slide, open_slide
 from intima.slides.working import read_resampled
@@ -54,12 +54,17 @@ def _next(connection: Connection, idle_s: float) -> Json | None:
 def _answer(connection: Connection, views: "_Views", request: Json, *, name: str) -> None:
     try:
         with decoding(name):
-            pixels = views.read(Region(*request["region"]), Size(*request["working"]))
+            pixels = _pixels(views, request)
     except IntimaError as error:
         _send(connection, _error(error, goes_on=True))
         return
     _send(connection, {"done": True})
     connection.send_bytes(pixels.tobytes())
+
+
+def _pixels(views: "_Views", request: Json) -> RgbImage:
+    working = Size(*request["working"])
+    return views.read(Region(*request["region"]), working) if "region" in request else views.shrunk(working)
 
 
 @dataclass(slots=True)
@@ -71,9 +76,17 @@ class _Views:
 
     def read(self, region: Region, working: Size) -> RgbImage:
         """Return a region of the slide resampled to the size ``working``. Raises Invalid "no_overview"."""
-        size = self.slide.size
         if is_costly(self.slide, working):
-            raise no_overview(size)
+            raise no_overview(self.slide.size)
+        return self._read(region, working)
+
+    def shrunk(self, working: Size) -> RgbImage:
+        """Return the whole slide at the size ``working``. Raises Invalid "image_too_large"."""
+        check_pixels(self.slide.size.width, self.slide.size.height)
+        return self._read(Region(0, 0, working.width, working.height), working)
+
+    def _read(self, region: Region, working: Size) -> RgbImage:
+        size = self.slide.size
         if 2 * max(working.width, working.height) > OVERVIEW_PX or max(size.width, size.height) <= OVERVIEW_PX:
             return _read(self.slide, region, working)
         if self._overview is None:

@@ -73,12 +73,24 @@ class SlideTiles:
         Raises:
             Invalid: the slide is damaged, or so large a part of it would have to be read that nobody should wait.
         """
+        request = {"region": [region.x, region.y, region.width, region.height], "working": _numbers(working)}
+        return self._answer(path, request, sha256=sha256, name=name, size=region.size)
+
+    def shrink(self, path: Path, *, sha256: str, name: str, working: Size) -> RgbImage:
+        """Return a whole image at the size ``working``; see ``read``. What may be decoded whole is never too large.
+
+        Raises:
+            Invalid: the image is damaged; "image_too_large".
+        """
+        return self._answer(path, {"working": _numbers(working)}, sha256=sha256, name=name, size=working)
+
+    def _answer(self, path: Path, request: Json, *, sha256: str, name: str, size: Size) -> RgbImage:
         known = self._take(sha256)
         if known is not None:
-            pixels = self._asked(known, sha256, name=name, region=region, working=working)
+            pixels = self._asked(known, request, sha256=sha256, name=name, size=size)
             if pixels is not None:
                 return pixels
-        pixels = self._asked(self._open(path, name), sha256, name=name, region=region, working=working)
+        pixels = self._asked(self._open(path, name), request, sha256=sha256, name=name, size=size)
         if pixels is None:
             raise unreadable(name, "the decoder was stopped")
         return pixels
@@ -91,12 +103,8 @@ class SlideTiles:
         for _, reader in idle:
             reader.close()
 
-    def _asked(self, reader: _Reader, sha256: str, *, name: str, region: Region, working: Size) -> RgbImage | None:
+    def _asked(self, reader: _Reader, request: Json, *, sha256: str, name: str, size: Size) -> RgbImage | None:
         """Return the pixels; None where the child is gone, which is then closed."""
-        request = {
-            "region": [region.x, region.y, region.width, region.height],
-            "working": [working.width, working.height],
-        }
         alive = False
         try:
             answer = reader.ask(request, wall_s=self._limits.wall_s)
@@ -105,12 +113,11 @@ class SlideTiles:
             if "error" in answer:
                 alive = bool(answer.get("goes_on"))
                 raise _error(answer["error"])
-            size = region.width * region.height * 3
-            data = reader.child.receive(self._limits.wall_s, most_bytes=size)
-            if data is None or len(data) != size:
+            data = reader.child.receive(self._limits.wall_s, most_bytes=3 * size.pixels)
+            if data is None or len(data) != 3 * size.pixels:
                 raise unreadable(name, "the decoder was stopped")
             alive = True
-            return np.frombuffer(data, np.uint8).reshape(region.height, region.width, 3)
+            return np.frombuffer(data, np.uint8).reshape(size.height, size.width, 3)
         finally:
             if alive:
                 self._give_back(sha256, reader)
@@ -136,6 +143,10 @@ class SlideTiles:
             surplus = [self._idle.popitem(last=False)[1][1] for _ in range(len(self._idle) - most)]
         for old in surplus:
             old.close()
+
+
+def _numbers(size: Size) -> list[int]:
+    return [size.width, size.height]
 
 
 def _error(answer: Json) -> Invalid:

@@ -9,7 +9,7 @@ from intima.contracts.dataset import Dataset, StoredCase, label_schema
 from intima.errors import Conflict, NotFound
 from intima.formats.cases import fit_within, mask_picture
 from intima.formats.layers import slide_tile
-from intima.geometry import Region, Size
+from intima.geometry import Size
 from intima.slides.isolation import decode_mask_isolated
 from intima.store import catalog
 from services.api.dependencies import State, StateDep
@@ -93,13 +93,11 @@ def _answer(etag: str, *, media_type: str, known: str | None, make: Callable[[],
 
 def _image(state: State, case: StoredCase, *, px: int) -> bytes:
     _refuse_missing(state, case.image_sha256)
-    working = fit_within(Size(case.width, case.height), px=px)
-    pixels = state.tiles.read(
+    pixels = state.tiles.shrink(
         state.storage.blobs.path(case.image_sha256),
         sha256=case.image_sha256,
         name=case.case,
-        region=Region(0, 0, working.width, working.height),
-        working=working,
+        working=fit_within(Size(case.width, case.height), px=px),
     )
     return slide_tile(pixels)
 

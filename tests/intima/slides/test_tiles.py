@@ -161,6 +161,23 @@ def test_an_overview_of_a_slide_without_levels_is_refused_and_details_are_not(
     assert raised.value.code == "no_overview"
     detail = tiles.read(path, sha256="f", name="", region=Region(0, 0, 254, 254), working=Size(side, side))
     assert (detail == 0).all()
+    with pytest.raises(Invalid) as too_large:
+        tiles.shrink(path, sha256="f", name="", working=Size(48, 48))
+    assert too_large.value.code == "image_too_large"
+
+
+def test_the_largest_image_that_may_be_decoded_whole_is_shrunk_within_the_limits(
+    tiles: SlideTiles, tmp_path: Path
+) -> None:
+    path, side = tmp_path / "large.png", 9450
+    column = np.repeat(np.arange(9450) // 37 % 256, 3).reshape(side, 1, 3).astype(np.uint8)
+    Image.fromarray(np.broadcast_to(column, (side, side, 3)).copy()).save(path, compress_level=1)
+    with pytest.raises(Invalid, match="overview"):
+        tiles.read(path, sha256="l", name="", region=Region(0, 0, 64, 64), working=Size(64, 64))
+    for px in (64, 1000):
+        found = tiles.shrink(path, sha256="l", name="", working=Size(px, px))
+        rows = np.linspace(0, 255, px)
+        assert np.abs(found.mean((1, 2)) - rows).max() < 9
 
 
 def test_closing_ends_the_children(tmp_path: Path) -> None:

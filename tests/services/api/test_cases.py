@@ -19,6 +19,14 @@ def dataset(client: TestClient) -> str:
     return str(answer.json()["id"])
 
 
+@pytest.fixture(scope="module")
+def large(client: TestClient) -> str:
+    masks = {f"m{n}": rings(2200, radii=(140 + 9 * n, 290, 450), center=1000) for n in range(2)}
+    answer = client.post("/v1/datasets", files={"file": ("d.zip", dataset_zip(masks))})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
 def picture(client: TestClient, url: str) -> Image.Image:
     answer = client.get(url)
     assert answer.status_code == 200, answer.text
@@ -50,6 +58,18 @@ def test_an_image_is_the_image(client: TestClient, dataset: str) -> None:
     image = picture(client, f"/v1/datasets/{dataset}/cases/images/m0.png/image.jpeg?px=400")
     truth = COLORS[rings(400, radii=(40, 90, 150), center=200)]
     assert np.abs(np.asarray(image).astype(int) - truth)[::7, ::7].mean() < 4
+
+
+@pytest.mark.parametrize("px", [64, 192, 1000])
+def test_a_section_is_seen_small_however_large_it_is(client: TestClient, large: str, px: int) -> None:
+    """A tile of a slide that takes so many pixels of the file is refused; a case was decoded whole at import."""
+    image = picture(client, f"/v1/datasets/{large}/cases/images/m0.png/image.jpeg?px={px}")
+    truth = Image.fromarray(COLORS[rings(2200, radii=(140, 290, 450), center=1000)]).resize(
+        (px, px), Image.Resampling.BOX
+    )
+    assert image.size == (px, px)
+    assert np.abs(np.asarray(image).astype(int) - np.asarray(truth)).mean() < 4
+    assert picture(client, f"/v1/datasets/{large}/cases/images/m0.png/mask.png?px={px}").size == (px, px)
 
 
 @pytest.mark.parametrize(
