@@ -42,3 +42,11 @@ export function sorted<Measure extends { name: string }>(
   const first = FIRST.map((name) => measures.find((m) => m.name === name)).filter((m) => m !== undefined);
   return [first, measures.filter((m) => !FIRST.includes(m.name))];
 }
+
+/** Return a warning with the measures it names written as the table writes them, set apart by semicolons. */
+export function inWords(warning: string): string {
+  const [, head, list] = /^(.*: )([a-z_]+(?:, [a-z_]+)*)\.$/.exec(warning) ?? [];
+  if (head === undefined || list === undefined) return warning;
+  const words = list.split(", ").map((name) => labelOf(name).replace(/^./, (letter) => letter.toLowerCase()));
+  return `${head}${words.join("; ")}.`;
+}

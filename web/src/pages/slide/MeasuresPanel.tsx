@@ -1,6 +1,6 @@
 import type { ApiShape, Segmentation } from "../../api/types";
 import { formatPercent } from "../../pure/format";
-import { labelOf, sorted } from "../../pure/measures";
+import { inWords, labelOf, sorted } from "../../pure/measures";
 import { Notice } from "../../ui/Notice";
 import { Quantity } from "../../ui/Quantity";
 import { Swatch } from "../../ui/Swatch";
@@ -42,10 +42,7 @@ export function MeasuresPanel({ segmentation, vessel, onVessel, angle, onAngle }
               </select>
             </label>
           ) : null}
-          <Warnings
-            texts={shown.warnings}
-            title={`Vessel ${shown.vessel}: the layers are not as they should be`}
-          />
+          <Warnings texts={shown.warnings} title={`Vessel ${shown.vessel}: read its measures with care`} />
           <VesselTable vessel={shown} />
           <p class="small soft">In brackets: {result?.interval_basis ?? "no interval"}.</p>
           <ThicknessPlot segmentation={segmentation} vessel={shown.vessel} angle={angle} onAngle={onAngle} />
@@ -66,7 +63,7 @@ function Warnings({ texts, title }: { texts: readonly string[]; title: string })
     <Notice tone="warn" title={title}>
       <ul class="plain">
         {texts.map((text) => (
-          <li key={text}>{text}</li>
+          <li key={text}>{inWords(text)}</li>
         ))}
       </ul>
     </Notice>
