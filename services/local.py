@@ -30,6 +30,9 @@ STOP_TIMEOUT_S = 10.0
 WATCH_S = 1.0
 SERVICES = {"api": "services.api.__main__", "stats": "services.stats.__main__", "runner": "services.runner"}
 
+NICENESS = {"runner": 5}
+"""What works through jobs gives way to who waits for an answer, and loses nothing on a machine of its own."""
+
 
 class Settings(StoreConfiguration):
     """Settings of the local stack; the services read the same variables."""
@@ -101,7 +104,7 @@ class LocalStack:
             environment |= {"INTIMA_METRICS_PORT": str(number), "INTIMA_METRICS_HOST": "127.0.0.1"}
         with (self.log_folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "services.leash", SERVICES[name]],
+                [sys.executable, "-m", "services.leash", SERVICES[name], str(NICENESS.get(name, 0))],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,13 +1,14 @@
 """A slide made small once, for the levels of its Deep Zoom image that would cost too much tile by tile."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from intima.arrays import RgbImage
 from intima.deepzoom import DeepZoom
-from intima.errors import Invalid
+from intima.errors import Invalid, Unavailable
 from intima.geometry import Region, Size
 from intima.slides._guard import unreadable
 from intima.slides.opening import Slide
@@ -46,6 +47,7 @@ def write_overview(slide: Slide, out: Path) -> int:
 
     Raises:
         Invalid: "no_overview" where it would take too long, or no level is costly; the slide is damaged.
+        Unavailable: "storage_full".
     """
     zoom = DeepZoom(slide.size, tile_px=_LARGEST_TILE_PX, overlap_px=0)
     costly = (at for at in range(zoom.last_level, -1, -1) if is_costly(slide, zoom.level_size(at)))
@@ -57,9 +59,21 @@ def write_overview(slide: Slide, out: Path) -> int:
         for level in range(first, -1, -1):
             if image.size != (zoom.level_size(level).width, zoom.level_size(level).height):
                 raise unreadable("", "levels of other sizes")
-            file.write(image.tobytes())
+            _write(file, image)
             image = image.reduce(2)
     return first
+
+
+def _write(file: BinaryIO, image: Image.Image) -> None:
+    try:
+        file.write(image.tobytes())
+        file.flush()
+    except OSError as error:
+        raise Unavailable(
+            "There is no room to make the overview of this slide.",
+            code="storage_full",
+            hint="Free space in the temporary folder (TMPDIR) and look again.",
+        ) from error
 
 
 def _reduced(slide: Slide, size: Size) -> RgbImage:

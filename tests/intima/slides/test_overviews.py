@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from intima.deepzoom import DeepZoom
-from intima.errors import Invalid
+from intima.errors import Invalid, Unavailable
 from intima.geometry import Size
 from intima.slides import _overview, open_slide
 from intima.slides._overview import is_costly, write_overview
@@ -101,6 +101,25 @@ def test_a_damaged_slide_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as raised, overview_isolated(path, name="a", size=Size(2100, 2200)):
         pass
     assert raised.value.code == "unreadable_image"
+
+
+def test_a_full_volume_is_said(tmp_path: Path) -> None:
+    with open_slide(flat_tiff(tmp_path / "a.tif", picture(2100, 2200))) as slide, pytest.raises(Unavailable) as raised:
+        write_overview(slide, Path("/dev/full"))
+    assert raised.value.code == "storage_full"
+
+
+def test_samples_of_16_bits_fit_the_memory_of_a_child(tmp_path: Path) -> None:
+    size = Size(32_768, 1024)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.full((size.height, size.width, 3), 0x8000, np.uint16),
+        photometric="rgb",
+        compression="zlib",
+        tile=(256, 256),
+    )
+    levels = levels_of(tmp_path / "a.tif", size)
+    assert (levels[max(levels)] == 128).all()
 
 
 @pytest.mark.parametrize(("first", "count"), [(3, 10), (-1, 10), (99, 10), (0, 4), (0, 2)])
