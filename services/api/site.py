@@ -1,10 +1,13 @@
 """The viewer's files at ``/``: what ``web/`` was built into, and its page for every path that a browser asks for."""
 
+import hashlib
+import mimetypes
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.datastructures import Headers
-from starlette.responses import FileResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intima.errors import NotFound
@@ -16,7 +19,7 @@ _PAGE = "index.html"
 _DOCS = "docs.html"
 """FastAPI's own page of the docs loads its scripts from another host."""
 _NAMED_BY_CONTENT = "assets/"
-_RESERVED = ("v1", "v2", "docs", "redoc", "openapi.json", "livez", "readyz", "metrics")
+_RESERVED = ("assets", "v1", "v2", "docs", "redoc", "openapi.json", "livez", "readyz", "metrics")
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -26,13 +29,30 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Vary": "Accept",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    data: bytes
+    media_type: str
+    etag: str
+    kept: str
+
+    def answer(self, given: Headers) -> Response:
+        """Return the file, or that a browser has it (RFC 9110, 13.1.2)."""
+        headers = _HEADERS | {"ETag": self.etag, "Cache-Control": self.kept}
+        if self.etag in [part.strip().removeprefix("W/") for part in given.get("if-none-match", "").split(",")]:
+            return Response(status_code=304, headers=headers)
+        return Response(self.data, media_type=self.media_type, headers=headers)
 
 
 class Site:
     """Serve the viewer where no route of the api matches; what is neither goes on to ``otherwise``.
 
-    The files are listed once, so that no path of a request is ever looked up on the disk.
+    The files (some 3 MB) are read once: no path of a request is ever looked up on the disk, and a viewer that is built
+    anew meanwhile does not mix with the one that is served.
     """
 
     def __init__(self, folder: Path, *, otherwise: ASGIApp) -> None:
@@ -41,38 +61,42 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
-            await self._otherwise(scope, receive, send)
-            return
-        path = scope["path"].lstrip("/")
-        if path in self._files:
-            await self._file(path)(scope, receive, send)
-        elif path == "docs":
-            await self._page(_DOCS, scope)(scope, receive, send)
-        elif _is_page(path, Headers(scope=scope)):
-            await self._page(_PAGE, scope)(scope, receive, send)
-        else:
-            await self._otherwise(scope, receive, send)
+        asked = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        answer = self._answer(scope) if asked else None
+        await (answer or self._otherwise)(scope, receive, send)
 
-    def _page(self, name: str, scope: Scope) -> ASGIApp:
-        if name in self._files:
-            return self._file(name)
-        missing = NotFound(
-            "The viewer was not built.",
-            code="viewer_not_built",
-            hint="Run make web, and start the api again. The api itself works: /openapi.json says how.",
-        )
-        return as_problem(missing, request_id_in(scope))
-
-    def _file(self, path: str) -> FileResponse:
-        kept = "public, max-age=31536000, immutable" if path.startswith(_NAMED_BY_CONTENT) else "no-cache"
-        return FileResponse(self._files[path], headers=_HEADERS | {"Cache-Control": kept})
+    def _answer(self, scope: Scope) -> ASGIApp | None:
+        path, headers = scope["path"].lstrip("/"), Headers(scope=scope)
+        name = path if path in self._files else _page_for(path, headers)
+        found = self._files.get(name)
+        if found is not None:
+            return found.answer(headers)
+        return as_problem(_not_built(), request_id_in(scope)) if name in (_PAGE, _DOCS) else None
 
 
-def _files_in(folder: Path) -> Mapping[str, Path]:
-    return {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+def _page_for(path: str, headers: Headers) -> str:
+    """Return the page that a path stands for: the viewer draws all that browsers ask for; "" for what is none."""
+    if path == "docs":
+        return _DOCS
+    is_page = path.split("/", 1)[0] not in _RESERVED and "text/html" in headers.get("accept", "")
+    return _PAGE if is_page else ""
 
 
-def _is_page(path: str, headers: Headers) -> bool:
-    """Tell whether a browser asks for a page of the viewer, which draws all of them itself."""
-    return path.split("/", 1)[0] not in _RESERVED and "text/html" in headers.get("accept", "")
+def _files_in(folder: Path) -> Mapping[str, _File]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {name: _read(file, name) for file, name in ((f, f.relative_to(folder).as_posix()) for f in files)}
+
+
+def _read(file: Path, name: str) -> _File:
+    data = file.read_bytes()
+    kept = "public, max-age=31536000, immutable" if name.startswith(_NAMED_BY_CONTENT) else "no-cache"
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return _File(data, media_type, f'"{hashlib.sha256(data).hexdigest()[:32]}"', kept)
+
+
+def _not_built() -> NotFound:
+    return NotFound(
+        "The viewer was not built.",
+        code="viewer_not_built",
+        hint="Run make web, and start the api again. The api itself works: /openapi.json says how.",
+    )

@@ -39,7 +39,9 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         yield found
 
 
-@pytest.mark.parametrize("path", ["/", "/slides", "/slides/sld_1", "/benchmarks/bmk_1/results", "/no-such-page"])
+@pytest.mark.parametrize(
+    "path", ["/", "/slides", "/slides/sld_1", "/models/net-v1.2/3.0", "/benchmarks/bmk_1/results", "/no-such-page"]
+)
 def test_every_page_of_a_browser_is_the_viewer(client: TestClient, path: str) -> None:
     answer = client.get(path, headers=BROWSER)
     assert (answer.status_code, answer.text) == (200, PAGE)
@@ -62,6 +64,28 @@ def test_what_is_named_by_its_content_is_kept_for_good(client: TestClient) -> No
 def test_the_apis_own_paths_stay_its_own(client: TestClient, path: str) -> None:
     answer = client.get(path, headers=BROWSER)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_browser_that_has_a_file_does_not_get_it_again(client: TestClient) -> None:
+    first = client.get("/", headers=BROWSER)
+    again = client.get("/slides", headers=BROWSER | {"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["vary"]) == (304, b"", "Accept")
+    other = client.get("/", headers=BROWSER | {"if-none-match": '"other", W/"more"'})
+    assert (other.status_code, other.text) == (200, PAGE)
+
+
+def test_what_is_built_anew_does_not_mix_with_what_is_served(client: TestClient, tmp_path: Path) -> None:
+    assets = tmp_path / "static" / "assets"
+    (assets / "main-1a2b.js").rename(assets / "main-3c4d.js")
+    assert client.get("/assets/main-1a2b.js").text == "0"
+    assert client.get("/assets/main-3c4d.js", headers=BROWSER).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/assets/main-1a2b.js"])
+def test_a_head_says_how_long_the_body_is(client: TestClient, path: str) -> None:
+    whole, head = client.get(path, headers=BROWSER), client.head(path, headers=BROWSER)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
 
 
 def test_programs_get_a_problem_and_not_a_page(client: TestClient) -> None:

@@ -1,11 +1,12 @@
 import { useState } from "preact/hooks";
 import { getAll, getJson } from "../../api/client";
-import { useResource } from "../../api/resource";
+import { useJson, useResource } from "../../api/resource";
 import type { Benchmark, ModelVersion, StatsShape } from "../../api/types";
 import { metricOf, protocolLabel } from "../../pure/metrics";
 import { announce } from "../../ui/announce";
 import { Button } from "../../ui/Button";
 import { Field } from "../../ui/Field";
+import { Loaded } from "../../ui/Loading";
 import { Notice, ProblemNote } from "../../ui/Notice";
 import { useParameters } from "../../ui/url";
 import { LockPlan } from "./LockPlan";
@@ -66,7 +67,7 @@ export function AskForm({ question, wanting, asked }: AskFormProps) {
         {question.plan === null ? (
           <Settings question={question} choices={choices.data} onChange={change} />
         ) : (
-          <Fixed plan={choices.data?.plans.find((p) => p.id === question.plan) ?? null} />
+          <Fixed id={question.plan} />
         )}
       </section>
       {tried && wanting.length ? (
@@ -82,7 +83,9 @@ export function AskForm({ question, wanting, asked }: AskFormProps) {
         <Button type="submit" look={asked ? "normal" : "primary"}>
           Read the verdict
         </Button>
-        {question.plan === null ? <LockPlan question={question} ready={wanting.length === 0} /> : null}
+        {question.plan === null ? (
+          <LockPlan question={question} ready={wanting.length === 0} onLocked={choices.reload} />
+        ) : null}
       </div>
     </form>
   );
@@ -123,17 +126,22 @@ function PlanSelect({ question, plans, onChange }: PlanSelectProps) {
   );
 }
 
-function Fixed({ plan }: { plan: Plan | null }) {
-  if (!plan) return null;
-  const { content } = plan;
-  const { unit, label } = metricOf(content.metric);
+function Fixed({ id }: { id: string }) {
+  const plan = useJson<Plan>(`/v1/plans/${encodeURIComponent(id)}`);
   return (
-    <p>
-      The plan fixes: {label} ({content.class}), margin ±{content.margin.value}
-      {unit ? ` ${unit}` : ""}, alpha {content.alpha}
-      {content.protocol ? `, ${protocolLabel(content.protocol)}` : ""}
-      {content.models ? `; a is ${content.models[0]} and b is ${content.models[1]}` : ""}. Every comparison
-      under it is entered into its trail.
-    </p>
+    <Loaded of={plan} what="the plan">
+      {({ content }) => {
+        const { unit, label } = metricOf(content.metric);
+        return (
+          <p>
+            The plan fixes: {label} ({content.class}), margin ±{content.margin.value}
+            {unit ? ` ${unit}` : ""}, alpha {content.alpha}
+            {content.protocol ? `, ${protocolLabel(content.protocol)}` : ""}
+            {content.models ? `; a is ${content.models[0]} and b is ${content.models[1]}` : ""}. Every
+            comparison under it is entered into its trail.
+          </p>
+        );
+      }}
+    </Loaded>
   );
 }

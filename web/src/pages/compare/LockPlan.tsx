@@ -9,14 +9,21 @@ import { ProblemNote } from "../../ui/Notice";
 import { useParameters } from "../../ui/url";
 import { planBody, type Question } from "./question";
 
+export interface LockPlanProps {
+  question: Question;
+  ready: boolean;
+  onLocked: () => void;
+}
+
 /** Freeze the question under a hash, before scores are opened. */
-export function LockPlan({ question, ready }: { question: Question; ready: boolean }) {
+export function LockPlan({ question, ready, onLocked }: LockPlanProps) {
   const [, setUrl] = useParameters();
   const [title, setTitle] = useState("");
   const [open, setOpen] = useState(false);
   const lock = useAction(async () => {
     const made = await sendJson<StatsShape<"Plan">>("POST", "/v1/plans", planBody(question, title));
     announce("The plan is locked.");
+    onLocked();
     setUrl({ plan: made.id, ask: null }, "push");
   });
   if (!open)

@@ -42,7 +42,8 @@ export function Explaining({ benchmark, protocol }: { benchmark: Benchmark; prot
           <span class="soft">Explained before:</span>
           {known.data.map((e) => (
             <Button key={e.id} compact aria-pressed={e.id === latest} onClick={() => choose(e.id)}>
-              {e.request.model}, {protocolLabel(e.request.protocol)}, folds {e.folds.join(" and ")}
+              {e.request.model}, {protocolLabel(e.request.protocol)}, folds {e.folds.join(" and ")} (
+              {formatMoment(e.at)})
             </Button>
           ))}
         </div>
@@ -56,12 +57,12 @@ const MOST_KNOWN = 6;
 
 /** The newest explanations of a benchmark; there is no list of them, the list of jobs names them. */
 function useKnown(benchmark: string) {
-  return useResource<View[]>(`explanations ${benchmark}`, async (signal) => {
+  return useResource<(View & { at: string })[]>(`explanations ${benchmark}`, async (signal) => {
     const jobs = (await getAll<Job>("/v1/jobs", signal)).filter((j) => j.kind === "explanation");
-    const found: View[] = [];
+    const found: (View & { at: string })[] = [];
     for (const job of jobs.slice(0, 20)) {
       const view = await getJson<View>(`/v1/explanations/${encodeURIComponent(job.id)}`, signal);
-      if (view.benchmark === benchmark) found.push(view);
+      if (view.benchmark === benchmark) found.push({ ...view, at: job.created_at });
       if (found.length === MOST_KNOWN) break;
     }
     return found;
@@ -237,7 +238,7 @@ function Cases({ cases }: { cases: View["cases"] }) {
               <Button
                 compact
                 aria-pressed={at?.case === row.case}
-                aria-label={`Explain ${shortCase(row.case)}`}
+                aria-label={`${at?.case === row.case ? "Hide" : "Show"} ${shortCase(row.case)}`}
                 onClick={() => setUrl({ case: at?.case === row.case ? null : row.case })}
               >
                 {at?.case === row.case ? "Hide" : "Show"}
