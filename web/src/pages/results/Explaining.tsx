@@ -1,8 +1,8 @@
 import { useState } from "preact/hooks";
-import { download, getAll, getJson, sendJson } from "../../api/client";
+import { download, getJson, sendJson } from "../../api/client";
 import { FINAL_STATES, useJob } from "../../api/events";
 import { useAction, useJson, useResource } from "../../api/resource";
-import type { ApiShape, Benchmark, Job } from "../../api/types";
+import type { ApiShape, Benchmark, Job, Page } from "../../api/types";
 import { formatMoment, formatNumber, formatPercent } from "../../pure/format";
 import { protocolLabel } from "../../pure/metrics";
 import { AuthorisedImage } from "../../ui/AuthorisedImage";
@@ -58,7 +58,8 @@ const MOST_KNOWN = 6;
 /** The newest explanations of a benchmark; there is no list of them, the list of jobs names them. */
 function useKnown(benchmark: string) {
   return useResource<(View & { at: string })[]>(`explanations ${benchmark}`, async (signal) => {
-    const jobs = (await getAll<Job>("/v1/jobs", signal)).filter((j) => j.kind === "explanation");
+    const newest = await getJson<Page<Job>>("/v1/jobs?page_size=200", signal);
+    const jobs = newest.items.filter((j) => j.kind === "explanation");
     const found: (View & { at: string })[] = [];
     for (const job of jobs.slice(0, 20)) {
       const view = await getJson<View>(`/v1/explanations/${encodeURIComponent(job.id)}`, signal);

@@ -1,5 +1,5 @@
 import * as Plot from "@observablehq/plot";
-import { useCallback, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { getText, sendJson } from "../../api/client";
 import { useResource } from "../../api/resource";
 import type { Benchmark, Ranking, StatsShape } from "../../api/types";
@@ -8,34 +8,33 @@ import { formatNumber, formatPercent } from "../../pure/format";
 import { betterWhen, metricOf, scoreLabel } from "../../pure/metrics";
 import { meanBySubject, type Scores, scoresByModel } from "../../pure/scores";
 import { Loaded } from "../../ui/Loading";
+import { ProblemNote } from "../../ui/Notice";
 import { Quantity } from "../../ui/Quantity";
 import { Table } from "../../ui/Table";
 import type { Question } from "./question";
 
-interface Measured {
-  scores: Map<string, Scores>;
-  intervals: Map<string, StatsShape<"IntervalAnswer">>;
-}
+type Intervals = Map<string, StatsShape<"IntervalAnswer">>;
 
-/** Read every score of the question, and ask for the interval of each mean. */
+/** Read every score once; a question takes its own from them, and asks for the interval of each mean. */
 function useScores(question: Question) {
   const { benchmark, protocol, metric } = question;
-  const read = useCallback(
-    async (signal: AbortSignal): Promise<Measured> => {
-      const csv = await getText(`/v1/benchmarks/${encodeURIComponent(benchmark)}/scores.csv`, signal);
-      const scores = scoresByModel(csv, { protocol, metric, class: question.class });
-      const asked = [...scores].map(async ([model, found]) => {
-        const body = { scores: found.scores, subjects: found.subjects, method: "t" };
-        return [
-          model,
-          await sendJson<StatsShape<"IntervalAnswer">>("POST", "/v1/intervals", body, { signal }),
-        ] as const;
-      });
-      return { scores, intervals: new Map(await Promise.all(asked)) };
-    },
-    [benchmark, protocol, metric, question.class],
+  const csv = useResource(`scores ${benchmark}`, (signal) =>
+    getText(`/v1/benchmarks/${encodeURIComponent(benchmark)}/scores.csv`, signal),
   );
-  return useResource([benchmark, protocol, metric, question.class].join(" "), read);
+  const scores = useMemo(
+    () => (csv.data === null ? null : scoresByModel(csv.data, { protocol, metric, class: question.class })),
+    [csv.data, protocol, metric, question.class],
+  );
+  const ask = async (signal: AbortSignal): Promise<Intervals> => {
+    const asked = [...(scores ?? [])].map(async ([model, found]) => {
+      const body = { scores: found.scores, subjects: found.subjects, method: "t" };
+      const answer = await sendJson<StatsShape<"IntervalAnswer">>("POST", "/v1/intervals", body, { signal });
+      return [model, answer] as const;
+    });
+    return new Map(await Promise.all(asked));
+  };
+  const key = scores ? `intervals ${benchmark} ${protocol} ${metric} ${question.class}` : null;
+  return { csv, scores, intervals: useResource(key, ask) };
 }
 
 export interface LeaderboardProps {
@@ -45,20 +44,47 @@ export interface LeaderboardProps {
 }
 
 /** The models in tiers, and the score of every subject under each. */
-export function Leaderboard({ question, ranking }: LeaderboardProps) {
-  const measured = useScores(question);
-  if (!ranking) return null;
+export function Leaderboard({ benchmark, question, ranking }: LeaderboardProps) {
+  const { csv, scores, intervals } = useScores(question);
+  const order = ranking?.models.map((m) => m.model) ?? [];
   return (
     <div class="stack">
-      <p>
-        Models in one tier are not shown to differ from its first; their order within a tier is no rank.{" "}
-        {scoreLabel(question.metric, question.class)}: {betterWhen(question.metric)}.
-      </p>
-      <Tiers question={question} ranking={ranking} measured={measured.data} />
-      <Loaded of={measured} what="the scores">
-        {(found) => <Subjects question={question} ranking={ranking} scores={found.scores} />}
+      {ranking ? (
+        <>
+          <p>
+            Models in one tier are not shown to differ from its first; their order within a tier is no rank.{" "}
+            {scoreLabel(question.metric, question.class)}: {betterWhen(question.metric)}.
+          </p>
+          <Tiers question={question} ranking={ranking} intervals={intervals.data} />
+        </>
+      ) : (
+        <Means benchmark={benchmark} protocol={question.protocol} />
+      )}
+      <ProblemNote problem={intervals.problem} onRetry={intervals.reload} />
+      <Loaded of={csv} what="the scores">
+        {() => (scores ? <Subjects question={question} order={order} scores={scores} /> : null)}
       </Loaded>
     </div>
+  );
+}
+
+/** Where nothing can be ranked: the means there are. */
+function Means({ benchmark, protocol }: { benchmark: Benchmark; protocol: string }) {
+  return (
+    <Table
+      caption="Means without a ranking; in brackets the 95 % interval over subjects"
+      rows={benchmark.leaderboard.filter((entry) => entry.protocol === protocol)}
+      keyOf={(row) => row.model}
+      columns={[
+        { title: "Model", cell: (row) => row.model },
+        {
+          title: "Dice, mean over classes",
+          number: true,
+          cell: (row) => <Quantity value={row.mean} unit="" interval={row.ci95 as [number, number] | null} />,
+        },
+        { title: "Subjects", number: true, cell: (row) => row.n_subjects },
+      ]}
+    />
   );
 }
 
@@ -70,17 +96,17 @@ interface Row {
 function Tiers({
   question,
   ranking,
-  measured,
+  intervals,
 }: {
   question: Question;
   ranking: Ranking;
-  measured: Measured | null;
+  intervals: Intervals | null;
 }) {
   const tierOf = (model: string) => ranking.tiers.findIndex((tier) => tier.includes(model)) + 1;
   const rows: Row[] = ranking.models.map((model) => ({ model, tier: tierOf(model.model) }));
   const { unit } = metricOf(question.metric);
   const limits = (model: string) => {
-    const found = measured?.intervals.get(model);
+    const found = intervals?.get(model);
     return found && found.low !== null && found.high !== null ? ([found.low, found.high] as const) : null;
   };
   const costs = new Map(ranking.choice?.models.map((m) => [m.model, m.cost]) ?? []);
@@ -151,15 +177,14 @@ function rankRange([lowest, highest]: [number, number]): string {
 
 interface SubjectsProps {
   question: Question;
-  ranking: Ranking;
+  /** Models as they are ranked; others follow. */
+  order: readonly string[];
   scores: Map<string, Scores>;
 }
 
-function Subjects({ question, ranking, scores }: SubjectsProps) {
-  const models = useMemo(() => {
-    const ranked = ranking.models.map((m) => m.model);
-    return [...ranked, ...[...scores.keys()].filter((name) => !ranked.includes(name))];
-  }, [ranking, scores]);
+function Subjects({ question, order, scores }: SubjectsProps) {
+  const listed = [...order, ...[...scores.keys()].filter((name) => !order.includes(name))].join("\n");
+  const models = useMemo(() => listed.split("\n"), [listed]);
   const rows = useMemo(
     () => [...scores].flatMap(([model, found]) => meanBySubject(found).map((mean) => ({ model, ...mean }))),
     [scores],

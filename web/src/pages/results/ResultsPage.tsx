@@ -56,7 +56,8 @@ function Results({ benchmark }: { benchmark: Benchmark }) {
   const [url, setUrl] = useParameters();
   const question = questionOf(benchmark, url);
   const dataset = useJson<Dataset>(`/v1/datasets/${encodeURIComponent(benchmark.dataset)}`);
-  const ranking = useAnswer<Ranking>("/v1/rankings", rankingBody(question));
+  const alone = benchmark.leaderboard.filter((e) => e.protocol === question.protocol).length < 2;
+  const ranking = useAnswer<Ranking>("/v1/rankings", alone ? null : rankingBody(question));
   useApiCalls(callsOf(benchmark, question));
   const models = [...new Set(benchmark.leaderboard.map((entry) => entry.model))];
   return (
@@ -81,6 +82,7 @@ function Results({ benchmark }: { benchmark: Benchmark }) {
           </Notice>
         )}
         <LeakageNote benchmark={benchmark} />
+        {alone ? <Alone /> : null}
         <Loaded of={ranking} what="the ranking">
           {(found) => <Answer ranking={found} question={question} />}
         </Loaded>
@@ -126,6 +128,16 @@ function Results({ benchmark }: { benchmark: Benchmark }) {
         />
       </div>
     </>
+  );
+}
+
+function Alone() {
+  return (
+    <section class="card" aria-label="The answer">
+      <p style={{ fontSize: "1.25rem", margin: 0 }} data-testid="ranking-sentence">
+        Only one model has all its scores here, so there is nothing to rank.
+      </p>
+    </section>
   );
 }
 
