@@ -37,6 +37,7 @@ from intima.segmentation import read_small
 from intima.slides import Slide, open_slide, read_working
 from intima.slides.isolation import decode_mask_isolated
 from intima.slides.layers import LayerRaster, open_layer
+from intima.slides.pixel_size import standing_warnings
 from intima.store.models import get_model
 from intima.store.scratch import Scratch, ScratchRaster
 from intima.store.storage import Storage
@@ -196,7 +197,11 @@ def _corrected(
         artefacts=(),
         timings_s={},
         provenance=_provenance(payload, card=card, frame=frame, changed=changed),
-        warnings=(*slide.info.warnings, *warnings, *_of_slide(frame, has_tissue=bool(tissue_mask(small).any()))),
+        warnings=(
+            *standing_warnings(slide.info.warnings, mpp=payload.mpp),
+            *warnings,
+            *_of_slide(frame, has_tissue=bool(tissue_mask(small).any())),
+        ),
     )
     nothing = HeldRaster(np.zeros((1, 1), np.float32))
     images = ResultArrays(

@@ -154,6 +154,12 @@ def test_a_model_without_pixel_size_works_in_pixels(client: TestClient, storage:
     assert "um" not in found["lumen_area"]["unit"]
     assert "µm" not in found["lumen_area"]["unit"]
     assert any("No pixel size" in w for w in answer["result"]["warnings"])
+    assert any("give it in µm" in w for w in answer["result"]["warnings"])
+
+
+def test_who_gave_the_pixel_size_is_not_asked_for_it(client: TestClient, model: str, artery: bytes) -> None:
+    answer = client.post("/v1/segment", files={"file": ("a.png", artery)}, data={"model": model, "mpp": "2.0"}).json()
+    assert not any("pixel size" in w.lower() for w in answer["result"]["warnings"])
 
 
 def test_a_region_is_cut_out_in_level_0_pixels(client: TestClient, model: str, runner: None, artery: bytes) -> None:

@@ -4,6 +4,7 @@ import {
   logLine,
   lossLines,
   meanOfFolds,
+  messageInWords,
   progressByContender,
   type TrainingLike,
   trialPoints,
@@ -69,9 +70,9 @@ describe("curves", () => {
 
 describe("words", () => {
   it.each([
-    ["unet/loocv/r0/f3/s0/trial1", "unet: loocv, fold 4, trial 2"],
-    ["unet/kfold3x5/r2/f0/s1/fold", "unet: kfold3x5, repeat 3, fold 1, seed 2, scored"],
-    ["unet/final/member0", "unet: all data, member 1"],
+    ["unet/loocv/r0/f3/s0/trial1", "unet: loocv, fold 3, trial 1"],
+    ["unet/kfold3x5/r2/f0/s1/fold", "unet: kfold3x5, repeat 2, fold 0, seed 1, scored"],
+    ["unet/final/member0", "unet: all data, member 0"],
     ["unet/final/publish", "unet: all data, published"],
     ["collect", "scores gathered"],
   ])("%s", (key, words) => {
@@ -82,10 +83,15 @@ describe("words", () => {
     const data = { unit: "unet/final/member0", state: "ready", attempt: 2, message: "no memory" };
     expect(logLine("7", "unit", data)).toEqual({
       id: "7",
-      text: "unet: all data, member 1 failed and is tried again (attempt 2): no memory",
+      text: "unet: all data, member 0 failed and is tried again (attempt 2): no memory",
       tone: "bad",
     });
     expect(logLine("8", "job", {})).toBeNull();
+  });
+
+  it("of a job name its unit", () => {
+    expect(messageInWords("unet/final/member0: step 1/2")).toBe("unet: all data, member 0: step 1/2");
+    expect(messageInWords("waits for a GPU: all taken")).toBe("waits for a GPU: all taken");
   });
 
   it("name a worker by its process", () => {

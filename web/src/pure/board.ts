@@ -125,7 +125,7 @@ const WORDS: Record<string, string> = {
   publish: "published",
   external: "external scores",
 };
-/** Parts of a key that are a letter or a word with a number from 0, which is said from 1. */
+/** Parts of a key that are a letter or a word with a number; numbers are those of the tables, from 0. */
 const NUMBERED: readonly [RegExp, string, number][] = [
   [/^f(\d+)$/, "fold", 0],
   [/^r(\d+)$/, "repeat", 1],
@@ -146,9 +146,18 @@ function partInWords(part: string): string {
   if (known) return known;
   for (const [pattern, name, least] of NUMBERED) {
     const number = pattern.exec(part)?.[1];
-    if (number !== undefined) return Number(number) >= least ? `${name} ${Number(number) + 1}` : "";
+    if (number !== undefined) return Number(number) >= least ? `${name} ${number}` : "";
   }
   return part;
+}
+
+/** Return the message of a job with the key of its unit in words. */
+export function messageInWords(message: string): string {
+  const at = message.indexOf(": ");
+  const key = message.slice(0, at);
+  return at > 0 && key.includes("/") && !key.includes(" ")
+    ? `${unitInWords(key)}: ${message.slice(at + 2)}`
+    : message;
 }
 
 export interface LogLine {

@@ -3,6 +3,7 @@ import {
   alternatives,
   type Definitions,
   describedBy,
+  errorsByField,
   fieldOf,
   fresh,
   numbersIn,
@@ -95,7 +96,12 @@ describe("what is said", () => {
   it("has titles a person reads", () => {
     expect(titleOf("input_px", { title: "Input Px" })).toBe("Input px");
     expect(titleOf("input_px", { title: "Input size (px)" })).toBe("Input size (px)");
-    expect(describedBy({ description: "See ``a``,\n  b." })).toBe("See a, b.");
+    expect(describedBy({ description: "See ``a``,\n  b. Null takes 3." })).toBe("See a, b. Empty takes 3.");
+    const search = shapeOf(
+      { $ref: "#/components/schemas/Search" },
+      { Search: { type: "object", title: "Search" } },
+    );
+    expect(search.schema.title).toBeUndefined();
   });
 
   it("reads numbers as people write them", () => {
@@ -118,4 +124,15 @@ describe("pointers of errors", () => {
   ])("%s is %s", (pointer, field) => {
     expect(fieldOf(pointer, spec, definitions)).toBe(field);
   });
+});
+
+it("places errors at fields, without those that only follow from others", () => {
+  const errors = [
+    { pointer: "/protocols/0/kfold/k", message: "too small" },
+    { pointer: "/protocols", message: "too few" },
+    { pointer: "/elsewhere", message: "strange" },
+  ];
+  const { placed, left } = errorsByField(errors, spec, definitions);
+  expect([...placed]).toEqual([["/protocols/0/k", "too small"]]);
+  expect(left).toEqual(["/elsewhere: strange"]);
 });

@@ -56,8 +56,9 @@ export interface FieldShape {
 export function resolved(schema: Schema, definitions: Definitions): Schema {
   const { $ref, ...beside } = schema;
   if (!$ref) return schema;
-  const found = definitions[$ref.slice($ref.lastIndexOf("/") + 1)] ?? {};
-  return { ...resolved(found, definitions), ...beside };
+  const name = $ref.slice($ref.lastIndexOf("/") + 1);
+  const { title, ...found } = resolved(definitions[name] ?? {}, definitions);
+  return { ...found, ...(title === undefined || title === name ? {} : { title }), ...beside };
 }
 
 /** Return what a form shows for a schema. */
@@ -119,9 +120,28 @@ export function titleOf(name: string, schema: Schema): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Return a description as plain text: one line, code marks gone. */
+/** Return a description as plain text: one line, code marks gone, and what is null said as a form has it: empty. */
 export function describedBy(schema: Schema): string {
-  return (schema.description ?? "").replaceAll("``", "").replace(/\s+/g, " ").trim();
+  const text = (schema.description ?? "").replaceAll("``", "").replace(/\s+/g, " ").trim();
+  return text.replace(/\bNull\b/g, "Empty").replace(/\bnull\b/g, "empty");
+}
+
+/** Return errors by the field they mean; one of a list that only follows from those of its items is left out. */
+export function errorsByField(
+  errors: readonly { pointer: string; message: string }[],
+  schema: Schema,
+  definitions: Definitions,
+): { placed: Map<string, string>; left: string[] } {
+  const found = new Map<string, string>();
+  const left: string[] = [];
+  for (const { pointer, message } of errors) {
+    const field = fieldOf(pointer, schema, definitions);
+    if (!field) left.push(pointer ? `${pointer}: ${message}` : message);
+    else if (!found.has(field)) found.set(field, message);
+  }
+  const fields = [...found.keys()];
+  const own = fields.filter((f) => !fields.some((other) => other.startsWith(`${f}/`)));
+  return { placed: new Map(own.map((f) => [f, found.get(f) ?? ""])), left };
 }
 
 /** Return a value with one place changed; undefined removes it. */

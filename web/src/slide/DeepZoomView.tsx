@@ -307,16 +307,20 @@ function Foot({
       ) : null}
       <span class="mono">
         {pointer ? "pointer" : "centre"}{" "}
-        {inside
-          ? `${Math.floor(at.x)}, ${Math.floor(at.y)} px${inMicrometres(at, mpp)}`
-          : "outside the slide"}
+        {inside ? (
+          <>
+            {Math.floor(at.x)}, {Math.floor(at.y)} px <span class="in-um">{inMicrometres(at, mpp)}</span>
+          </>
+        ) : (
+          "outside the slide"
+        )}
       </span>
     </div>
   );
 }
 
 function inMicrometres(at: { x: number; y: number }, mpp: number | null): string {
-  return mpp === null ? "" : ` (${(at.x * mpp).toFixed(0)}, ${(at.y * mpp).toFixed(0)} µm)`;
+  return mpp === null ? "" : `(${(at.x * mpp).toFixed(0)}, ${(at.y * mpp).toFixed(0)} µm)`;
 }
 
 /** Return where on the slide a pointer is. */

@@ -68,7 +68,13 @@ export function SchemaFields({ schema, value, onChange, form, pointer = "", only
           onChange: (changed) => onChange(withValue(value, name, changed)),
         };
         const own = form.custom?.[part.pointer];
-        return own ? <div key={name}>{own(part)}</div> : <Part key={name} part={part} form={form} />;
+        return own ? (
+          <div key={name} class={shape.kind === "list" ? "whole" : ""}>
+            {own(part)}
+          </div>
+        ) : (
+          <Part key={name} part={part} form={form} />
+        );
       })}
     </>
   );

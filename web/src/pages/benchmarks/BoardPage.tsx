@@ -5,7 +5,7 @@ import { getAll, post } from "../../api/client";
 import { FINAL_STATES } from "../../api/events";
 import { useAction, useJson, useResource } from "../../api/resource";
 import type { ApiShape, Benchmark, Dataset, Job } from "../../api/types";
-import { byState } from "../../pure/board";
+import { byState, messageInWords } from "../../pure/board";
 import { formatDuration } from "../../pure/format";
 import { announce } from "../../ui/announce";
 import { Button, ButtonLink } from "../../ui/Button";
@@ -181,7 +181,7 @@ function State({ benchmark, job, units }: { benchmark: Benchmark; job: Job | nul
         </span>
       </div>
       <JobProgress
-        progress={final ? { ...progress, message: "" } : progress}
+        progress={{ ...progress, message: final ? "" : messageInWords(progress.message ?? "") }}
         label="Units of the benchmark"
       />
       {benchmark.leakage ? (

@@ -44,7 +44,7 @@ function Splits({ benchmark }: { benchmark: Benchmark }) {
                   .map((split, n) => (
                     <Fold
                       key={`${name} ${n}`}
-                      title={`${name}, fold ${n + 1}`}
+                      title={`${name}${split.repeat ? `, repeat ${split.repeat}` : ""}, fold ${split.fold}`}
                       test={split.test}
                       dataset={data}
                     />

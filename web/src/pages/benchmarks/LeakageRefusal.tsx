@@ -23,13 +23,13 @@ export interface LeakageProps {
 
 /** Why the leakage guard refuses a benchmark: every pair of images that would stand on both sides of a split. */
 export function LeakageRefusal({ problem, datasets, dataset, override, onOverride }: LeakageProps) {
-  const places = problem.errors.filter((e) => pairOf(e));
+  const pairs = pairsOf(problem.errors);
   const first = datasets.find((d) => d.id === dataset);
   return (
-    <section class="stack" aria-labelledby="leakage">
+    <section class="stack" aria-labelledby="leakage" data-refusal tabIndex={-1}>
       <Notice tone="bad" title="Refused: the scores would be too good">
         <p id="leakage">
-          {count(places.length, "pair")} of images would stand on both sides of a split: the model would be
+          {count(pairs.length, "pair")} of images would stand on both sides of a split: the model would be
           tested on what it has trained on.
         </p>
         {problem.hints.map((hint) => (
@@ -39,13 +39,16 @@ export function LeakageRefusal({ problem, datasets, dataset, override, onOverrid
         ))}
       </Notice>
       <div class="grid">
-        {places.map((place) => {
-          const pair = pairOf(place);
-          const second = pair?.b_dataset ? datasets.find((d) => d.id === pair.b_dataset) : first;
-          return pair && first && second ? (
-            <div key={place.pointer + place.message} class="stack" style={{ gap: "0.3rem" }}>
+        {pairs.map(({ pair, messages }) => {
+          const second = pair.b_dataset ? datasets.find((d) => d.id === pair.b_dataset) : first;
+          return first && second ? (
+            <div key={`${pair.a} ${pair.b} ${pair.kind}`} class="stack" style={{ gap: "0.3rem" }}>
               <CasePair {...pair} datasetA={first} datasetB={second} />
-              <p class="small soft">{place.message}</p>
+              {messages.map((message) => (
+                <p key={message} class="small soft" style={{ margin: 0 }}>
+                  {message}
+                </p>
+              ))}
             </div>
           ) : null;
         })}
@@ -68,7 +71,15 @@ export function LeakageRefusal({ problem, datasets, dataset, override, onOverrid
   );
 }
 
-function pairOf(place: FieldProblem): Pair | null {
-  const found = (place as FieldProblem & { pair?: Pair }).pair;
-  return found ?? null;
+/** The pairs a refusal names, each once, with all that is said of it. */
+function pairsOf(places: readonly FieldProblem[]): { pair: Pair; messages: string[] }[] {
+  const found = new Map<string, { pair: Pair; messages: string[] }>();
+  for (const place of places) {
+    const { pair } = place as FieldProblem & { pair?: Pair };
+    if (!pair) continue;
+    const key = `${pair.a} ${pair.b} ${pair.kind} ${pair.b_dataset}`;
+    const known = found.get(key) ?? { pair, messages: [] };
+    found.set(key, { pair, messages: [...known.messages, place.message] });
+  }
+  return [...found.values()];
 }

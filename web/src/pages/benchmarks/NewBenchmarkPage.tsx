@@ -1,16 +1,24 @@
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { useApiCalls } from "../../api/calls";
 import { getAll, getJson, sendJson } from "../../api/client";
+import type { Problem } from "../../api/problem";
 import { useAction, useResource } from "../../api/resource";
 import type { ApiShape, Dataset } from "../../api/types";
 import { count } from "../../pure/format";
-import { type Definitions, fieldOf, type JsonObject, type Schema, spoken, titleOf } from "../../pure/schema";
+import {
+  type Definitions,
+  errorsByField,
+  type JsonObject,
+  type Schema,
+  spoken,
+  titleOf,
+} from "../../pure/schema";
 import { announce } from "../../ui/announce";
 import { Button, ButtonLink } from "../../ui/Button";
 import { Field } from "../../ui/Field";
 import { Empty, Loaded } from "../../ui/Loading";
-import { ProblemNote } from "../../ui/Notice";
+import { Notice, ProblemNote } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
 import { type FormContext, type PartProps, SchemaFields, wordsOf } from "../../ui/SchemaForm";
 import { useParameters } from "../../ui/url";
@@ -99,14 +107,15 @@ function Form({ known }: { known: Known }) {
     { title: "Start the benchmark", method: "POST", path: PATH, body },
   ]);
   const problem = submit.problem;
-  const wrong = useMemo(() => {
-    const found = new Map<string, string>();
-    for (const e of problem?.errors ?? []) {
-      const field = fieldOf(e.pointer, SPEC, known.definitions);
-      if (field && !found.has(field)) found.set(field, e.message);
-    }
-    return found;
-  }, [problem, known]);
+  const { placed: wrong, left } = useMemo(
+    // a leak is shown by its pictures, not at a field
+    () => errorsByField(problem && problem.code !== "leakage" ? problem.errors : [], SPEC, known.definitions),
+    [problem, known],
+  );
+  const place = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    if (problem) place.current?.querySelector<HTMLElement>("[aria-invalid=true], [data-refusal]")?.focus();
+  }, [problem]);
   const form: FormContext = { definitions: known.definitions, wrong };
   form.custom = {
     "/dataset": (part) => <DatasetChoice part={part} form={form} datasets={known.datasets} />,
@@ -121,6 +130,7 @@ function Form({ known }: { known: Known }) {
   return (
     <form
       class="stack"
+      ref={place}
       noValidate
       onSubmit={(event) => {
         event.preventDefault();
@@ -130,7 +140,7 @@ function Form({ known }: { known: Known }) {
       <SchemaFields schema={SPEC} value={spec} onChange={setSpec} form={form} only={MAIN} />
       <details class="card" open={advancedWrong}>
         <summary>Search, seeds, second data set, publishing</summary>
-        <div class="stack" style={{ marginTop: "0.75rem" }}>
+        <div class="schema-fields" style={{ marginTop: "0.75rem" }}>
           <SchemaFields schema={SPEC} value={spec} onChange={setSpec} form={form} only={rest} />
         </div>
       </details>
@@ -143,7 +153,7 @@ function Form({ known }: { known: Known }) {
           onOverride={(reason) => setSpec({ ...spec, allow_leakage: reason || null })}
         />
       ) : (
-        <ProblemNote problem={problem} />
+        <Refusal problem={problem} fields={wrong.size} left={left} />
       )}
       <div class="row">
         <Button type="submit" look="primary" busy={submit.running} disabled={!architecturesOf(spec)}>
@@ -222,5 +232,34 @@ function PresetChoice({ part, form }: { part: PartProps; form: FormContext }) {
       <p class="hint">{words.hint}</p>
       {words.wrong ? <p class="wrong">{words.wrong}</p> : null}
     </fieldset>
+  );
+}
+
+/** Why the benchmark was not started; what belongs to a field stands at the field. */
+function Refusal({
+  problem,
+  fields,
+  left,
+}: {
+  problem: Problem | null;
+  fields: number;
+  left: readonly string[];
+}) {
+  if (!problem || !fields) return <ProblemNote problem={problem} />;
+  return (
+    <Notice
+      tone="bad"
+      title={`${count(fields, "field")} above ${fields === 1 ? "needs" : "need"} another value`}
+    >
+      {left.map((text) => (
+        <p key={text}>{text}</p>
+      ))}
+      {problem.hints.map((hint) => (
+        <p key={hint}>
+          <strong>What to do:</strong> {hint}
+        </p>
+      ))}
+      <p class="small soft">Nothing was started. Request {problem.requestId}</p>
+    </Notice>
   );
 }

@@ -13,8 +13,8 @@ export function HistoryChart({ study }: { study: Study }) {
   const points = history(study.trials);
   const key = JSON.stringify(points);
   const options = useMemo<Plot.PlotOptions>(() => {
-    const shown = (JSON.parse(key) as typeof points).map((p) => ({ ...p, place: p.number + 1 }));
-    const best = runningBest(shown).map((p) => ({ ...p, place: p.number + 1 }));
+    const shown = (JSON.parse(key) as typeof points).map((p) => ({ ...p, place: p.number }));
+    const best = runningBest(shown).map((p) => ({ ...p, place: p.number }));
     return {
       height: HEIGHT,
       marginLeft: 48,
@@ -54,7 +54,7 @@ export function HistoryChart({ study }: { study: Study }) {
             rows={points}
             keyOf={(p) => String(p.number)}
             columns={[
-              { title: "Trial", cell: (p) => String(p.number + 1) },
+              { title: "Trial", cell: (p) => String(p.number) },
               { title: "Inner score", number: true, cell: (p) => formatNumber(p.value) },
               { title: "Pruned", cell: (p) => (p.pruned ? "yes" : "no") },
             ]}

@@ -112,7 +112,7 @@ function StudyView({ study }: { study: Study }) {
   return (
     <>
       {best?.value !== null && best?.value !== undefined ? (
-        <Notice title={`Best so far: trial ${best.number + 1}, inner score ${formatNumber(best.value)}`}>
+        <Notice title={`Best so far: trial ${best.number}, inner score ${formatNumber(best.value)}`}>
           <p>
             Selection-biased: the best of {study.trials.filter((t) => t.value !== null).length} trials on the
             images that chose it. What it is worth on unseen subjects, the fold says.
@@ -141,7 +141,7 @@ function Trials({ study }: { study: Study }) {
           title: "Trial",
           cell: (t) => (
             <>
-              {t.number + 1} {t.number === study.best ? <span class="badge good">✓ best</span> : null}
+              {t.number} {t.number === study.best ? <span class="badge good">✓ best</span> : null}
             </>
           ),
         },

@@ -51,12 +51,15 @@ export function FilesPanel({
               {
                 title: "File",
                 cell: (a) => (
-                  <Button compact onClick={() => void save.run(a.url, `${stem}-${a.name}`)}>
-                    {a.name}
-                  </Button>
+                  <>
+                    <Button compact onClick={() => void save.run(a.url, `${stem}-${a.name}`)}>
+                      {a.name}
+                    </Button>
+                    <br />
+                    <span class="small soft">{ABOUT[a.name] ?? a.media_type}</span>
+                  </>
                 ),
               },
-              { title: "What it is", cell: (a) => ABOUT[a.name] ?? a.media_type },
               { title: "Size", number: true, cell: (a) => formatBytes(a.bytes) },
             ]}
           />
