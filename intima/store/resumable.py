@@ -5,7 +5,6 @@ piece comes whose checksum is announced, ``<id>.unchecked``, where that piece be
 writer; it goes with the process, so nothing has to be repaired after a kill, and no counter can be wrong.
 """
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -19,29 +18,24 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from intima.contracts.upload import SlideChoices, UploadRecord
-from intima.errors import Conflict, NotFound, Unavailable
+from intima.errors import Conflict, NotFound
 from intima.store.blobs import sync_folder
 from intima.store.incoming import MAKE_ROOM, MOST_PIECES, Piece, StorageFull, full_where
 from intima.store.keys import check_id, new_id
+from intima.store.upload_locks import is_idle, locked_alone, upload_missing
 
 PREFIX = "upl"
-_BUSY_RETRY_S = 1.0
 _HASH_BYTES = 1 << 20
 _STRAY_S = 3600.0
 """Bytes without a record, or half a record, that are older than this belong to a process that was killed."""
+_SWEEP_S = 60.0
+"""Uploads that begin within this time of a sweep do not sweep again."""
 
 
 class UploadExpired(NotFound):
     """An upload was left alone for too long."""
 
     code = "upload_expired"
-
-
-class UploadBusy(Conflict):
-    """Somebody else writes to the upload now."""
-
-    code = "upload_busy"
-    retry_after_s = _BUSY_RETRY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +59,8 @@ class OpenUpload:
     _descriptor: int
     _unchecked: Path
     _have_room: Callable[[int], None]
+    _durable: int
+    """Bytes that are on the volume for certain."""
     became: str | None = None
     """The slide that it is now."""
     _digest: "hashlib._Hash | None" = None
@@ -89,14 +85,15 @@ class OpenUpload:
         return self._digest.digest()
 
     def accept(self) -> None:
-        """Let what came since ``expect`` count."""
-        os.fsync(self._descriptor)
+        """Let what came since ``expect`` count. Raises StorageFull; what came since the last time is gone then."""
+        self._sync()
         self._unchecked.unlink(missing_ok=True)
         self._digest = None
 
     def cut(self, offset: int) -> None:
         """Forget what lies behind an offset."""
-        os.ftruncate(self._descriptor, offset)
+        if os.fstat(self._descriptor).st_size != offset:  # what is a blob already is whole, and cannot be cut
+            os.ftruncate(self._descriptor, offset)
         self.offset = offset
 
     def settle(self) -> None:
@@ -104,13 +101,14 @@ class OpenUpload:
 
         Raises:
             NotFound: the upload was removed meanwhile.
+            StorageFull: the volume says only now that it has no room.
         """
         if self._digest is not None:
             self.cut(self._start)
             self.accept()
-        os.fsync(self._descriptor)
+        self._sync()
         if self.became is None and os.fstat(self._descriptor).st_nlink == 0:
-            raise _missing(self.record.id)
+            raise upload_missing(self.record.id)
 
     def sha256(self) -> str:
         """Return the SHA-256 of all bytes that are there."""
@@ -119,6 +117,15 @@ class OpenUpload:
             while chunk := file.read(_HASH_BYTES):
                 found.update(chunk)
         return found.hexdigest()
+
+    def _sync(self) -> None:
+        try:
+            with full_where(f"No room to keep what came; {self._durable} bytes of this upload are there."):
+                os.fsync(self._descriptor)
+        except (OSError, StorageFull):
+            self.cut(min(self._durable, self.offset))
+            raise
+        self._durable = self.offset
 
     def _write_all(self, left: list[Piece]) -> None:
         while left:
@@ -136,6 +143,12 @@ class OpenUpload:
             self._digest.update(piece)
 
 
+@dataclass(slots=True)
+class _Swept:
+    at_s: float = 0.0
+    """Seconds since 1970."""
+
+
 @dataclass(frozen=True, slots=True)
 class Uploads:
     """The unfinished uploads of one folder; several processes and machines may share it."""
@@ -144,12 +157,15 @@ class Uploads:
     floor_bytes: int
     make_room: Callable[[int], int] = lambda _wanted_bytes: 0
     now: Callable[[], float] = time.time
+    _swept: _Swept = field(default_factory=_Swept)
+    """By this process."""
 
     def create(
         self, *, owner: str, length: int, name: str, metadata: str, choices: SlideChoices, keep_s: float
     ) -> StoredUpload:
         """Begin an upload of ``length`` bytes that is forgotten ``keep_s`` after its last byte. Raises StorageFull."""
-        self.sweep()
+        if not 0 <= self.now() - self._swept.at_s < _SWEEP_S:
+            self.sweep()
         self._have_room(length)
         record = UploadRecord(
             id=new_id(PREFIX), owner=owner, length=length, name=name, metadata=metadata, choices=choices, keep_s=keep_s
@@ -163,10 +179,10 @@ class Uploads:
         """Return an upload. Raises NotFound, also where it is somebody else's, and UploadExpired."""
         record = self._record(upload_id)
         if record is None or record.owner != owner:
-            raise _missing(upload_id)
+            raise upload_missing(upload_id)
         found = self._look(record)
         if found is None:
-            raise _missing(upload_id)
+            raise upload_missing(upload_id)
         if found.expires_at_s < self.now():
             raise UploadExpired(
                 f"The upload was left alone for {record.keep_s / 3600:g} h.", hint="Send the file again from its start."
@@ -191,7 +207,7 @@ class Uploads:
             Conflict: it is a slide already.
         """
         _refuse_stored(self.find(upload_id, owner=owner).record)
-        with _locked(self._data(upload_id), upload_id) as descriptor:
+        with locked_alone(self._data(upload_id), upload_id) as descriptor:
             record = self.find(upload_id, owner=owner).record
             _refuse_stored(record)
             upload = self._opened(record, descriptor)
@@ -204,7 +220,10 @@ class Uploads:
         """Note that an upload is a slide now, and let its bytes go."""
         self._keep(upload.record.model_copy(update={"slide": slide}))
         upload.became = slide
-        upload.path.unlink(missing_ok=True)
+        try:
+            upload.path.unlink()
+        except FileNotFoundError:  # it was removed meanwhile, and the note has just come back
+            self._note(upload.record.id).unlink(missing_ok=True)
 
     def remove(self, upload_id: str, *, owner: str) -> None:
         """Forget an upload, also under the hands of its writer. Raises NotFound, UploadExpired."""
@@ -213,8 +232,11 @@ class Uploads:
     def sweep(self) -> int:
         """Forget the uploads that were left alone for too long, and what killed processes left; return how many."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        names = {path.name.partition(".")[0] for path in self.folder.iterdir()}
-        return sum(self._forget_dead(name) for name in names if _is_one_of_ours(name))
+        self._swept.at_s = self.now()
+        files: dict[str, list[Path]] = {}
+        for path in self.folder.iterdir():
+            files.setdefault(path.name.partition(".")[0], []).append(path)
+        return sum(self._forget_dead(name, paths) for name, paths in files.items() if _is_one_of_ours(name))
 
     def _opened(self, record: UploadRecord, descriptor: int) -> OpenUpload:
         upload = OpenUpload(
@@ -224,6 +246,7 @@ class Uploads:
             _descriptor=descriptor,
             _unchecked=self._unchecked(record.id),
             _have_room=self._have_room,
+            _durable=os.fstat(descriptor).st_size,
         )
         start = self._checked_bytes(record.id)
         if start is not None:  # its writer was killed
@@ -258,26 +281,27 @@ class Uploads:
         _write_durably(self._note(record.id), record.model_dump_json().encode())
 
     def _forget(self, upload_id: str) -> None:
-        self._note(upload_id).unlink(missing_ok=True)
-        for path in self.folder.glob(f"{upload_id}*"):
+        """Remove bytes first and note last: ``become`` sees by the bytes that its note must go again."""
+        for path in (self._data(upload_id), self._note(upload_id), self._unchecked(upload_id)):
             path.unlink(missing_ok=True)
 
-    def _forget_dead(self, upload_id: str) -> bool:
+    def _forget_dead(self, upload_id: str, files: Sequence[Path]) -> bool:
         record = self._record(upload_id)
-        dead = self._is_stray(upload_id) if record is None else self._is_expired(record)
-        if not dead or not _is_idle(self._data(upload_id)):
+        dead = self._is_stray(files) if record is None else self._is_expired(record)
+        if not dead or not is_idle(self._data(upload_id)):
             return False
         self._forget(upload_id)
+        for path in files:
+            path.unlink(missing_ok=True)
         return True
 
     def _is_expired(self, record: UploadRecord) -> bool:
         found = self._look(record)
         return found is None or found.expires_at_s < self.now()
 
-    def _is_stray(self, upload_id: str) -> bool:
+    def _is_stray(self, files: Sequence[Path]) -> bool:
         with suppress(FileNotFoundError):
-            newest = max(path.stat().st_mtime for path in self.folder.glob(f"{upload_id}*"))
-            return newest + _STRAY_S < self.now()
+            return max(path.stat().st_mtime for path in files) + _STRAY_S < self.now()
         return False
 
     def _have_room(self, wanted_bytes: int) -> None:
@@ -302,40 +326,9 @@ class Uploads:
         return self._data(upload_id).with_suffix(".unchecked")
 
 
-def _missing(upload_id: str) -> NotFound:
-    return NotFound(
-        f"There is no upload {upload_id[:80]!r} of yours.",
-        code="upload_not_found",
-        hint="Send the file again from its start.",
-    )
-
-
 def _refuse_stored(record: UploadRecord) -> None:
     if record.slide is not None:
         raise Conflict(f"This upload is the slide {record.slide} already.", code="upload_complete")
-
-
-@contextmanager
-def _locked(path: Path, upload_id: str) -> Iterator[int]:
-    """Hold the one writer's place of an upload. Raises UploadBusy, NotFound."""
-    try:
-        file = path.open("r+b", buffering=0)
-    except FileNotFoundError as error:
-        raise _missing(upload_id) from error
-    except PermissionError:  # its bytes are a blob already, and who stored them was killed before that was noted
-        file = path.open("rb", buffering=0)
-    with file:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UploadBusy(
-                "Another request writes to this upload.", hint="Ask for its offset again in a moment."
-            ) from error
-        except OSError as error:
-            raise Unavailable(
-                "The volume of the uploads has no locks.", code="no_locks", hint="Put INTIMA_DATA on one that has."
-            ) from error
-        yield file.fileno()
 
 
 def _is_one_of_ours(name: str) -> bool:
@@ -343,17 +336,6 @@ def _is_one_of_ours(name: str) -> bool:
         return bool(check_id(name, prefix=PREFIX))
     except NotFound:
         return False
-
-
-def _is_idle(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -40,6 +40,8 @@ class Storage:
     engine: Engine
     cache: Cache
     """What can be made again: decoded training images, embeddings of frozen encoders."""
+    uploads: Uploads
+    """What is on its way in, over several requests."""
     floor_bytes: int = FLOOR_BYTES
     """Free space that is left on the volume."""
     blobs_at: S3Address | None = None
@@ -49,11 +51,6 @@ class Storage:
     def weights_folder(self) -> Path:
         """Where the owner of this deployment puts pretrained weights, each under its published file name."""
         return self.data_dir / "weights"
-
-    @property
-    def uploads(self) -> Uploads:
-        """What is on its way in, over several requests."""
-        return Uploads(self.data_dir / "uploads", self.floor_bytes, make_room=self.cache.give)
 
     @contextmanager
     def scratch(self) -> Iterator[Scratch]:
@@ -115,7 +112,8 @@ def attach_storage(
     cache = Cache.beside_store(folder / "cache", store_floor_bytes=floor_bytes)
     blobs = _open_blobs(folder, cache, floor_bytes=floor_bytes, blobs_at=blobs_at)
     engine = _open_engine(database_url or f"sqlite:///{folder / 'intima.db'}")
-    return Storage(folder, blobs, engine, cache, floor_bytes, blobs_at)
+    uploads = Uploads(folder / "uploads", floor_bytes, make_room=cache.give)
+    return Storage(folder, blobs, engine, cache, uploads, floor_bytes, blobs_at)
 
 
 def _open_blobs(folder: Path, cache: Cache, *, floor_bytes: int, blobs_at: S3Address | None) -> Blobs:

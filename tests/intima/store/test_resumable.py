@@ -1,5 +1,7 @@
 """Uploads on disk: their length is what counts, whoever was killed, whatever lies beside them."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -12,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from intima.contracts.upload import SlideChoices
+from intima.contracts.upload import SlideChoices, UploadRecord
 from intima.errors import Conflict, NotFound
 from intima.store.blobs import LocalBlobs
 from intima.store.incoming import StorageFull
-from intima.store.resumable import StoredUpload, UploadBusy, UploadExpired, Uploads
+from intima.store.resumable import StoredUpload, UploadExpired, Uploads
+from intima.store.upload_locks import UploadBusy
 
 HOUR_S = 3600.0
 
@@ -163,3 +166,132 @@ def test_a_note_that_cannot_be_read_is_no_upload(uploads: Uploads, note: bytes) 
         uploads.find(upload_id, owner="ann")
     assert uploads.of_owner("ann") == []
     assert uploads.sweep() == 0, "it may be somebody's who is younger than an hour"
+
+
+def as_nfs_locks(descriptor: int, kind: int) -> None:
+    """Lock as NFS does: alone only what is open for writing."""
+    if kind & fcntl.LOCK_EX and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+    lock(descriptor, kind)
+
+
+lock = fcntl.flock
+
+
+def only_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody open for writing what is a blob already: root may, and tests run as root."""
+    opens = Path.open
+
+    def refusing(path: Path, mode: str = "r", *args: int, **kwargs: int) -> object:
+        if mode == "r+b" and path.stat().st_mode & 0o222 == 0:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opens(path, mode, *args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refusing)
+
+
+@pytest.mark.parametrize("is_blob", [False, True])
+def test_on_nfs_too_the_expired_go_and_the_written_stay(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch, *, is_blob: bool
+) -> None:
+    upload_id = begin(uploads).record.id
+    write(uploads, upload_id, b"0123456789")
+    monkeypatch.setattr(fcntl, "flock", as_nfs_locks)
+    if is_blob:
+        (uploads.folder / "blob").hardlink_to(uploads.folder / upload_id)
+        (uploads.folder / upload_id).chmod(0o444)
+        only_to_be_read(monkeypatch)
+    with uploads.opened(upload_id, owner="ann") as upload:
+        assert upload.sha256() == hashlib.sha256(b"0123456789").hexdigest()
+        os.utime(uploads.folder / upload_id, (1, 1))
+        assert uploads.sweep() == int(is_blob), "of what is a blob already nothing is lost"
+    assert uploads.sweep() == int(not is_blob)
+    assert [path.name for path in uploads.folder.iterdir()] == ["blob"] * is_blob
+
+
+def test_what_is_a_blob_already_takes_an_empty_piece_with_a_checksum(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = begin(uploads).record.id
+    write(uploads, upload_id, b"0123456789")
+    (uploads.folder / upload_id).chmod(0o444)
+    only_to_be_read(monkeypatch)
+    for _ in range(2):
+        (uploads.folder / f"{upload_id}.unchecked").write_text("10")  # whoever sent one was killed
+        with uploads.opened(upload_id, owner="ann") as upload:
+            upload.expect("sha1")
+    assert uploads.find(upload_id, owner="ann").offset == 10
+    assert not (uploads.folder / f"{upload_id}.unchecked").exists()
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_an_upload_that_is_removed_while_it_becomes_a_slide_stays_removed(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    upload_id = begin(uploads).record.id
+    keep = Uploads._keep
+
+    def keep_and_remove(self: Uploads, record: UploadRecord) -> None:
+        keep(self, record)
+        if when == "between":
+            (uploads.folder / upload_id).unlink()  # the other request has come this far
+
+    with uploads.opened(upload_id, owner="ann") as upload:
+        upload.write([b"0123456789"])
+        if when == "before":
+            uploads.remove(upload_id, owner="ann")
+        monkeypatch.setattr(Uploads, "_keep", keep_and_remove)
+        uploads.become(upload, "sld_x")
+    if when == "after":
+        assert uploads.find(upload_id, owner="ann").record.slide == "sld_x"
+        uploads.remove(upload_id, owner="ann")
+    with pytest.raises(NotFound):
+        uploads.find(upload_id, owner="ann")
+    assert list(uploads.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_volume_that_says_at_last_that_it_is_full_is_full(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch, *, checked: bool
+) -> None:
+    upload_id = begin(uploads).record.id
+
+    def fsync(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_and_sync(patch: pytest.MonkeyPatch) -> None:
+        with uploads.opened(upload_id, owner="ann") as upload:
+            if checked:
+                upload.expect("sha256")
+            upload.write([b"0123"])
+            patch.setattr(os, "fsync", fsync)
+            if checked:
+                upload.accept()
+
+    with monkeypatch.context() as patch, pytest.raises(StorageFull):
+        write_and_sync(patch)
+    assert uploads.find(upload_id, owner="ann").offset == 0, "what may not be on the volume does not count"
+    assert write(uploads, upload_id, b"01") == 2
+
+
+def test_many_uploads_that_begin_are_not_each_a_look_at_all_others(tmp_path: Path) -> None:
+    now, looked = [time.time()], []
+
+    class Folder(type(tmp_path)):  # type: ignore[misc]
+        def iterdir(self) -> Iterator[Path]:
+            looked.append(self)
+            yield from super().iterdir()
+
+        def glob(self, *_args: object, **_options: object) -> Iterator[Path]:
+            raise AssertionError("one upload is found by its name")
+
+    uploads = Uploads(Folder(tmp_path / "uploads"), 0, now=lambda: now[0])
+    first = begin(uploads, keep_s=10).record.id
+    begun = [begin(uploads, keep_s=1000).record.id for _ in range(20)]
+    uploads.remove(begun.pop(), owner="ann")
+    assert len(looked) == 1
+    now[0] += 61
+    begin(uploads)
+    assert len(looked) == 2
+    assert {path.name.partition(".")[0] for path in (tmp_path / "uploads").iterdir()} >= set(begun)
+    assert not (tmp_path / "uploads" / first).exists()
