@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from intima.contracts._base import Contract
 from intima.contracts.dataset import PixelSize, Sha256
@@ -11,12 +11,15 @@ UploadState: TypeAlias = Literal["receiving", "received", "stored"]
 """receiving: bytes are missing. received: all are there. stored: they are a slide."""
 
 
+Subject: TypeAlias = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
 class SlideChoices(Contract):
     """What is said about a file beside its bytes; null where nothing is."""
 
     mpp: PixelSize | None = None
     """µm per pixel; overrides what the file says."""
-    subject: Annotated[str, Field(max_length=200)] | None = None
+    subject: Subject | None = None
     deidentify: bool = False
     """Store a copy without label, further images and identifying fields, and not the file itself."""
     sha256: Sha256 | None = None
@@ -28,7 +31,15 @@ class SlideChange(Contract):
 
     mpp: PixelSize | None = None
     """µm per pixel; null: what the file says."""
-    subject: Annotated[str, Field(max_length=200)] | None = None
+    subject: Subject | None = None
+
+
+class IntendedSlide(Contract):
+    """A slide that is about to be made of an upload; whoever goes on after a kill finds it by its id."""
+
+    id: str
+    choices: SlideChoices
+    """As they are in force, with the SHA-256 of what arrived."""
 
 
 class UploadRecord(Contract):
@@ -43,8 +54,10 @@ class UploadRecord(Contract):
     metadata: str
     """Upload-Metadata as it came."""
     choices: SlideChoices
+    """Of its beginning; of the slide once there is one."""
     keep_s: float = Field(gt=0)
     """How long after its last byte it is forgotten."""
+    intended: IntendedSlide | None = None
     slide: str | None = None
     """What it became; its own bytes are gone then."""
 

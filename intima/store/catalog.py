@@ -126,17 +126,27 @@ def named_splits(conn: Connection, spec: BenchmarkSpec) -> dict[str, StoredSplit
 
 
 def add_slide(
-    conn: Connection, *, sha256: str, name: str, info: SlideInfo, mpp: float | None = None, subject: str | None = None
+    conn: Connection,
+    *,
+    sha256: str,
+    name: str,
+    info: SlideInfo,
+    mpp: float | None = None,
+    subject: str | None = None,
+    slide_id: str | None = None,
 ) -> StoredSlide:
-    """Store a slide, or return the stored one with the same bytes, name, pixel size and subject."""
+    """Store a slide, or return the stored one with the same bytes, name, pixel size and subject.
+
+    A slide that is stored gets ``slide_id``; null: a new one.
+    """
     identity = _slide_identity(sha256=sha256, name=name, mpp=mpp, subject=subject)
     known = conn.execute(select(t.slides).where(t.slides.c.identity == identity)).one_or_none()
     if known is not None:
         return _slide(known)
-    slide_id = new_id("sld")
+    row_id = slide_id or new_id("sld")
     conn.execute(
         insert(t.slides).values(
-            id=slide_id,
+            id=row_id,
             identity=identity,
             sha256=sha256,
             name=name,
@@ -146,7 +156,7 @@ def add_slide(
             created_at=t.database_now(),
         )
     )
-    return get_slide(conn, slide_id)
+    return get_slide(conn, row_id)
 
 
 def _slide_identity(*, sha256: str, name: str, mpp: float | None, subject: str | None) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from intima.contracts.upload import SlideChoices, UploadRecord
+from intima.contracts.upload import IntendedSlide, SlideChoices, UploadRecord
 from intima.errors import Conflict, NotFound
 from intima.store.blobs import sync_folder
 from intima.store.incoming import MAKE_ROOM, MOST_PIECES, Piece, StorageFull, full_where
@@ -216,9 +216,27 @@ class Uploads:
             finally:
                 upload.settle()
 
+    def intend(self, upload: OpenUpload, slide: IntendedSlide) -> None:
+        """Note what an upload is about to become, so that nobody makes it twice after a kill.
+
+        Raises:
+            NotFound: the upload was removed meanwhile.
+            StorageFull: there is no room for the note.
+        """
+        upload.record = upload.record.model_copy(update={"intended": slide})
+        with full_where("No room to note what an upload becomes."):
+            self._keep(upload.record)
+        if not upload.path.exists():  # the note has just come back
+            self._note(upload.record.id).unlink(missing_ok=True)
+            raise upload_missing(upload.record.id)
+
     def become(self, upload: OpenUpload, slide: str) -> None:
-        """Note that an upload is a slide now, and let its bytes go."""
-        self._keep(upload.record.model_copy(update={"slide": slide}))
+        """Note that an upload is a slide now, and let its bytes go. Raises StorageFull; then nothing has changed."""
+        intended = upload.record.intended
+        choices = upload.record.choices if intended is None else intended.choices
+        upload.record = upload.record.model_copy(update={"slide": slide, "choices": choices, "intended": None})
+        with full_where("No room to note what an upload has become."):
+            self._keep(upload.record)
         upload.became = slide
         try:
             upload.path.unlink()

@@ -60,12 +60,16 @@ class Queued:
 ALONE = Queued("", 0)
 
 
-def store_slide(state: State, spooled: Spooled, *, mpp: float | None, subject: str | None) -> StoredSlide:
-    """Check an upload in a limited child process, keep its bytes, add its row."""
+def store_slide(
+    state: State, spooled: Spooled, *, mpp: float | None, subject: str | None, slide_id: str | None = None
+) -> StoredSlide:
+    """Check an upload in a limited child process, keep its bytes, add its row, with this id where one is given."""
     info = inspect_isolated(spooled.path, name=spooled.name)
     sha256 = spooled.keep()
     with state.storage.writing() as connection:
-        return catalog.add_slide(connection, sha256=sha256, name=spooled.name, info=info, mpp=mpp, subject=subject)
+        return catalog.add_slide(
+            connection, sha256=sha256, name=spooled.name, info=info, mpp=mpp, subject=subject, slide_id=slide_id
+        )
 
 
 def start_segmentation(

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -482,3 +482,44 @@ def test_the_official_client_gets_through(tus: TusClient, tmp_path: Path) -> Non
     path = httpx.URL(uploader.url).path
     assert tus.slide(path, sha256=SHA256, subject="official").status_code == 201
     assert metadata(filename="a.png") in tus.ask("HEAD", path).headers["upload-metadata"]
+
+
+def test_a_repeated_finish_with_other_choices_is_no_success(tus: TusClient, shared_data: Path) -> None:
+    data = (shared_data / "wsi" / "svs" / "CMU-1-Small-Region.svs").read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    for first, others in (
+        ({}, ({"deidentify": True}, {"sha256": "0" * 64}, {"mpp": 3.0}, {"subject": "x"})),
+        ({"deidentify": True}, ({"deidentify": False}, {"sha256": "0" * 64})),
+    ):
+        path = tus.begin(len(data), filename="Mrs Miller.svs")
+        assert tus.patch(path, 0, data).status_code == 204
+        made = tus.slide(path, **first)
+        assert made.status_code == 201, made.text
+        for same in ({}, first, {"sha256": found}, {"sha256": None}):
+            again = tus.slide(path, **same)
+            assert (again.status_code, again.json()) == (200, made.json()), (first, same)
+        for other in others:
+            assert code_of(tus.slide(path, **other)) == (409, "already_stored"), (first, other)
+
+
+@pytest.mark.parametrize("deidentify", [False, True])
+def test_a_kill_before_the_note_makes_no_second_slide(
+    tus: TusClient, monkeypatch: pytest.MonkeyPatch, shared_data: Path, *, deidentify: bool
+) -> None:
+    data = (shared_data / "wsi" / "svs" / "CMU-1-Small-Region.svs").read_bytes()
+    path = tus.begin(len(data), filename="killed.svs", subject=f"killed {deidentify}")
+    assert tus.patch(path, 0, data).status_code == 204
+
+    def die(*_args: object) -> None:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resumable.Uploads, "become", die)
+        with suppress(httpx.TransportError):
+            assert tus.slide(path, deidentify=deidentify).status_code >= 500
+    query = {"search": f"killed {deidentify}"}
+    (slide,) = httpx.get(f"{tus.base}/v1/slides", params=query).json()["items"]
+    assert httpx.patch(f"{tus.base}/v1/slides/{slide['id']}", json={"mpp": 2.5}).status_code == 200
+    assert code_of(tus.slide(path, deidentify=not deidentify)) == (409, "already_stored")
+    assert tus.slide(path, deidentify=deidentify).json()["id"] == slide["id"]
+    assert len(httpx.get(f"{tus.base}/v1/slides", params=query).json()["items"]) == 1
