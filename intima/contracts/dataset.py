@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from intima.contracts._base import Contract
 from intima.labels import LabelSchema, TissueClass
@@ -11,7 +11,16 @@ Name = Annotated[
     str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
-PixelSize = Annotated[float, Field(ge=0.01, le=1000.0)]
+
+
+def _refuse_truth(value: object) -> object:
+    """Raise ValueError for true and false, which Python takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("Input should be a valid number")  # noqa: TRY004 - pydantic turns only this into a refusal
+    return value
+
+
+PixelSize = Annotated[float, Field(ge=0.01, le=1000.0), BeforeValidator(_refuse_truth)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

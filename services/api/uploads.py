@@ -1,5 +1,6 @@
 """Uploads: what a route is given of a file that a client sends, over either door."""
 
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from intima.store.incoming import Incoming
 from services.api.dependencies import State, get_state
 from services.api.forms import ReceivedFile, is_multipart, receive_form
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
@@ -27,7 +30,9 @@ class Spooled:
 
 
 def plain_name(name: str) -> str:
-    """Return what a client calls a file, without folders."""
+    """Return what a client calls a file, without folders. Raises Invalid for one with control characters."""
+    if _CONTROL.search(name):
+        raise Invalid("The name of the file has a control character.", code="bad_name", pointer="/filename")
     return name.replace("\\", "/").rsplit("/", 1)[-1][:200] or "upload"
 
 

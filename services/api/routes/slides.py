@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from intima.contracts.dataset import PixelSize, Sha256
 from intima.contracts.segmentation import RegionSpec, SegmentationCost, SegmentationRequest
-from intima.contracts.upload import SlideChange
+from intima.contracts.upload import SlideChange, Subject
 from intima.errors import Conflict
 from intima.slides.pixel_size import standing_warnings
 from intima.store import catalog
@@ -84,7 +84,7 @@ def create_slide(
     file: Annotated[UploadFile, File()],
     *,
     mpp: Annotated[PixelSize | None, Form()] = None,
-    subject: Annotated[str | None, Form(max_length=200)] = None,
+    subject: Annotated[Subject | None, Form()] = None,
     deidentify: Annotated[bool, Form()] = False,
     sha256: Annotated[Sha256 | None, Form()] = None,
 ) -> SlideView:
@@ -138,9 +138,7 @@ def delete_slide(slide_id: str, connection: WriteDep) -> None:
 
 
 @router.post("/{slide_id}/deidentified", operation_id="deidentify_slide", status_code=status.HTTP_201_CREATED)
-def deidentify_slide(
-    slide_id: str, state: StateDep, subject: Annotated[str | None, Form(max_length=200)] = None
-) -> SlideView:
+def deidentify_slide(slide_id: str, state: StateDep, subject: Annotated[Subject | None, Form()] = None) -> SlideView:
     """Store a copy of a slide without label, further images and identifying fields; the slide itself stays.
 
     The copy has the ``subject`` given here and never the slide's own, which may name a patient.

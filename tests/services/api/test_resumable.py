@@ -523,3 +523,29 @@ def test_a_kill_before_the_note_makes_no_second_slide(
     assert code_of(tus.slide(path, deidentify=not deidentify)) == (409, "already_stored")
     assert tus.slide(path, deidentify=deidentify).json()["id"] == slide["id"]
     assert len(httpx.get(f"{tus.base}/v1/slides", params=query).json()["items"]) == 1
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\nb", "\x1b[2J", "\x7f"])
+def test_a_control_character_is_in_no_name_and_no_subject(tus: TusClient, text: str) -> None:
+    for pairs, pointer in (({"filename": f"{text}.png"}, "/filename"), ({"subject": text}, "/subject")):
+        answer = tus.create(5, **pairs)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    path = tus.begin(len(IMAGE))
+    tus.patch(path, 0, IMAGE)
+    assert code_of(tus.slide(path, subject=text)) == (422, "invalid")
+    slide = tus.slide(path).json()["id"]
+    assert httpx.patch(f"{tus.base}/v1/slides/{slide}", json={"subject": text}).status_code == 422
+    form = {"file": ("a.png", IMAGE[:1000])}
+    answer = httpx.post(f"{tus.base}/v1/slides", files=form, data={"subject": text})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/subject")
+
+
+@pytest.mark.parametrize("mpp", [True, False, "true", [], {}])
+def test_a_pixel_size_is_a_number(tus: TusClient, mpp: object) -> None:
+    path = tus.begin(len(IMAGE))
+    tus.patch(path, 0, IMAGE)
+    answer = tus.slide(path, mpp=mpp)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/mpp")
+    slide = tus.slide(path, mpp="0.5").json()
+    assert slide["mpp"] == 0.5
+    assert httpx.patch(f"{tus.base}/v1/slides/{slide['id']}", json={"mpp": mpp}).status_code == 422
