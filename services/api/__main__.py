@@ -25,7 +25,7 @@ def main() -> None:
     stop_as_by_hand()
     open_traces(telemetry.otlp_endpoint, service="api")
     state = open_state(settings)
-    turns = TurnMetrics({"segment": state.segment_turns, "infer": state.infer_turns})
+    turns = TurnMetrics({"segment": state.segment_turns, "infer": state.infer_turns, "finish": state.finish_turns})
     shown = (doors.REGISTRY, units.REGISTRY, turns, LedgerMetrics(state.storage))
     try:
         with showing_metrics(telemetry, service="api", data=settings.data, collectors=shown):

@@ -29,6 +29,8 @@ from services.telemetry.doors import count_model_lookup
 
 TILES_AT_A_TIME = 4
 SLOTS = max(1, os.cpu_count() or 1)
+FINISHES_AT_A_TIME = 2
+"""Whole uploads that are hashed and opened at once: each reads up to 8 GiB."""
 MOST_WAITING = 64
 """Requests of a kind that wait for their turn; a client that sends more at once is told to come back."""
 _SPARE_THREADS = 2
@@ -112,6 +114,8 @@ class State:
     """Who comes next to segment a small image over REST; what waits there holds no thread."""
     infer_turns: Turns = field(default_factory=new_turns)
     """Who comes next to run a model on tiles over REST."""
+    finish_turns: Turns = field(default_factory=lambda: Turns(threads=FINISHES_AT_A_TIME, most_waiting=MOST_WAITING))
+    """Who comes next to have an upload made a slide; what waits there holds no thread."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when this process is about to end: who is cut off then has not left, and units are given back."""
     tiles: SlideTiles = field(default_factory=SlideTiles)

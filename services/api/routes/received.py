@@ -1,6 +1,9 @@
 """What uploads in pieces have come to, and the slide that a whole one becomes."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from intima.contracts.upload import SlideChoices, UploadState, UploadView
@@ -10,6 +13,9 @@ from services.access.web import caller_of
 from services.api.dependencies import StateDep
 from services.api.routes.slides import SlideView, slide_view
 from services.api.storing import store_uploaded
+
+_WAIT_S = 240.0
+"""For a turn; a proxy in front waits 300 s."""
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
@@ -53,17 +59,22 @@ def get_upload(upload_id: str, request: Request, state: StateDep) -> UploadView:
     status_code=status.HTTP_201_CREATED,
     responses={200: {"description": "It was stored before", "model": SlideView}},
 )
-def store_upload(
+async def store_upload(
     upload_id: str, request: Request, state: StateDep, response: Response, choices: SlideChoices | None = None
 ) -> SlideView:
     """Make a slide of an upload that is whole. What is said here goes before what Upload-Metadata said.
 
     A slide without a pixel size is stored all the same: PATCH /v1/slides/{id} gives it one. A file that is refused
-    (422) stays until it expires or is deleted, so that it can be tried again with other choices.
+    (422) stays until it expires or is deleted, so that it can be tried again with other choices. 409 already_stored
+    where it is a slide already that was made with other choices.
     """
-    found = state.storage.uploads.find(upload_id, owner=caller_of(request).id)
-    if found.record.slide is not None:
+    chosen, owner = choices or SlideChoices(), caller_of(request).id
+    found = await run_in_threadpool(state.storage.uploads.find, upload_id, owner=owner)
+    store = partial(store_uploaded, state, found, chosen)
+    if found.record.slide is None:
+        slide = await state.finish_turns.run(store, wait_s=_WAIT_S)
+    else:
+        slide = await run_in_threadpool(store)
         response.status_code = status.HTTP_200_OK
-    slide = store_uploaded(state, found, choices or SlideChoices())
     response.headers["Location"] = f"/v1/slides/{slide.id}"
     return slide_view(slide)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -549,3 +550,32 @@ def test_a_pixel_size_is_a_number(tus: TusClient, mpp: object) -> None:
     slide = tus.slide(path, mpp="0.5").json()
     assert slide["mpp"] == 0.5
     assert httpx.patch(f"{tus.base}/v1/slides/{slide['id']}", json={"mpp": mpp}).status_code == 422
+
+
+def test_finishes_that_hash_for_long_leave_room_for_everybody_else(
+    tus: TusClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tus.begin(3) for _ in range(45)]
+    for path in paths:
+        assert tus.patch(path, 0, b"abc").status_code == 204
+    go_on, hashed = threading.Event(), []
+
+    def slowly(_upload: resumable.OpenUpload) -> str:
+        hashed.append(threading.current_thread())
+        assert go_on.wait(60)
+        return hashlib.sha256(b"abc").hexdigest()
+
+    monkeypatch.setattr(resumable.OpenUpload, "sha256", slowly)
+    with ThreadPoolExecutor(len(paths)) as pool:
+        answers = [pool.submit(tus.slide, path) for path in paths]
+        deadline = time.monotonic() + 30
+        while not hashed:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(1)
+        try:
+            assert len(hashed) <= 4
+            assert httpx.get(f"{tus.base}/v1/slides", timeout=10).status_code == 200
+        finally:
+            go_on.set()
+        assert {code_of(a.result()) for a in answers} == {(422, "unknown_format")}

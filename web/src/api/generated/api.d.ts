@@ -993,7 +993,8 @@ export interface paths {
          * @description Make a slide of an upload that is whole. What is said here goes before what Upload-Metadata said.
          *
          *     A slide without a pixel size is stored all the same: PATCH /v1/slides/{id} gives it one. A file that is refused
-         *     (422) stays until it expires or is deleted, so that it can be tried again with other choices.
+         *     (422) stays until it expires or is deleted, so that it can be tried again with other choices. 409 already_stored
+         *     where it is a slide already that was made with other choices.
          */
         post: operations["store_upload"];
         delete?: never;
