@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { inWords, labelOf, sorted } from "./measures";
+import { labelOf, sorted, worded } from "./measures";
 
 describe("measures", () => {
   it("are named in the words of the field", () => {
@@ -14,11 +14,25 @@ describe("measures", () => {
   });
 });
 
-it("writes the names in a warning as words, and leaves other warnings alone", () => {
-  const warning =
-    "Undefined in 3 of 8 passes, so the interval rests on the other 5: iel_area, intima_media_ratio.";
-  expect(inWords(warning)).toBe(
-    "Undefined in 3 of 8 passes, so the interval rests on the other 5: area within the inner elastic lamina; intima/media ratio.",
-  );
-  expect(inWords("The media is open: 12 % of its ring.")).toBe("The media is open: 12 % of its ring.");
+describe("a warning", () => {
+  it("names measures in words", () => {
+    expect(worded("media_thickness_min is undefined: the ring is open.").text).toBe(
+      "media thickness, smallest is undefined: the ring is open.",
+    );
+  });
+  it("has a long list set apart", () => {
+    expect(worded("Undefined in 3 of 8 passes: iel_area, stenosis, eel_area, intima_media_ratio.")).toEqual({
+      text: "Undefined in 3 of 8 passes",
+      measures: [
+        "Area within the inner elastic lamina",
+        "Stenosis",
+        "Area within the outer elastic lamina",
+        "Intima/media ratio",
+      ],
+    });
+  });
+  it("keeps a short one, and prose behind a colon", () => {
+    expect(worded("Undefined: stenosis, iel_area.").measures).toEqual([]);
+    expect(worded("Look: here, there, and, Everywhere.").measures).toEqual([]);
+  });
 });

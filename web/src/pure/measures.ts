@@ -43,10 +43,23 @@ export function sorted<Measure extends { name: string }>(
   return [first, measures.filter((m) => !FIRST.includes(m.name))];
 }
 
-/** Return a warning with the measures it names written as the table writes them, set apart by semicolons. */
-export function inWords(warning: string): string {
-  const [, head, list] = /^(.*: )([a-z_]+(?:, [a-z_]+)*)\.$/.exec(warning) ?? [];
-  if (head === undefined || list === undefined) return warning;
-  const words = list.split(", ").map((name) => labelOf(name).replace(/^./, (letter) => letter.toLowerCase()));
-  return `${head}${words.join("; ")}.`;
+/** A warning about measures: what it says, and the measures it names where those are many. */
+export interface Warning {
+  text: string;
+  measures: string[];
+}
+
+const MANY = 3;
+
+/** Return a warning with its measures by their names; a long list is set apart. */
+export function worded(warning: string): Warning {
+  const named = warning.replace(/\b[a-z]+(?:_[a-z]+)+\b/g, (name) => labelOf(name).toLowerCase());
+  const colon = warning.lastIndexOf(": ");
+  const list = warning
+    .slice(colon + 2)
+    .replace(/\.$/, "")
+    .split(", ");
+  if (colon < 0 || list.length <= MANY || !list.every((name) => /^[a-z_]+$/.test(name)))
+    return { text: named, measures: [] };
+  return { text: warning.slice(0, colon), measures: list.map(labelOf) };
 }

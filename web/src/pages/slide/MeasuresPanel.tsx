@@ -1,6 +1,6 @@
 import type { ApiShape, Segmentation } from "../../api/types";
 import { formatPercent } from "../../pure/format";
-import { inWords, labelOf, sorted } from "../../pure/measures";
+import { labelOf, sorted, worded } from "../../pure/measures";
 import { Notice } from "../../ui/Notice";
 import { Quantity } from "../../ui/Quantity";
 import { Swatch } from "../../ui/Swatch";
@@ -42,7 +42,7 @@ export function MeasuresPanel({ segmentation, vessel, onVessel, angle, onAngle }
               </select>
             </label>
           ) : null}
-          <Warnings texts={shown.warnings} title={`Vessel ${shown.vessel}: read its measures with care`} />
+          <Warnings texts={shown.warnings} title={`Vessel ${shown.vessel}: read with care`} />
           <VesselTable vessel={shown} />
           <p class="small soft">In brackets: {result?.interval_basis ?? "no interval"}.</p>
           <ThicknessPlot segmentation={segmentation} vessel={shown.vessel} angle={angle} onAngle={onAngle} />
@@ -63,10 +63,25 @@ function Warnings({ texts, title }: { texts: readonly string[]; title: string })
     <Notice tone="warn" title={title}>
       <ul class="plain">
         {texts.map((text) => (
-          <li key={text}>{inWords(text)}</li>
+          <li key={text}>
+            <WarningText text={text} />
+          </li>
         ))}
       </ul>
     </Notice>
+  );
+}
+
+function WarningText({ text }: { text: string }) {
+  const warning = worded(text);
+  if (!warning.measures.length) return <>{warning.text}</>;
+  return (
+    <details>
+      <summary>
+        {warning.text}: {warning.measures.length} measures
+      </summary>
+      {warning.measures.join("; ")}
+    </details>
   );
 }
 
