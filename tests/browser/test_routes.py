@@ -22,7 +22,9 @@ def test_it_opens_fits_a_laptop_and_passes_axe_in_both_themes(
     settle(page)
     assert_accessible(page)
     page.get_by_role("button", name="Same by API").click()
-    _assert_runs(page.get_by_role("dialog").locator("pre").all_inner_texts())
+    lines = page.get_by_role("dialog").locator("pre")
+    expect(lines.first).to_be_visible()
+    _assert_runs(lines.all_inner_texts())
 
 
 def _assert_whole(page: Page) -> None:
