@@ -17,17 +17,17 @@ from PIL import Image
 from intima import __version__
 from intima.annotations import Annotations, read_annotations
 from intima.arrays import Json, LabelMask
+from intima.canvas import MOST_WORKING_PX, Canvas, canvas_of, read_labels, refuse_large
 from intima.contracts.correction import CorrectionPreview, MaskMeasures, Overlap, VesselPair
-from intima.contracts.dataset import label_schema
 from intima.contracts.model import ModelCard
-from intima.contracts.segmentation import Artefact, SegmentationResult, SegmentPayload, SlideInfo
+from intima.contracts.segmentation import Artefact, SegmentationResult, SegmentPayload
 from intima.edits import edited_mask, working_labels
 from intima.errors import Invalid
 from intima.formats import ResultArrays
 from intima.formats.png import mask_png
 from intima.formats.writing import write_artefacts
-from intima.framing import Frame, plan_frame
-from intima.geometry import MicronsPerPixel, Size
+from intima.framing import Frame
+from intima.geometry import MicronsPerPixel
 from intima.labels import LabelSchema
 from intima.matching import SAME_VESSEL, match_vessels
 from intima.morphometry import class_areas, measure_vessels
@@ -35,7 +35,6 @@ from intima.polygons import Painting, Shape, TooIntricate, paint
 from intima.rasters import HeldRaster, LabelRaster, as_raster, read_blocks, read_whole
 from intima.segmentation import read_small
 from intima.slides import Slide, open_slide, read_working
-from intima.slides.isolation import decode_mask_isolated
 from intima.slides.layers import LayerRaster, open_layer
 from intima.slides.pixel_size import standing_warnings
 from intima.store.models import get_model
@@ -46,22 +45,8 @@ from intima.tissue import tissue_mask
 
 MOST_NATIVE_PX = 2**22
 """Of the analysed area, for a preview to measure it at the slide's own resolution."""
-MOST_WORKING_PX = 2**25
-"""Of a working image that is painted on."""
 WORKING_IMAGE, WORKING_MASK = "working_image.png", "working_mask.png"
 BASIS = "none: a person has corrected the mask"
-_PNG_HEAD_BYTES = 26
-
-
-@dataclass(frozen=True, slots=True)
-class Canvas:
-    """What is corrected: a mask and how it lies on its slide."""
-
-    frame: Frame
-    schema: LabelSchema
-    info: SlideInfo
-    mask_sha256: str
-    """Its mask.ome.tiff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +55,6 @@ class Drawn:
 
     annotations: Annotations | None
     labels: LabelMask | None
-
-
-def canvas_of(info: SlideInfo, payload: SegmentPayload, card: ModelCard, *, mask_sha256: str) -> Canvas:
-    """Return what a version of a mask is corrected on."""
-    frame = plan_frame(info, card=card, mpp=payload.mpp, region=payload.region)
-    return Canvas(frame, label_schema(card.classes), info, mask_sha256)
 
 
 def read_drawn(path: Path, canvas: Canvas, *, source: str, origin: str | None = None) -> Drawn:
@@ -91,7 +70,7 @@ def read_drawn(path: Path, canvas: Canvas, *, source: str, origin: str | None = 
         Invalid: see ``intima.annotations``; or no PNG of 8-bit class indices of the working size.
     """
     if source == "mask":
-        return Drawn(None, _read_labels(path, canvas))
+        return Drawn(None, read_labels(path, canvas))
     slide, bounds = canvas.frame.slide, canvas.info.bounds
     found = read_annotations(path.read_bytes(), schema=canvas.schema, slide=slide, bounds=bounds, origin=origin)
     with _painting():
@@ -99,8 +78,12 @@ def read_drawn(path: Path, canvas: Canvas, *, source: str, origin: str | None = 
     return Drawn(found, None)
 
 
-def preview_correction(storage: Storage, canvas: Canvas, drawn: Drawn, *, base: str) -> CorrectionPreview:
+def preview_correction(
+    storage: Storage, canvas: Canvas, drawn: Drawn, *, base: str, known: SegmentationResult
+) -> CorrectionPreview:
     """Return what a correction measures beside its base; nothing is stored.
+
+    ``known`` is the result of the base: what was measured at native resolution is not measured again.
 
     Raises:
         Invalid: polygons that are too intricate.
@@ -112,10 +95,10 @@ def preview_correction(storage: Storage, canvas: Canvas, drawn: Drawn, *, base: 
         before = read_whole(mask) if native else working_labels(mask, frame)
         after, painting = _after(drawn, canvas, before=before, native=native)
     mpp = frame.mpp if native else frame.working_mpp
-    measured = [_measures(m, canvas.schema, mpp) for m in (before, after)]
-    matched = match_vessels(measured[0].vessels, measured[1].vessels, least=SAME_VESSEL)
-    pairs = [VesselPair(before=b.vessel, after=None if a is None else a.vessel) for b, a in matched]
-    new = {v.vessel for v in measured[1].vessels} - {p.after for p in pairs}
+    measured = (
+        _known(known) if native else _measures(before, canvas.schema, mpp),
+        _measures(after, canvas.schema, mpp),
+    )
     changed = int(np.count_nonzero(before != after))
     return CorrectionPreview(
         base=base,
@@ -125,7 +108,7 @@ def preview_correction(storage: Storage, canvas: Canvas, drawn: Drawn, *, base: 
         mpp=None if mpp is None else mpp.mean,
         before=measured[0],
         after=measured[1],
-        pairs=(*pairs, *(VesselPair(before=None, after=number) for number in sorted(new))),
+        pairs=_pairs(*measured),
         changed_px=changed,
         needs_class=() if drawn.annotations is None else drawn.annotations.needs_class,
         overlaps=_overlaps(painting, canvas.schema),
@@ -140,7 +123,7 @@ def working_mask_png(storage: Storage, canvas: Canvas) -> bytes:
         Invalid: it has too many pixels for an editor.
         NotFound: the mask is gone.
     """
-    _refuse_large(canvas.frame)
+    refuse_large(canvas.frame)
     with _open_mask(storage, canvas.mask_sha256) as mask:
         return mask_png(working_labels(mask, canvas.frame), schema=canvas.schema)
 
@@ -295,61 +278,27 @@ def _open_mask(storage: Storage, sha256: str) -> Iterator[LabelRaster]:
         yield LayerRaster(layer)
 
 
-def _read_labels(path: Path, canvas: Canvas) -> LabelMask:
-    """Return a painted image. Raises Invalid."""
-    _refuse_large(canvas.frame)
-    window = canvas.frame.window
-    with path.open("rb") as file:
-        head = file.read(_PNG_HEAD_BYTES)
-    if len(head) < _PNG_HEAD_BYTES or head[:8] != b"\x89PNG\r\n\x1a\n":
-        raise _bad_image("a body that is no PNG")
-    size = Size(max(1, int.from_bytes(head[16:20])), max(1, int.from_bytes(head[20:24])))
-    if size != window.size:
-        raise _bad_image(
-            f"{size.width} x {size.height} pixels where the working image has {window.width} x {window.height}"
-        )
-    if head[24] != 8 or head[25] not in {0, 3}:
-        raise _bad_image(f"a PNG of {head[24]} bits and colour type {head[25]}")
-    try:
-        labels = decode_mask_isolated(path, name="mask", max_pixels=MOST_WORKING_PX)
-    except Invalid as error:
-        raise Invalid(error.message, code=error.code, hint=error.hint, pointer="/mask") from error
-    if labels.shape != (window.height, window.width):
-        raise _bad_image(f"an image that is turned to {labels.shape[1]} x {labels.shape[0]} pixels")
-    largest = int(labels.max())
-    if largest >= len(canvas.schema):
-        known = ", ".join(f"{c.index} {c.name}" for c in canvas.schema.classes)
-        raise Invalid(
-            f"The mask holds value {largest}; the classes are {known}.", code="unknown_class", pointer="/mask"
-        )
-    return labels
-
-
-def _bad_image(found: str) -> Invalid:
-    return Invalid(
-        f"Got {found}.",
-        code="bad_mask",
-        hint="Send an 8-bit grey or palette PNG of class indices, of the size of "
-        "/v1/segmentations/{id}/working_mask.png.",
-        pointer="/mask",
-    )
-
-
-def _refuse_large(frame: Frame) -> None:
-    window = frame.window
-    if window.size.pixels > MOST_WORKING_PX:
-        raise Invalid(
-            f"The working image has {window.width} x {window.height} pixels; at most {MOST_WORKING_PX} are painted on.",
-            code="image_too_large",
-            hint="Send polygons (GeoJSON), or segment a region of the slide and correct that.",
-            pointer="/mask",
-        )
-
-
 def _measures(mask: LabelMask, schema: LabelSchema, mpp: MicronsPerPixel | None) -> MaskMeasures:
     return MaskMeasures(
         areas=class_areas(mask, schema=schema, mpp=mpp), vessels=measure_vessels(mask, schema=schema, mpp=mpp)
     )
+
+
+def _known(result: SegmentationResult) -> MaskMeasures:
+    """Return what a stored mask measures, without the intervals of the model that made it."""
+    bare = {"interval": None, "pass_sd": None}
+    vessels = (
+        v.model_copy(update={"measures": tuple(m.model_copy(update=bare) for m in v.measures)}) for v in result.vessels
+    )
+    return MaskMeasures(areas=result.areas, vessels=tuple(vessels))
+
+
+def _pairs(before: MaskMeasures, after: MaskMeasures) -> tuple[VesselPair, ...]:
+    """Return which vessel is which; those that are new come last."""
+    matched = match_vessels(before.vessels, after.vessels, least=SAME_VESSEL)
+    pairs = [VesselPair(before=b.vessel, after=None if a is None else a.vessel) for b, a in matched]
+    new = {v.vessel for v in after.vessels} - {p.after for p in pairs}
+    return (*pairs, *(VesselPair(before=None, after=number) for number in sorted(new)))
 
 
 def _overlaps(painting: Painting | None, schema: LabelSchema) -> tuple[Overlap, ...]:

@@ -12,12 +12,13 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from intima import annotations
+from intima.canvas import Canvas, canvas_of
 from intima.contracts.benchmark import UnitPlan
 from intima.contracts.correction import CorrectedDatasetRequest, CorrectionPreview
 from intima.contracts.job import JobState
-from intima.contracts.segmentation import Artefact, Correction, SegmentPayload, UncertaintySpec
+from intima.contracts.segmentation import Correction, SegmentationResult, SegmentPayload, UncertaintySpec
 from intima.corrected_datasets import CorrectedMask, import_corrections
-from intima.corrections import Canvas, canvas_of, preview_correction, read_drawn, working_mask_png
+from intima.corrections import preview_correction, read_drawn, working_mask_png
 from intima.datasets import ImportedDataset
 from intima.errors import Conflict, Invalid
 from intima.store import catalog, ledger, models
@@ -74,6 +75,7 @@ class _Base:
 
     stored: StoredSegmentation
     canvas: Canvas
+    result: SegmentationResult
 
 
 @asynccontextmanager
@@ -113,7 +115,7 @@ def preview(state: State, segmentation_id: str, sent: Sent, *, base: str | None)
     """Return what a correction measures beside its base: the version named, else the newest."""
     found = _base(state, segmentation_id, base)
     drawn = read_drawn(sent.path, found.canvas, source=sent.source, origin=sent.origin)
-    return preview_correction(state.storage, found.canvas, drawn, base=found.stored.id)
+    return preview_correction(state.storage, found.canvas, drawn, base=found.stored.id, known=found.result)
 
 
 def working_mask(state: State, segmentation_id: str) -> bytes:
@@ -128,8 +130,9 @@ def _base(state: State, segmentation_id: str, base: str | None) -> _Base:
         _refuse_stranger(versions, stored)
         slide = catalog.get_slide(connection, stored.slide)
         card = models.get_model(connection, stored.payload.model).card
-        mask = _mask_of(connection, stored)
-    return _Base(stored, canvas_of(slide.info, stored.payload, card, mask_sha256=mask.sha256))
+        result = _result_of(connection, stored)
+    mask = next(a for a in result.artefacts if a.name == "mask.ome.tiff")
+    return _Base(stored, canvas_of(slide.info, stored.payload, card, mask_sha256=mask.sha256), result)
 
 
 def _refuse_stranger(versions: Versions, stored: StoredSegmentation) -> None:
@@ -138,12 +141,12 @@ def _refuse_stranger(versions: Versions, stored: StoredSegmentation) -> None:
         raise Invalid(f"{stored.id} is no version of {versions.parent.id}.", code="bad_base", pointer="/base")
 
 
-def _mask_of(connection: Transaction, stored: StoredSegmentation) -> Artefact:
+def _result_of(connection: Transaction, stored: StoredSegmentation) -> SegmentationResult:
     result = result_of(connection, stored)
     if result is None:
         hint = f"Watch /v1/jobs/{stored.job_id}."
         raise Conflict(f"{stored.id} has no mask yet.", code="not_ready", hint=hint, pointer="/base")
-    return next(a for a in result.artefacts if a.name == "mask.ome.tiff")
+    return result
 
 
 def store_correction(
