@@ -114,6 +114,16 @@ def test_a_slide_with_results_stays_as_it_is(client: TestClient, model: str, art
     assert client.patch("/v1/slides/sld_" + "0" * 32, json={"mpp": 1}).status_code == 404
 
 
+def test_a_truth_value_is_no_pixel_size(client: TestClient, artery: bytes) -> None:
+    view = client.post("/v1/slides", files={"file": ("a.png", artery)}, data={"subject": "T"}).json()
+    for said in (True, False):
+        answer = client.patch(f"/v1/slides/{view['id']}", json={"mpp": said})
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["pointer"] == "/mpp"
+    assert client.get(f"/v1/slides/{view['id']}").json()["mpp"] is None
+    assert client.patch(f"/v1/slides/{view['id']}", json={"mpp": "0.5"}).json()["mpp"] == 0.5
+
+
 def test_search_finds_names_and_subjects_as_they_are_written(client: TestClient, artery: bytes) -> None:
     for name, subject in (("100%_a.png", "Rat 7"), ("100xya.png", "rat 8"), ("other.png", None)):
         data = {} if subject is None else {"subject": subject}
@@ -127,6 +137,10 @@ def test_search_finds_names_and_subjects_as_they_are_written(client: TestClient,
     assert found["rat 7"] == found["%"] == {"100%_a.png"}
     assert found["_"] >= {"100%_a.png"}
     assert found["nothing like it"] == set()
+    assert client.post("/v1/slides", files={"file": ("a.png", artery)}, data={"subject": "MÜLLER 3"}).is_success
+    for words in ("Müller", "MÜLLER", "müller", "mÜll"):
+        items = client.get("/v1/slides", params={"search": words}).json()["items"]
+        assert [s["subject"] for s in items] == ["MÜLLER 3"], words
     page = client.get("/v1/slides", params={"search": "rat", "page_size": 1}).json()
     rest = client.get("/v1/slides", params={"search": "rat", "page_token": page["next_page_token"]}).json()
     assert [s["name"] for s in page["items"] + rest["items"]] == ["100xya.png", "100%_a.png"]
