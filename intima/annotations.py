@@ -21,10 +21,14 @@ from intima.geometry import Size
 from intima.labels import LabelSchema
 from intima.polygons import Shape
 
-MOST_BYTES = 32 * 2**20
+MOST_BYTES = 16 * 2**20
 MOST_FEATURES = 50_000
-MOST_VERTICES = 1_000_000
+MOST_VERTICES = 500_000
+MOST_VALUES = 2_000_000
+"""Values of JSON, of some 64 bytes each: a corner is three, and a feature some ten."""
 _NAMED = 50
+_BEFORE_VALUES = (b",", b"[", b"{")
+_SIMPLIFY = "Simplify the shapes in QuPath (Objects, Annotations, Simplify shape), or paint the mask as PNG."
 _WITHOUT_AREA = {"Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection"}
 _TOUCHES_ITSELF = "Ring Self-intersection"
 """GEOS's word for a ring that touches itself in a point: what is inside is still plain."""
@@ -65,6 +69,8 @@ def read_annotations(
 def _parsed(text: bytes) -> Any:
     if len(text) > MOST_BYTES:
         raise Invalid(f"Got {len(text)} bytes of GeoJSON; the limit is {MOST_BYTES}.", code="too_large", pointer="")
+    if sum(map(text.count, _BEFORE_VALUES)) > MOST_VALUES:
+        raise _bad(f"Got more than {MOST_VALUES} values of JSON.", "", code="too_intricate", hint=_SIMPLIFY)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -168,7 +174,8 @@ class _Reader:
 
     def _polygons(self, geometry: Any, number: int) -> list[tuple[str, Any]] | None:
         """Return the polygons of a geometry, each with its place in the coordinates; None where it has no area."""
-        kind = geometry.get("type") if isinstance(geometry, dict) else None
+        stated = geometry.get("type") if isinstance(geometry, dict) else None
+        kind = stated if isinstance(stated, str) else ""
         if geometry is None or kind in _WITHOUT_AREA:
             return None
         at = f"/features/{number}/geometry"
@@ -216,7 +223,7 @@ class _Reader:
             raise _bad("A ring is a list of positions [x, y].", at)
         self._vertices += len(ring)
         if self._vertices > MOST_VERTICES:
-            raise _bad(f"Got more than {MOST_VERTICES} corners.", "/features", code="too_intricate")
+            raise _bad(f"Got more than {MOST_VERTICES} corners.", "/features", code="too_intricate", hint=_SIMPLIFY)
         try:
             points = np.array([p[:2] for p in ring], np.float64).reshape(-1, 2) + self._offset
         except OverflowError:

@@ -1,6 +1,7 @@
 """Corrected GeoJSON is read back, or refused with the place at fault."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,10 @@ def test_an_unknown_class_is_refused_with_its_place(name: Any) -> None:
         b'{"type":"Polygon","coordinates":[]}',
         b'[{"type":"Feature","geometry":{"type":"Ellipse"}}]',
         b'[{"type":"Feature","geometry":7}]',
+        b'[{"type":"Feature","geometry":{"type":["Polygon"]}}]',
+        b'[{"type":"Feature","geometry":{"type":{}}}]',
+        b'[{"type":"Feature","geometry":{"type":null}}]',
+        b'[{"type":["Feature"],"geometry":null}]',
     ],
 )
 def test_what_is_no_geojson_is_refused(text: bytes) -> None:
@@ -158,6 +163,27 @@ def test_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(feature(SQUARE), feature(SQUARE)).code == "too_intricate"
     monkeypatch.setattr(annotations, "MOST_BYTES", 10)
     assert refused(feature(SQUARE)).code == "too_large"
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "0.1", '"ab"', '[{"type":{}}]'])
+def test_small_values_without_end_are_refused_before_they_are_read(value: str) -> None:
+    """Each takes some twenty times its text in memory."""
+    text = b"[" + b",".join([value.encode()] * (annotations.MOST_VALUES // (1 + value.count("{")) + 1)) + b"]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid) as caught:
+            read_annotations(text, schema=ARTERY, slide=SLIDE, bounds=None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == "too_intricate"
+    assert peak < 2**20
+
+
+def test_as_many_corners_as_may_be_fit() -> None:
+    corner = len(json.dumps([12345.25, 23456.75], indent=0))
+    assert corner * annotations.MOST_VERTICES <= annotations.MOST_BYTES
+    assert 3 * annotations.MOST_VERTICES + 10 * annotations.MOST_FEATURES <= annotations.MOST_VALUES
 
 
 BOUNDS = RegionSpec(x=100, y=50, width=200, height=200)
