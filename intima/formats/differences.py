@@ -1,7 +1,7 @@
 """Two masks of one region against each other: tiles that show where they differ, and how many pixels do."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
@@ -43,12 +43,16 @@ def difference_tile(a: Layer, b: Layer, *, level: int, column: int, row: int) ->
     return out.getvalue()
 
 
-def count_pairs(a: Layer, b: Layer, classes: int) -> NDArray[np.int64]:
-    """Return (classes, classes) pixels by class in a (rows) and in b, at full resolution, block by block."""
+def count_pairs(a: Layer, b: Layer, classes: int, *, go_on: Callable[[], None]) -> NDArray[np.int64]:
+    """Return (classes, classes) pixels by class in a (rows) and in b, at full resolution, block by block.
+
+    ``go_on`` is called before each block, and ends the work by what it raises.
+    """
     counts = np.zeros(classes * classes, np.int64)
     rows, columns = _BLOCK
     for y in range(0, a.size.height, rows):
         for x in range(0, a.size.width, columns):
+            go_on()
             block = Region(x, y, min(columns, a.size.width - x), min(rows, a.size.height - y))
             codes = a.read(0, block).astype(np.uint16) * classes + b.read(0, block)
             counts += np.bincount(codes.ravel(), minlength=counts.size)

@@ -21,6 +21,7 @@ from intima.store import ledger
 from intima.store.requests import recall_response, remember_response
 from intima.store.storage import Storage
 from services.access.gate import Gate, open_gate
+from services.api.counting import Counting
 from services.api.overviews import Overviews
 from services.api.settings import Settings
 from services.api.turns import Turns
@@ -122,6 +123,8 @@ class State:
     """Open slides that viewers look at."""
     overviews: Overviews = field(default_factory=Overviews)
     """Of slides without levels that viewers look at."""
+    counting: Counting = field(default_factory=Counting)
+    """Differences that somebody waits for."""
     tile_turns: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(TILES_AT_A_TIME))
     """How many tiles are read at once."""
 

@@ -17,6 +17,7 @@ from intima.formats.differences import (
 )
 from intima.slides.layers import open_layer
 from intima.store.storage import Storage
+from services.api.counting import GoOn
 from services.api.dependencies import State
 from services.api.results import SegmentationView, read_segmentation
 
@@ -44,6 +45,11 @@ class Pair:
         """Of all that is made of the two masks."""
         return "-".join(self.masks)
 
+    @property
+    def key(self) -> str:
+        """Of how far they agree, in the cache."""
+        return hashlib.sha256(f"{_MADE_AS} {self.a} {self.b} {self.etag}".encode()).hexdigest()
+
 
 def find_pair(state: State, a: str, b: str) -> Pair:
     """Return two segmentations that can be compared pixel by pixel.
@@ -64,25 +70,27 @@ def find_pair(state: State, a: str, b: str) -> Pair:
     return pair
 
 
-def read_difference(storage: Storage, pair: Pair) -> Difference:
-    """Return how far a pair agrees, counted once for two masks and kept in the cache."""
-    key = hashlib.sha256(f"{_MADE_AS} {pair.a} {pair.b} {pair.etag}".encode()).hexdigest()
-    kept = storage.cache.read(key)
-    if kept is not None:
-        try:
-            return Difference.model_validate_json(kept)
-        except ValidationError:
-            pass
-    made = _counted(storage, pair)
-    storage.cache.write(key, made.model_dump_json().encode())
+def kept_difference(storage: Storage, pair: Pair) -> Difference | None:
+    """Return how far a pair agrees where the cache has it."""
+    kept = storage.cache.read(pair.key)
+    try:
+        return None if kept is None else Difference.model_validate_json(kept)
+    except ValidationError:
+        return None
+
+
+def count_difference(storage: Storage, pair: Pair, go_on: GoOn) -> Difference:
+    """Return how far a pair agrees, counted and then kept in the cache. Raises what ``go_on`` raises."""
+    made = _counted(storage, pair, go_on)
+    storage.cache.write(pair.key, made.model_dump_json().encode())
     return made
 
 
-def _counted(storage: Storage, pair: Pair) -> Difference:
+def _counted(storage: Storage, pair: Pair, go_on: GoOn) -> Difference:
     names = _names(pair.result_a)
     mask_a, mask_b = pair.masks
     with open_layer(storage.blobs.path(mask_a)) as a, open_layer(storage.blobs.path(mask_b)) as b:
-        counts = count_pairs(a, b, len(names))
+        counts = count_pairs(a, b, len(names), go_on=go_on)
     mpp = pair.result_a.mpp if pair.result_a.mpp == pair.result_b.mpp else None
     pixel_um2 = None if mpp is None else mpp * mpp
     classes = class_agreement(counts, names, pixel_um2)

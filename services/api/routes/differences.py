@@ -10,7 +10,7 @@ from intima.formats.differences import difference_tile
 from intima.formats.layers import layer_zoom
 from intima.slides.layers import open_layer
 from services.api.dependencies import State, StateDep
-from services.api.differences import Pair, find_pair, read_difference
+from services.api.differences import Pair, count_difference, find_pair, kept_difference
 from services.api.routes.tiles import PNG, SHA256, XML, IfNoneMatch, caching, has_it, in_turn, place_of
 
 router = APIRouter(prefix="/v1/segmentations/{segmentation_id}/differences", tags=["deep zoom"])
@@ -74,8 +74,19 @@ async def get_difference_tile(
 
 @router.get("/{other_id}", operation_id="get_difference")
 async def get_difference(segmentation_id: str, other_id: str, state: StateDep) -> Difference:
-    """Return how far two segmentations of one slide and region agree: Dice per class, pixels and areas that differ."""
-    return await in_turn(state, lambda: read_difference(state.storage, find_pair(state, segmentation_id, other_id)))
+    """Return how far two segmentations of one slide and region agree: Dice per class, pixels and areas that differ.
+
+    Large masks are counted once: 503 "difference_in_making" with Retry-After where that takes longer than a request.
+    """
+
+    def find() -> tuple[Pair, Difference | None]:
+        pair = find_pair(state, segmentation_id, other_id)
+        return pair, kept_difference(state.storage, pair)
+
+    pair, kept = await in_turn(state, find)
+    if kept is not None:
+        return kept
+    return await state.counting.get(pair.key, lambda go_on: count_difference(state.storage, pair, go_on))
 
 
 def _tile(state: State, pair: Pair, place: tuple[int, int, int]) -> bytes:

@@ -30,6 +30,10 @@ OTHER = np.roll(MASK, 3, axis=1)
 RGB = {"only_a": (0, 114, 178), "only_b": (213, 94, 0), "other_class": (240, 228, 66)}
 
 
+def _on() -> None:
+    """Go on."""
+
+
 def stored(folder: Path, name: str, mask: np.ndarray) -> Path:
     path = folder / name
     with path.open("w+b") as out:
@@ -82,10 +86,10 @@ def test_counts_are_those_of_the_pixels_whatever_the_blocks(tmp_path: Path, monk
     expected = np.zeros((4, 4), np.int64)
     np.add.at(expected, (MASK.ravel(), OTHER.ravel()), 1)
     with open_layer(stored(tmp_path, "a", MASK)) as a, open_layer(stored(tmp_path, "b", OTHER)) as b:
-        assert np.array_equal(count_pairs(a, b, 4), expected)
+        assert np.array_equal(count_pairs(a, b, 4, go_on=_on), expected)
         monkeypatch.setattr(differences, "_BLOCK", (100, 70))
-        assert np.array_equal(count_pairs(a, b, 4), expected)
-        assert np.array_equal(count_pairs(b, a, 4), expected.T)
+        assert np.array_equal(count_pairs(a, b, 4, go_on=_on), expected)
+        assert np.array_equal(count_pairs(b, a, 4, go_on=_on), expected.T)
 
 
 def test_numbers_add_up() -> None:

@@ -1,6 +1,7 @@
 """The difference of two segmentations over HTTP: numbers, a layer, and reasons where there is none."""
 
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from intima.store.storage import Storage
+from services.api import differences as module
 from tests.builders import COLORS, png, publish_color_model, rings
 
 SLIDE = COLORS[rings(600, radii=(100, 160, 220), center=300)][:520]
@@ -66,6 +68,33 @@ def test_numbers_are_those_of_the_masks(client: TestClient, pair: list[dict[str,
         ("only_b", found["kinds"][0]["pixels"]),
         ("other_class", found["kinds"][2]["pixels"]),
     ]
+
+
+def test_counting_holds_no_turn_of_tiles_and_a_reader_is_told_when_to_ask_again(
+    client: TestClient, pair: list[dict[str, Any]], slide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    real = module.count_pairs
+
+    def slow(*given: Any, **more: Any) -> Any:
+        assert go.wait(60)
+        return real(*given, **more)
+
+    state = client.app.state.intima  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "count_pairs", slow)
+    monkeypatch.setattr(module, "_MADE_AS", "a difference of this test")
+    monkeypatch.setattr(state.counting, "_wait_s", 0.05)
+    ids = [view["id"] for view in pair]
+    urls = [f"/v1/segmentations/{a}/differences/{b}" for a in ids for b in ids]
+    for url in urls + urls:
+        answer = client.get(url)
+        assert (answer.status_code, answer.json()["code"]) == (503, "difference_in_making"), answer.text
+        assert answer.headers["retry-after"] == "3"
+    assert client.get(f"/v1/slides/{slide}/deepzoom_files/10/0_0.jpeg").status_code == 200
+    assert client.get(f"{urls[1]}_files/10/1_1.png").status_code == 200
+    go.set()
+    monkeypatch.setattr(state.counting, "_wait_s", 60.0)
+    assert [client.get(url).status_code for url in urls] == [200] * 4
 
 
 def test_the_layer_is_opaque_where_the_masks_differ(client: TestClient, pair: list[dict[str, Any]]) -> None:
