@@ -61,7 +61,7 @@ export function useResource<T>(
         if (stop.signal.aborted) return;
         const problem = asProblem(error);
         setState((old) => ({ key, data: old.key === key ? old.data : null, problem }));
-        later(problem.status === 0 || problem.status === 503 ? AFTER_FAILURE_MS : null);
+        later(problem.status === 0 || problem.status === 503 ? waitAfter(problem) : null);
       }
     };
     void once();
@@ -78,6 +78,10 @@ export function useResource<T>(
     loading: key !== null && !(mine && (state.data !== null || state.problem !== null)),
     reload,
   };
+}
+
+function waitAfter(problem: Problem): number {
+  return problem.retryAfterS === null ? AFTER_FAILURE_MS : 1000 * Math.max(1, problem.retryAfterS);
 }
 
 /** Do something on request: running, its problem, and a function that starts it. */

@@ -1391,6 +1391,8 @@ export interface paths {
         /**
          * Get Difference
          * @description Return how far two segmentations of one slide and region agree: Dice per class, pixels and areas that differ.
+         *
+         *     Large masks are counted once: 503 "difference_in_making" with Retry-After where that takes longer than a request.
          */
         get: operations["get_difference"];
         put?: never;

@@ -52,6 +52,8 @@ function Agreement({ a, b }: { a: Segmentation; b: Segmentation }) {
   const found = useJson<Difference>(
     `/v1/segmentations/${encodeURIComponent(a.id)}/differences/${encodeURIComponent(b.id)}`,
   );
+  if (found.data === null && found.problem?.code === "difference_in_making")
+    return <p role="status">Counting the pixels of both masks; large ones take minutes …</p>;
   return (
     <Loaded of={found} what="the differences">
       {(difference) => (
