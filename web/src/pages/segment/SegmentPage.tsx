@@ -304,8 +304,8 @@ function Cost({ cost, costed, of }: { cost: SlideCost; costed: number; of: numbe
       {costed < of ? ` for the first ${costed} of ${of} slides` : ""};{" "}
       {cost.time ? (
         <>
-          about {formatDuration(cost.time.low_s)} to {formatDuration(cost.time.high_s)} of computing, after
-          the wait <span class="soft">({cost.time.basis})</span>
+          {between(formatDuration(cost.time.low_s), formatDuration(cost.time.high_s))} of computing, after the
+          wait <span class="soft">({cost.time.basis})</span>
         </>
       ) : (
         <span class="soft">
@@ -314,6 +314,10 @@ function Cost({ cost, costed, of }: { cost: SlideCost; costed: number; of: numbe
       )}
     </p>
   );
+}
+
+function between(low: string, high: string): string {
+  return low === high ? (low.startsWith("less") ? low : `about ${low}`) : `about ${low} to ${high}`;
 }
 
 function callsOf(ids: readonly string[], wish: SegmentationWish): ApiCall[] {
