@@ -4,6 +4,7 @@ A record is committed before what it tells of is begun, so that nothing is done 
 change or delete rows; who gets around that breaks the chain, which ``check_chain`` sees.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
@@ -41,10 +42,13 @@ def wait_for_turn(conn: Connection) -> None:
     locks.hold(conn, locks.AUDIT)
 
 
-def use_of_day(conn: Connection, caller: str) -> tuple[int, int, float]:
-    """Return how many records a caller has of the last 24 h, their bytes, and seconds until the oldest is older."""
+def use_of_day(conn: Connection, caller: str, *, uncounted: Collection[str] = ()) -> tuple[int, int, float]:
+    """Return how many records a caller has of the last 24 h, their bytes, and seconds until the oldest is older.
+
+    Operations that are ``uncounted`` are in none of these.
+    """
     now = now_s(conn)
-    since = (audit.c.caller == caller, audit.c.at > now - _DAY_S)
+    since = (audit.c.caller == caller, audit.c.at > now - _DAY_S, audit.c.operation.not_in(uncounted))
     query = select(func.count(), func.coalesce(func.sum(audit.c.bytes), 0), func.min(audit.c.at)).where(*since)
     count, total, oldest = conn.execute(query).one()
     return int(count), int(total), 0.0 if oldest is None else max(0.0, oldest + _DAY_S - now)

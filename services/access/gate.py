@@ -33,6 +33,10 @@ _JWT = "eyJ"
 _log = logging.getLogger("intima.access")
 
 
+UNCOUNTED = frozenset({"delete_upload", "store_upload"})
+"""Operations that are written down and use nothing of the day's limits: they end what was counted when it began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What something that can be asked for takes."""
@@ -40,7 +44,9 @@ class Rule:
     scopes: tuple[Scope, ...]
     """One of these; none: not even a token."""
     changes: bool = False
-    """Whether it changes something or starts work: then it is written down and counts for the day's limits."""
+    """Whether it changes something or starts work: then it is written down, and counts for the day's limits but for
+    the ``UNCOUNTED``.
+    """
     announces: str = LENGTH
     """Header that says how many bytes it brings, now or in requests that follow."""
 
@@ -217,8 +223,10 @@ class TokenGate:
         )
         with self.storage.writing() as connection:
             audit.wait_for_turn(connection)
-            if limits.starts_per_day is not None or limits.upload_bytes_per_day is not None:
-                _hold_quota(audit.use_of_day(connection, caller.id), limits, asked.bytes)
+            limited = limits.starts_per_day is not None or limits.upload_bytes_per_day is not None
+            if limited and asked.operation.name not in UNCOUNTED:
+                used = audit.use_of_day(connection, caller.id, uncounted=UNCOUNTED)
+                _hold_quota(used, limits, asked.bytes)
             audit.append(connection, entry)
 
 

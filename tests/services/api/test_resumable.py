@@ -579,3 +579,19 @@ def test_finishes_that_hash_for_long_leave_room_for_everybody_else(
         finally:
             go_on.set()
         assert {code_of(a.result()) for a in answers} == {(422, "unknown_format")}
+
+
+def test_one_slide_in_pieces_is_one_start_and_ones_own_can_always_go(guarded: tuple[str, State]) -> None:
+    base, state = guarded
+    limits = Limits(starts_per_day=2, upload_bytes_per_day=len(IMAGE) + 3)
+    client = TusClient(base, bearer(make_token(state.storage, "segment", limits=limits)))
+    path, other = client.begin(len(IMAGE)), client.begin(3)
+    client.patch(path, 0, IMAGE)
+    assert client.slide(path, mpp=0.5, subject="uncounted").status_code == 201
+    assert code_of(client.create(1)) == (429, "quota_exceeded")
+    for own in (path, other):
+        assert client.ask("DELETE", own).status_code == 204, "what was begun can be taken back"
+    with state.storage.reading() as connection:
+        records = audit.list_records(connection, after=0, limit=1000)
+    mine = [r.operation for r in records if path in r.target or other in r.target]
+    assert mine == ["store_upload", "delete_upload", "delete_upload"], "written down all the same"
