@@ -42,6 +42,7 @@ from services.api.routes import (
 from services.api.rules import RULES
 from services.api.settings import Settings
 from services.api.site import STATIC, Site
+from services.api.tus import TusAnswers
 from services.http import BodyLimits, install_problem_handlers
 from services.telemetry.requests import TRACES, Observed, pass_trace_on
 
@@ -131,5 +132,6 @@ def create_app(settings: Settings, *, state: State | None = None) -> FastAPI:
     }
     app.add_middleware(BodyLimits, max_bytes=settings.max_upload_bytes, larger=limits, silence_s=settings.silence_s)
     app.add_middleware(ProtocolErrors)
+    app.add_middleware(TusAnswers)
     app.add_middleware(Observed)
     return app

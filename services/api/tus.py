@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intima.contracts.upload import SlideChoices
 from intima.errors import ErrorPlace, IntimaError, Invalid
@@ -17,6 +18,7 @@ from intima.store.resumable import StoredUpload
 from services.api.uploads import plain_name
 from services.http import as_problem, request_id_of
 
+ROOT = "/v1/uploads"
 VERSION = "1.0.0"
 EXTENSIONS = "creation,checksum,expiration,termination"
 ALGORITHMS = ("sha1", "sha256")
@@ -24,7 +26,6 @@ ALGORITHMS = ("sha1", "sha256")
 PIECE = "application/offset+octet-stream"
 _MOST_METADATA = 8192
 _MOST_DIGITS = 15
-_ALWAYS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}
 _CHOICES = frozenset({"mpp", "subject", "deidentify", "sha256"})
 _SIZES = {"sha1": 20, "sha256": 32}
 
@@ -46,7 +47,7 @@ class Described:
 
 
 class TusRoute(APIRoute):
-    """A route of the protocol: asks for its version first, and answers with it, also where it refuses."""
+    """A route of the protocol: asks for its version first; nobody keeps its answers."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request of this route."""
@@ -58,11 +59,30 @@ class TusRoute(APIRoute):
                 response = await answer(request)
             except IntimaError as error:
                 response = as_problem(error, request_id_of(request))
-            for name, value in _ALWAYS.items():
-                response.headers[name] = value
+            response.headers["Cache-Control"] = "no-store"
             return response
 
         return handle
+
+
+class TusAnswers:
+    """ASGI middleware: say the version in every answer of the protocol's paths, whoever refused."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not (scope["path"] == ROOT or scope["path"].startswith(f"{ROOT}/")):
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_version(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"tus-resumable", VERSION.encode())]
+            await send(message)
+
+        await self.app(scope, receive, send_with_version)
 
 
 def _refuse_other_version(request: Request) -> None:

@@ -595,3 +595,26 @@ def test_one_slide_in_pieces_is_one_start_and_ones_own_can_always_go(guarded: tu
         records = audit.list_records(connection, after=0, limit=1000)
     mine = [r.operation for r in records if path in r.target or other in r.target]
     assert mine == ["store_upload", "delete_upload", "delete_upload"], "written down all the same"
+
+
+def test_every_answer_says_the_version(tus: TusClient, guarded: tuple[str, State]) -> None:
+    base, state = guarded
+    nobody, reader = TusClient(base), TusClient(base, bearer(make_token(state.storage, "read")))
+    limited = make_token(state.storage, "segment", limits=Limits(upload_bytes_per_day=5, requests_per_minute=3))
+    ann, path = TusClient(base, bearer(limited)), tus.begin(10)
+    answers = {
+        401: nobody.create(5),
+        403: reader.create(5),
+        411: ann.ask("POST", "/v1/uploads"),
+        429: ann.create(6),
+        405: tus.ask("PUT", path),
+        400: tus.patch(path, "x", b""),
+        413: tus.patch(path, 0, bytes(LIMIT + 1)),
+        404: tus.ask("HEAD", "/v1/uploads/none"),
+        204: tus.ask("DELETE", path),
+    }
+    assert {status: a.status_code for status, a in answers.items()} == {status: status for status in answers}
+    for status, answer in answers.items():
+        assert answer.headers.get_list("tus-resumable") == ["1.0.0"], status
+    assert "tus-resumable" not in httpx.get(f"{tus.base}/v1/slides").headers
+    assert "tus-resumable" not in httpx.get(f"{tus.base}/v1/uploadsx").headers
