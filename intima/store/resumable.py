@@ -22,6 +22,7 @@ from intima.errors import Conflict, NotFound
 from intima.store.blobs import sync_folder
 from intima.store.incoming import MAKE_ROOM, MOST_PIECES, Piece, StorageFull, full_where
 from intima.store.keys import check_id, new_id
+from intima.store.paging import MAX_PAGE_SIZE, Page, check_page_size, decode_token, encode_token
 from intima.store.upload_locks import is_idle, locked_alone, upload_missing
 
 PREFIX = "upl"
@@ -189,12 +190,25 @@ class Uploads:
             )
         return found
 
-    def of_owner(self, owner: str) -> list[StoredUpload]:
-        """Return the uploads of somebody that are not forgotten, those that expire last first."""
+    def of_owner(self, owner: str, *, page_size: int = MAX_PAGE_SIZE, page_token: str = "") -> Page[StoredUpload]:
+        """Return a page of the uploads of somebody that are not forgotten, those that expire last first.
+
+        Raises:
+            Invalid: a page size outside 1..1000 or a token that is not one of ours.
+        """
+        check_page_size(page_size)
+        found = sorted(self._all_of(owner), key=_page_key, reverse=True)
+        if page_token:
+            (expires_at_s,), last = decode_token(page_token, numbers=1)
+            found = [upload for upload in found if _page_key(upload) < (expires_at_s, last)]
+        more = len(found) > page_size
+        items = tuple(found[:page_size])
+        return Page(items, encode_token(*_page_key(items[-1])) if more else "")
+
+    def _all_of(self, owner: str) -> list[StoredUpload]:
         records = (self._record(path.stem) for path in self.folder.glob("*.json"))
         looked = (self._look(record) for record in records if record is not None and record.owner == owner)
-        found = [upload for upload in looked if upload is not None and upload.expires_at_s >= self.now()]
-        return sorted(found, key=lambda upload: upload.expires_at_s, reverse=True)
+        return [upload for upload in looked if upload is not None and upload.expires_at_s >= self.now()]
 
     @contextmanager
     def opened(self, upload_id: str, *, owner: str) -> Iterator[OpenUpload]:
@@ -342,6 +356,10 @@ class Uploads:
 
     def _unchecked(self, upload_id: str) -> Path:
         return self._data(upload_id).with_suffix(".unchecked")
+
+
+def _page_key(upload: StoredUpload) -> tuple[float, str]:
+    return upload.expires_at_s, upload.record.id
 
 
 def _refuse_stored(record: UploadRecord) -> None:

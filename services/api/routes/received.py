@@ -11,6 +11,7 @@ from intima.store.catalog import rfc3339
 from intima.store.resumable import StoredUpload
 from services.access.web import caller_of
 from services.api.dependencies import StateDep
+from services.api.routes.paging import PageSize, PageToken
 from services.api.routes.slides import SlideView, slide_view
 from services.api.storing import store_uploaded
 
@@ -21,9 +22,10 @@ router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
 
 class UploadList(BaseModel):
-    """Uploads of one caller."""
+    """One page of the uploads of one caller."""
 
     items: list[UploadView]
+    next_page_token: str
 
 
 def _view(upload: StoredUpload) -> UploadView:
@@ -42,9 +44,13 @@ def _view(upload: StoredUpload) -> UploadView:
 
 
 @router.get("", operation_id="list_uploads")
-def list_uploads(request: Request, state: StateDep) -> UploadList:
+def list_uploads(
+    request: Request, state: StateDep, page_size: PageSize = 1000, page_token: PageToken = ""
+) -> UploadList:
     """List your own uploads that have not expired, those that expire last first."""
-    return UploadList(items=[_view(u) for u in state.storage.uploads.of_owner(caller_of(request).id)])
+    owner = caller_of(request).id
+    page = state.storage.uploads.of_owner(owner, page_size=page_size, page_token=page_token).map(_view)
+    return UploadList(items=list(page.items), next_page_token=page.next_page_token)
 
 
 @router.get("/{upload_id}", operation_id="get_upload")

@@ -106,8 +106,8 @@ def test_one_writes_at_a_time_and_only_the_owner(uploads: Uploads) -> None:
             uploads.find(upload_id, owner=owner)
         with pytest.raises(NotFound):
             uploads.remove(upload_id, owner=owner)
-    assert [u.record.id for u in uploads.of_owner("ann")] == [upload_id]
-    assert uploads.of_owner("bob") == []
+    assert [u.record.id for u in uploads.of_owner("ann").items] == [upload_id]
+    assert uploads.of_owner("bob").items == ()
 
 
 def test_a_writer_whose_upload_was_removed_is_told(uploads: Uploads) -> None:
@@ -164,7 +164,7 @@ def test_a_note_that_cannot_be_read_is_no_upload(uploads: Uploads, note: bytes) 
     (uploads.folder / f"{upload_id}.json").write_bytes(note)
     with pytest.raises(NotFound):
         uploads.find(upload_id, owner="ann")
-    assert uploads.of_owner("ann") == []
+    assert uploads.of_owner("ann").items == ()
     assert uploads.sweep() == 0, "it may be somebody's who is younger than an hour"
 
 

@@ -429,7 +429,10 @@ def test_an_upload_is_its_makers_alone(guarded: tuple[str, State]) -> None:
         assert code_of(other.patch(path, 0, b"x")) == (404, "upload_not_found")
         assert code_of(other.slide(path)) == (404, "upload_not_found")
         assert code_of(other.ask("DELETE", path)) == (404, "upload_not_found")
-        assert httpx.get(f"{base}/v1/uploads", headers=dict(other.headers)).json() == {"items": []}
+        assert httpx.get(f"{base}/v1/uploads", headers=dict(other.headers)).json() == {
+            "items": [],
+            "next_page_token": "",
+        }
     assert code_of(reader.create(10)) == (403, "forbidden")
     for method in ("OPTIONS", "POST", "GET"):
         assert TusClient(base).ask(method, "/v1/uploads").status_code == 401, method
@@ -618,3 +621,22 @@ def test_every_answer_says_the_version(tus: TusClient, guarded: tuple[str, State
         assert answer.headers.get_list("tus-resumable") == ["1.0.0"], status
     assert "tus-resumable" not in httpx.get(f"{tus.base}/v1/slides").headers
     assert "tus-resumable" not in httpx.get(f"{tus.base}/v1/uploadsx").headers
+
+
+def test_uploads_come_in_pages(guarded: tuple[str, State]) -> None:
+    base, state = guarded
+    client = TusClient(base, bearer(make_token(state.storage, "segment")))
+    made = {client.begin(5, filename=f"{n}.png").rpartition("/")[2] for n in range(5)}
+    url, headers = f"{base}/v1/uploads", dict(client.headers)
+    whole = httpx.get(url, headers=headers).json()
+    assert ({u["id"] for u in whole["items"]}, whole["next_page_token"]) == (made, "")
+    found: list[object] = []
+    token = ""
+    for size in (2, 2, 1):
+        page = httpx.get(url, headers=headers, params={"page_size": "2", "page_token": token}).json()
+        assert len(page["items"]) == size
+        found += page["items"]
+        token = page["next_page_token"]
+    assert (found, token) == (whole["items"], "")
+    for bad in ({"page_size": "0"}, {"page_size": "1001"}, {"page_token": "x"}):
+        assert httpx.get(url, headers=headers, params=bad).status_code == 422, bad

@@ -5600,11 +5600,13 @@ export interface components {
         };
         /**
          * UploadList
-         * @description Uploads of one caller.
+         * @description One page of the uploads of one caller.
          */
         UploadList: {
             /** Items */
             items: components["schemas"]["UploadView"][];
+            /** Next Page Token */
+            next_page_token: string;
         };
         /**
          * UploadView
@@ -8262,7 +8264,10 @@ export interface operations {
     };
     list_uploads: {
         parameters: {
-            query?: never;
+            query?: {
+                page_size?: number;
+                page_token?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
