@@ -165,6 +165,6 @@ def test_the_view_of_a_search_by_keyboard(page: Page, benchmark: dict[str, Any])
 def test_a_job_tells_its_units_and_its_log(page: Page, benchmark: dict[str, Any]) -> None:
     visit(page, f"/jobs/{benchmark['job']}")
     expect(page.get_by_role("list", name="Log")).to_contain_text("The job is succeeded.")
-    expect(page.get_by_role("table", name="Units")).to_contain_text("unet: all data, published")
+    expect(page.get_by_role("table", name="Units")).to_contain_text("unet: kfold2, fold 0, scored")
     page.get_by_role("link", name="To its page").click()
     page.wait_for_url(f"**/benchmarks/{benchmark['id']}")
