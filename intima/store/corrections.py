@@ -12,7 +12,8 @@ from intima.store import tables as t
 from intima.store.catalog import StoredSegmentation, get_segmentation, stored_segmentation
 from intima.store.paging import Page, page_of
 
-_GONE = frozenset({"failed", "canceled"})
+GONE = frozenset({"failed", "canceled"})
+"""States of the job of a correction that has come to nothing."""
 _PAGE = 20
 
 
@@ -33,7 +34,7 @@ def get_versions(conn: Connection, segmentation_id: str) -> Versions:
     made = found.payload.correction
     parent = found if made is None else get_segmentation(conn, made.parent)
     highest = select(func.max(t.segmentations.c.number)).where(t.segmentations.c.parent == parent.id)
-    alive = (c for c in _newest_first(conn, parent.id) if ledger.read_job(conn, c.job_id).state not in _GONE)
+    alive = (c for c in _newest_first(conn, parent.id) if ledger.read_job(conn, c.job_id).state not in GONE)
     return Versions(parent, next(alive, parent), conn.execute(highest).scalar() or 0)
 
 

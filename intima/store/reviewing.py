@@ -2,13 +2,15 @@
 
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
 from intima.arrays import Json
 from intima.contracts.segmentation import UncertaintySummary
 from intima.review import doubt_of
 from intima.store.catalog import StoredSegmentation, stored_segmentation
+from intima.store.corrections import GONE
 from intima.store.paging import Page, check_page_size, decode_token, encode_token, page_of
+from intima.store.tables import jobs
 from intima.store.tables import segmentations as t
 
 Order: TypeAlias = Literal["newest", "expected_error"]
@@ -32,8 +34,8 @@ def list_segmentations(
 ) -> Page[StoredSegmentation]:
     """Return segmentations, newest first or highest expected error first.
 
-    By error come only those that have a result; of equal ones the newest first, and last those of whose error nothing
-    is known. ``model`` is a name, or name@version.
+    By error come only those of a model that have a result and that nobody has corrected; of equal ones the newest
+    first, and last those of whose error nothing is known. ``model`` is a name, or name@version.
 
     Raises:
         Invalid: a bad page, or the token of another order.
@@ -58,7 +60,7 @@ def _conditions(slide: str | None, model: str | None) -> list[ColumnElement[bool
 
 def _by_error(conn: Connection, where: list[ColumnElement[bool]], *, page_size: int, page_token: str) -> Page[Any]:
     check_page_size(page_size)
-    worst_first = select(t).where(t.c.doubt.is_not(None), *where)
+    worst_first = select(t).where(t.c.doubt.is_not(None), ~_is_corrected(), *where)
     worst_first = worst_first.order_by(t.c.doubt.desc(), t.c.created_at.desc(), t.c.id.desc())
     if page_token:
         worst_first = worst_first.where(_behind(page_token))
@@ -68,6 +70,13 @@ def _by_error(conn: Connection, where: list[ColumnElement[bool]], *, page_size: 
         return Page(items, "")
     last = items[-1]
     return Page(items, encode_token(last.doubt, last.created_at, last.id))
+
+
+def _is_corrected() -> ColumnElement[bool]:
+    """Tell whether a person has made a version of a mask that has not come to nothing."""
+    version = t.alias("version")
+    job = jobs.c.id == version.c.job_id, jobs.c.state.not_in(GONE)
+    return exists().where(version.c.parent == t.c.id, *job).correlate(t)
 
 
 def _behind(token: str) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import MetaData, Table, insert, select, update
 
 from intima.contracts.benchmark import UnitPlan
-from intima.contracts.segmentation import SegmentPayload, UncertaintySpec
+from intima.contracts.segmentation import Correction, SegmentPayload, UncertaintySpec
 from intima.errors import Invalid
 from intima.store import catalog, ledger, reviewing
 from intima.store.migrate import migrate
@@ -120,6 +120,46 @@ def test_a_result_made_anew_takes_its_new_place(store: Storage) -> None:
     assert pages(store, size=9) == ["b", "a"]
     finish(store, doubt(0.1, review=True))
     assert pages(store, size=9) == ["a", "b"]
+
+
+def correct(store: Storage, parent: str, number: int) -> str:
+    """Store a correction of a mask, and return its job."""
+    name = f"{parent} by hand {number}"
+    made = Correction(
+        parent=parent,
+        number=number,
+        base=parent,
+        base_mask_sha256="b" * 64,
+        author="local",
+        author_name="",
+        note="",
+        source="mask",
+        correction_sha256="c" * 64,
+    )
+    with store.writing() as connection:
+        body = catalog.get_segmentation(connection, parent).payload
+        payload = body.model_copy(update={"segmentation": name, "correction": made})
+        unit = UnitPlan(key="segment", kind="correct", queue="inference", payload=payload.model_dump(mode="json"))
+        job = ledger.create_job(connection, kind="segmentation", units=[unit], payload={}, result_url=None)
+        catalog.add_segmentation(connection, segmentation_id=name, slide="sld_1", job_id=job, payload=payload)
+    return job
+
+
+def test_what_a_person_has_corrected_waits_for_no_review_unless_the_correction_came_to_nothing(store: Storage) -> None:
+    for name, dice in (("a", 0.3), ("b", 0.5), ("c", 0.7)):
+        add(store, name)
+        finish(store, doubt(dice, review=True))
+    first = correct(store, "a", 1)
+    correct(store, "b", 1)
+    assert pages(store, size=1) == ["c"]
+    with store.writing() as connection:
+        ledger.cancel_job(connection, first)
+    assert pages(store, size=1) == ["a", "c"]
+    correct(store, "a", 2)
+    assert pages(store, size=1) == ["c"]
+    with store.reading() as connection:
+        newest = reviewing.list_segmentations(connection, order="newest").items
+    assert {"a", "b", "c", "a by hand 1", "a by hand 2", "b by hand 1"} == {s.id for s in newest}
 
 
 @pytest.mark.parametrize("token", ["x", "W10=", "WyJuYW4iLCAiMHgxcCswIiwgImEiXQ=="])

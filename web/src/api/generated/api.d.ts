@@ -1015,7 +1015,8 @@ export interface paths {
          * @description List segmentations, newest first, or those first in which most error is expected.
          *
          *     ``expected_error`` lists what has a result: masks to review by their expected Dice, then the others; last those of
-         *     whose error nothing is known, each with the reason in ``unranked``. ``model`` is a name or name@version.
+         *     whose error nothing is known, each with the reason in ``unranked``. A mask that a person has corrected is not among
+         *     them, and neither is the correction. ``model`` is a name or name@version.
          */
         get: operations["list_segmentations"];
         put?: never;

@@ -22,7 +22,7 @@ export default function ReviewPage() {
     <>
       <PageHead
         title="Review queue"
-        about="Masks in which most error is expected come first: those that need a person. What is not known comes last, with the reason."
+        about="Masks in which most error is expected come first: those that need a person. What is not known comes last, with the reason. What a person has corrected is done, and not here."
       />
       <Loaded of={list} what="the masks">
         {(found) =>
@@ -33,7 +33,7 @@ export default function ReviewPage() {
             </div>
           ) : (
             <Empty title="Nothing to review">
-              <p>There is no finished segmentation{model ? ` by ${model}` : ""} yet.</p>
+              <p>There is no finished segmentation{model ? ` by ${model}` : ""} that nobody has corrected.</p>
               <ButtonLink href="/slides" look="primary">
                 To the slides
               </ButtonLink>
