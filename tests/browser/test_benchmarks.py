@@ -39,7 +39,7 @@ def search_fields(page: Page) -> Locator:
     return page.get_by_role("group", name="Search", exact=True)
 
 
-def test_a_benchmark_goes_from_the_form_over_live_progress_to_its_results(
+def test_a_benchmark_goes_from_the_form_over_live_progress_to_a_verdict(
     page: Page, stack: Stack, dataset: dict[str, Any], benchmark: dict[str, Any]
 ) -> None:
     assert benchmark["state"] == "succeeded"  # else this one would wait behind it
@@ -66,6 +66,12 @@ def test_a_benchmark_goes_from_the_form_over_live_progress_to_its_results(
     assert benchmark["spec"]["search"]["trials"] == 1
     page.get_by_role("link", name="Results", exact=True).click()
     page.wait_for_url(f"**/benchmarks/{benchmark['id']}/results**")
+    page.get_by_role("link", name="Compare two of them").click()
+    page.wait_for_url("**/compare?**")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compare two models")
+    page.get_by_label("Margin", exact=False).first.fill("0.05")
+    page.get_by_role("button", name="Read the verdict").click()
+    expect(page.get_by_test_id("verdict-sentence")).to_contain_text("unet", timeout=LONG_MS)
 
 
 def test_what_is_wrong_is_marked_at_its_field_and_the_keyboard_is_there(
