@@ -1,9 +1,10 @@
 """The queue of masks to look at: by expected error, in stable pages, on both databases."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, Table, insert, select, update
+from sqlalchemy import MetaData, Table, event, func, insert, select, update
 
 from intima.contracts.benchmark import UnitPlan
 from intima.contracts.segmentation import Correction, SegmentPayload, UncertaintySpec
@@ -198,3 +199,47 @@ def test_results_of_earlier_versions_are_placed_as_new_ones_are(
     with old.reading() as connection:
         assert connection.execute(select(segmentations.c.doubt, segmentations.c.model)).one() == wanted
     old.close()
+
+
+def test_the_migration_looks_at_each_job_once_however_many_there_are(tmp_path: Path) -> None:
+    made = open_storage(tmp_path / "made")
+    add(made, "a")
+    finish(made, CASES["bad"])
+    with made.reading() as connection:
+        rows = [(t, dict(connection.execute(select(t)).mappings().one())) for t in (jobs, units, segmentations)]
+    made.close()
+    steps = {number: _steps_of_migration(tmp_path / str(number), rows, number) for number in (50, 500)}
+    assert steps[500] < 20 * steps[50], "more than in proportion"
+
+
+def _steps_of_migration(folder: Path, rows: list[tuple[Table, dict[str, object]]], number: int) -> int:
+    """Return how many thousand steps SQLite takes to migrate ``number`` copies of a segmentation with its job."""
+    old = attach_storage(folder)
+    migrate(old.engine, "0008")
+    with old.writing() as connection:
+        for table, row in rows:
+            before = Table(table.name, MetaData(), autoload_with=connection)
+            copies = [
+                {k: v for k, v in row.items() if k in before.c}
+                | {k: f"{k} {n}" for k in ("id", "job_id") if k in before.c}
+                for n in range(number)
+            ]
+            for n, copy in enumerate(copies):
+                if table is jobs:
+                    copy |= {"id": f"job_id {n}", "result_url": f"/v1/segmentations/id {n}"}
+            connection.execute(insert(before), copies)
+    steps = [0]
+
+    def step() -> int:
+        steps[0] += 1
+        return 0
+
+    @event.listens_for(old.engine, "checkout")
+    def watch(driver: sqlite3.Connection, *_: object) -> None:
+        driver.set_progress_handler(step, 1000)
+
+    migrate(old.engine)
+    with old.reading() as connection:
+        assert connection.execute(select(func.count()).where(segmentations.c.doubt > 0)).scalar() == number
+    old.close()
+    return steps[0]

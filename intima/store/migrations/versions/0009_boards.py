@@ -31,23 +31,29 @@ def _fill() -> None:
     table = sa.table(
         "segmentations", sa.column("id"), sa.column("model"), sa.column("payload", sa.JSON), sa.column("doubt")
     )
+    last = _last_units(conn)
     rows = conn.execute(sa.select(table.c.id, table.c.payload)).all()
     for row in rows:
         model = str(row.payload.get("model", ""))[:200] if isinstance(row.payload, dict) else ""
-        values = {"model": model, "doubt": _doubt_of(conn, row.id)}
+        values = {"model": model, "doubt": _doubt_of(conn, last.get(f"/v1/segmentations/{row.id}"))}
         conn.execute(sa.update(table).where(table.c.id == row.id).values(**values))
 
 
-_RESULT = sa.text(
-    "SELECT units.result FROM units JOIN jobs ON jobs.id = units.job_id "
-    "WHERE jobs.result_url = :url AND jobs.state = 'succeeded' AND units.kind = 'segment' "
-    "ORDER BY jobs.finished_at DESC LIMIT 1"
+_LAST = sa.text(
+    "SELECT jobs.result_url, units.id FROM units JOIN jobs ON jobs.id = units.job_id "
+    "WHERE jobs.state = 'succeeded' AND units.kind = 'segment' ORDER BY jobs.finished_at"
 )
+_RESULT = sa.text("SELECT units.result FROM units WHERE units.id = :unit")
 
 
-def _doubt_of(conn: sa.Connection, segmentation_id: str) -> float | None:
-    """Return the doubt about the last result; null where there is none."""
-    stored = conn.execute(_RESULT, {"url": f"/v1/segmentations/{segmentation_id}"}).scalar()
+def _last_units(conn: sa.Connection) -> dict[str, str]:
+    """Return the unit that made the last result, by its URL: no index finds the jobs of one segmentation."""
+    return {row.result_url: row.id for row in conn.execute(_LAST) if row.result_url is not None}
+
+
+def _doubt_of(conn: sa.Connection, unit: str | None) -> float | None:
+    """Return the doubt about the result of a unit; null where there is none."""
+    stored = None if unit is None else conn.execute(_RESULT, {"unit": unit}).scalar()
     result: Any = json.loads(stored) if isinstance(stored, str) else stored
     if not isinstance(result, dict):
         return None
