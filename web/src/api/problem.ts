@@ -5,6 +5,8 @@ export interface FieldProblem {
   hint: string;
 }
 
+const AFTER_FAILURE_MS = 5000;
+
 /** An answer that says no, or no answer at all (status 0). */
 export class Problem extends Error {
   constructor(
@@ -20,6 +22,12 @@ export class Problem extends Error {
   ) {
     super(detail || title);
     this.name = "Problem";
+  }
+
+  /** Milliseconds until the same question may find an answer; null where another one is needed. */
+  get askAgainMs(): number | null {
+    if (this.status !== 0 && this.status !== 503) return null;
+    return this.retryAfterS === null ? AFTER_FAILURE_MS : 1000 * Math.max(1, this.retryAfterS);
   }
 
   /** What to do about it, as the service says it. */

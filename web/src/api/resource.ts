@@ -18,8 +18,6 @@ export interface ResourceOptions<T> {
   again?: (data: T) => number | null;
 }
 
-const AFTER_FAILURE_MS = 5000;
-
 /** Read `path` (null: nothing yet) as JSON. */
 export function useJson<T>(path: string | null, options: ResourceOptions<T> = {}): Resource<T> {
   const read = useCallback((signal: AbortSignal) => getJson<T>(path ?? "", signal), [path]);
@@ -61,7 +59,7 @@ export function useResource<T>(
         if (stop.signal.aborted) return;
         const problem = asProblem(error);
         setState((old) => ({ key, data: old.key === key ? old.data : null, problem }));
-        later(problem.status === 0 || problem.status === 503 ? waitAfter(problem) : null);
+        later(problem.askAgainMs);
       }
     };
     void once();
@@ -78,10 +76,6 @@ export function useResource<T>(
     loading: key !== null && !(mine && (state.data !== null || state.problem !== null)),
     reload,
   };
-}
-
-function waitAfter(problem: Problem): number {
-  return problem.retryAfterS === null ? AFTER_FAILURE_MS : 1000 * Math.max(1, problem.retryAfterS);
 }
 
 /** Do something on request: running, its problem, and a function that starts it. */
