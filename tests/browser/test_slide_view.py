@@ -80,6 +80,21 @@ def test_a_class_is_hidden_by_its_key_and_nothing_is_fetched_again(
     expect(page.get_by_label("Opacity of lumen")).to_have_value("100")
 
 
+def test_single_keys_can_be_turned_off(page: Page, segmentation: dict[str, Any]) -> None:
+    """WCAG 2.1.4: who speaks to the computer must not hide a class with every word."""
+    open_view(page, path(segmentation))
+    lumen = page.get_by_role("checkbox", name=re.compile("lumen"))
+    switch = page.get_by_label("Keys work by themselves")
+    switch.uncheck()
+    page.keyboard.press("1")
+    expect(lumen).to_be_checked()
+    page.reload()
+    expect(switch).not_to_be_checked()
+    switch.check()
+    page.keyboard.press("1")
+    expect(lumen).not_to_be_checked()
+
+
 def test_numbers_have_units_intervals_and_what_these_mean(page: Page, segmentation: dict[str, Any]) -> None:
     open_view(page, path(segmentation))
     panel = page.get_by_role("complementary", name="What was found")

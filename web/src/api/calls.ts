@@ -10,6 +10,8 @@ export interface ApiCall {
   body?: unknown;
   /** Form fields that are sent; "@name.svs" is a file. */
   form?: Record<string, string>;
+  /** A file that is the whole body, and its media type. */
+  file?: { name: string; type: string };
   /** The file an answer is saved as. */
   saveAs?: string;
 }

@@ -33,3 +33,14 @@ it("sends files as files", () => {
 
 it("writes Python's own words", () =>
   expect(python({ a: [true, null, "x\n"] })).toBe('{"a": [True, None, "x\\n"]}'));
+
+it("sends a file that is the whole body", () => {
+  const call = { method: "POST", path: "/v1/x", file: { name: "mask.png", type: "image/png" } };
+  expect(asCurl(call, "http://h", false)).toContain(
+    "-H 'Content-Type: image/png' \\\n  --data-binary '@mask.png'",
+  );
+  expect(asCurl(call, "http://h", false)).not.toContain("-X");
+  expect(asPython(call, "http://h", false)).toContain(
+    'content=open("mask.png", "rb").read(), headers={"Content-Type": "image/png"}',
+  );
+});

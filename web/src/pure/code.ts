@@ -4,18 +4,28 @@ export interface Written {
   path: string;
   body?: unknown;
   form?: Record<string, string>;
+  /** A file that is the whole body, and its media type. */
+  file?: { name: string; type: string };
   saveAs?: string;
 }
 
 /** Return the curl line of a request. */
 export function asCurl(call: Written, base: string, withToken: boolean): string {
   const parts = ["curl"];
-  if (call.method !== "GET" && !(call.method === "POST" && (call.body !== undefined || call.form)))
+  if (
+    call.method !== "GET" &&
+    !(call.method === "POST" && (call.body !== undefined || call.form || call.file))
+  )
     parts.push(`-X ${call.method}`);
   if (withToken) parts.push(`-H "Authorization: Bearer $INTIMA_TOKEN"`);
   if (call.body !== undefined)
     parts.push(`-H 'Content-Type: application/json'`, `-d ${quoted(JSON.stringify(call.body))}`);
   for (const [name, value] of Object.entries(call.form ?? {})) parts.push(`-F ${quoted(`${name}=${value}`)}`);
+  if (call.file)
+    parts.push(
+      `-H ${quoted(`Content-Type: ${call.file.type}`)}`,
+      `--data-binary ${quoted(`@${call.file.name}`)}`,
+    );
   if (call.saveAs) parts.push(`-o ${quoted(call.saveAs)}`);
   parts.push(quoted(base + call.path));
   return parts.join(" \\\n  ");
@@ -32,6 +42,10 @@ export function asPython(call: Written, base: string, withToken: boolean): strin
   if (call.body !== undefined) given.push(`json=${python(call.body)}`);
   if (data.length) given.push(`data={${data.join(", ")}}`);
   if (files.length) given.push(`files={${files.join(", ")}}`);
+  if (call.file) {
+    given.push(`content=open(${python(call.file.name)}, "rb").read()`);
+    given.push(`headers={"Content-Type": ${python(call.file.type)}}`);
+  }
   const token = withToken ? `, headers={"Authorization": f"Bearer {os.environ['INTIMA_TOKEN']}"}` : "";
   const lines = [
     ...(withToken ? ["import os", ""] : []),

@@ -265,6 +265,18 @@ function callsOf(segmentation: Segmentation): ApiCall[] {
   const base = `/v1/segmentations/${segmentation.id}`;
   return [
     { title: "The mask to paint on", method: "GET", path: `${base}/working_mask.png`, saveAs: "mask.png" },
+    {
+      title: "The measures of a mask that was painted",
+      method: "POST",
+      path: `${base}/corrections/preview`,
+      file: { name: "mask.png", type: "image/png" },
+    },
+    {
+      title: "Save it as a version",
+      method: "POST",
+      path: `${base}/corrections?base=${segmentation.id}&note=looked%20at`,
+      file: { name: "mask.png", type: "image/png" },
+    },
     { title: "Versions", method: "GET", path: `${base}/corrections` },
     {
       title: "The newest corrected masks as a data set",

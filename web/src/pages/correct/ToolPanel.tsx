@@ -1,5 +1,6 @@
 import { Button } from "../../ui/Button";
 import { Swatch } from "../../ui/Swatch";
+import { SingleKeysSwitch } from "../../ui/single_keys";
 import { KEYS, SIZES, TOOLS, type ToolName } from "./tools";
 
 export interface ToolPanelProps {
@@ -108,6 +109,7 @@ export function ToolPanel(props: ToolPanelProps) {
         />
         Patterns <kbd>P</kbd>
       </label>
+      <SingleKeysSwitch />
       <details>
         <summary>All keys</summary>
         <dl class="keys">

@@ -1,5 +1,6 @@
 /** Keys that work anywhere on the page but in fields. */
 import { useEffect, useRef } from "preact/hooks";
+import { isShortcut, isTyping } from "../../ui/single_keys";
 import { nextSize, TOOLS, type ToolName } from "./tools";
 
 export interface PageKeys {
@@ -42,7 +43,7 @@ function command(to: PageKeys, event: KeyboardEvent): boolean {
 }
 
 function plain(to: PageKeys, event: KeyboardEvent): boolean {
-  if (event.altKey || isTyping(event.target)) return false;
+  if (!isShortcut(event)) return false;
   const key = event.key.toUpperCase();
   const tool = TOOLS.find((t) => t.key === key);
   if (tool) to.onTool(tool.name);
@@ -53,10 +54,4 @@ function plain(to: PageKeys, event: KeyboardEvent): boolean {
   else if (key === "P") to.onPatterns();
   else return false;
   return true;
-}
-
-function isTyping(target: EventTarget | null): boolean {
-  if (!(target instanceof HTMLElement)) return false;
-  if (target instanceof HTMLInputElement) return !["checkbox", "radio", "range"].includes(target.type);
-  return ["TEXTAREA", "SELECT"].includes(target.tagName) || target.closest("dialog") !== null;
 }

@@ -2,6 +2,7 @@ import type { ApiShape, Segmentation } from "../../api/types";
 import { formatNumber } from "../../pure/format";
 import { Notice } from "../../ui/Notice";
 import { Swatch } from "../../ui/Swatch";
+import { SingleKeysSwitch } from "../../ui/single_keys";
 import { classesOf } from "./shown";
 
 type Uncertainty = ApiShape<"UncertaintySummary">;
@@ -34,6 +35,7 @@ export function LayersPanel(props: LayersPanelProps) {
           <input type="checkbox" checked={patterns} onChange={(e) => onPatterns(e.currentTarget.checked)} />
           Patterns <kbd>P</kbd>
         </label>
+        <SingleKeysSwitch />
       </section>
       {comparing ? (
         <section class="stack tight">

@@ -1,5 +1,6 @@
 /** Keys of the slide view: a number for each class, a letter for each map. */
 import { useEffect, useRef } from "preact/hooks";
+import { isShortcut } from "../../ui/single_keys";
 
 export interface Shortcuts {
   classes: readonly string[];
@@ -15,8 +16,7 @@ export function useShortcuts(shortcuts: Shortcuts): void {
   latest.current = shortcuts;
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-      act(latest.current, event.key.toLowerCase());
+      if (isShortcut(event)) act(latest.current, event.key.toLowerCase());
     };
     window.addEventListener("keydown", pressed);
     return () => window.removeEventListener("keydown", pressed);
@@ -31,14 +31,4 @@ function act(to: Shortcuts, key: string): void {
   else if (key === "x" && to.comparing) to.onToggle("difference");
   else if (key === "p") to.onPatterns();
   else if (key === "escape") to.onEscape();
-}
-
-function isTyping(target: EventTarget | null): boolean {
-  if (!(target instanceof HTMLElement)) return false;
-  if (target instanceof HTMLInputElement) return !["checkbox", "radio", "range"].includes(target.type);
-  return (
-    target instanceof HTMLTextAreaElement ||
-    target instanceof HTMLSelectElement ||
-    target.closest("dialog") !== null
-  );
 }
