@@ -105,6 +105,7 @@ segmentations = Table(
     Column("parent", String(48)),
     Column("number", Integer),
     UniqueConstraint("parent", "number"),
+    Index("ix_segmentations_created_at_id", "created_at", "id"),
     Index("ix_segmentations_doubt_created_at_id", "doubt", "created_at", "id"),
     Index("ix_segmentations_slide_created_at", "slide", "created_at"),
 )
@@ -179,6 +180,7 @@ jobs = Table(
     Column("turn", Integer, nullable=False, server_default="0"),
     Column("served_turn", Integer, index=True),
     Column("traceparent", String(55)),
+    Index("ix_jobs_result_url", "result_url"),
     Index("ix_jobs_flow_turn", "flow", "turn"),
     Index("ix_jobs_state_kind", "state", "kind"),
 )
