@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsing import Watch, chromium, watched_page
+from browsing import Watch, chromium, find_chromium, watched_page
 from local_stack import Stack, shared_stack
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -35,16 +35,23 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def what_it_takes() -> None:
+    """Skip where there is no viewer, or no browser."""
     if not (STATIC / "index.html").is_file():
         pytest.skip("the viewer was not built: make web")
+    find_chromium()
+
+
+@pytest.fixture(scope="module")
+def browser(what_it_takes: None) -> Iterator[Browser]:
+    """A browser for one file: Playwright's loop must not run while other files have loops of their own."""
     with chromium() as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def stack(
-    browser: Browser, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    what_it_takes: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """The local stack: api, stats and the runner. A benchmark that will be asked for runs from the start."""
     base = tmp_path_factory.getbasetemp()

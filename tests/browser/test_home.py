@@ -1,10 +1,11 @@
 """The first page: what it shows, by mouse and by keyboard, and that it asks nobody else."""
 
-from typing import Any
-
 import pytest
 from browsing import Theme, assert_accessible, focus_order, tab_to, visit
+from local_stack import Stack
 from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import section
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -15,10 +16,11 @@ def test_it_is_readable_in_both_themes(page: Page, theme: Theme) -> None:
     assert_accessible(page)
 
 
-def test_it_lists_what_is_there(page: Page, slide: dict[str, Any]) -> None:
+def test_it_lists_what_is_new(page: Page, stack: Stack) -> None:
+    slide = stack.upload_slide("newest-synthetic.png", section(8101), mpp="3.0", subject="newest")
     visit(page, "/")
     link = page.get_by_role("link", name=slide["name"]).first
-    assert link.get_attribute("href") is not None
+    assert link.get_attribute("href") == f"/slides/{slide['id']}"
 
 
 def test_the_keyboard_reaches_everything(page: Page) -> None:

@@ -28,12 +28,18 @@ _ARGUMENTS = [
 ]
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Run Chromium; skips where there is none."""
+def find_chromium() -> str:
+    """Return the program; skips where there is none."""
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    return program
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run Chromium; skips where there is none. Until the end an event loop runs in this thread."""
+    program = find_chromium()
     alone = ["--no-sandbox"] if os.getuid() == 0 else []
     expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:

@@ -804,12 +804,16 @@ class Segmentation(_message.Message):
     TIMINGS_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    UNRANKED_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     slide: _builtins.str
     model: _builtins.str
     job: _builtins.str
     state: _builtins.str
     created_at: _builtins.str
+    unranked: _builtins.str
+    """Why nothing is known of its error; unset where something is"""
     @_builtins.property
     def error(self) -> Global___SegmentationError: ...
     @_builtins.property
@@ -828,6 +832,10 @@ class Segmentation(_message.Message):
     def result(self) -> Global___SegmentationResult:
         """Of the last job that succeeded; unset before the first"""
 
+    @_builtins.property
+    def correction(self) -> Global___Correction:
+        """Of a mask that a person has corrected"""
+
     def __init__(
         self,
         *,
@@ -845,14 +853,69 @@ class Segmentation(_message.Message):
         timings: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         provenance: _struct_pb2.Struct | None = ...,
         result: Global___SegmentationResult | None = ...,
+        unranked: _builtins.str = ...,
+        correction: Global___Correction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "provenance", b"provenance", "result", b"result", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "error", b"error", "provenance", b"provenance", "result", b"result", "uncertainty", b"uncertainty"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["areas", b"areas", "artefacts", b"artefacts", "created_at", b"created_at", "error", b"error", "id", b"id", "job", b"job", "measures", b"measures", "model", b"model", "provenance", b"provenance", "result", b"result", "slide", b"slide", "state", b"state", "timings", b"timings", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["areas", b"areas", "artefacts", b"artefacts", "correction", b"correction", "created_at", b"created_at", "error", b"error", "id", b"id", "job", b"job", "measures", b"measures", "model", b"model", "provenance", b"provenance", "result", b"result", "slide", b"slide", "state", b"state", "timings", b"timings", "uncertainty", b"uncertainty", "unranked", b"unranked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Segmentation: _TypeAlias = Segmentation  # noqa: Y015
+
+@_typing.final
+class Correction(_message.Message):
+    """How a person has corrected a mask: a version of a segmentation"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    BASE_MASK_SHA256_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    AUTHOR_NAME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CORRECTION_SHA256_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The segmentation whose mask a model made"""
+    number: _builtins.int
+    """Versions of one parent are counted from 1"""
+    base: _builtins.str
+    """The version that was corrected"""
+    base_mask_sha256: _builtins.str
+    author: _builtins.str
+    """Id of the token, "oidc:" and subject, or "local" """
+    author_name: _builtins.str
+    note: _builtins.str
+    source: _builtins.str
+    """"geojson" or "mask" """
+    origin: _builtins.str
+    correction_sha256: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        number: _builtins.int = ...,
+        base: _builtins.str = ...,
+        base_mask_sha256: _builtins.str = ...,
+        author: _builtins.str = ...,
+        author_name: _builtins.str = ...,
+        note: _builtins.str = ...,
+        source: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        correction_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_name", b"author_name", "base", b"base", "base_mask_sha256", b"base_mask_sha256", "correction_sha256", b"correction_sha256", "note", b"note", "number", b"number", "origin", b"origin", "parent", b"parent", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Correction: _TypeAlias = Correction  # noqa: Y015
 
 @_typing.final
 class ArtefactRef(_message.Message):
