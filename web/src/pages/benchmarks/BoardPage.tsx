@@ -1,14 +1,15 @@
 import { useEffect } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { useApiCalls } from "../../api/calls";
-import { getAll, post } from "../../api/client";
+import { getAll } from "../../api/client";
 import { FINAL_STATES } from "../../api/events";
-import { useAction, useJson, useResource } from "../../api/resource";
+import { useJson, useResource } from "../../api/resource";
 import type { ApiShape, Benchmark, Dataset, Job } from "../../api/types";
 import { byState, messageInWords } from "../../pure/board";
 import { formatDuration } from "../../pure/format";
 import { announce } from "../../ui/announce";
-import { Button, ButtonLink } from "../../ui/Button";
+import { ButtonLink } from "../../ui/Button";
+import { JobButtons, useJobActions } from "../../ui/JobButtons";
 import { JobLog, type LiveJob, useLiveJob } from "../../ui/JobLog";
 import { Loaded } from "../../ui/Loading";
 import { Notice, ProblemNote } from "../../ui/Notice";
@@ -117,8 +118,7 @@ function withRunning(all: readonly Training[], running: readonly Training[]): Tr
 
 function Head({ benchmark, job, path }: { benchmark: Benchmark; job: Job | null; path: string }) {
   const dataset = useJson<Dataset>(`/v1/datasets/${encodeURIComponent(benchmark.dataset)}`);
-  const cancel = useAction(() => post<Job>(`${path}/cancel`));
-  const retry = useAction(() => post<Job>(`${path}/retry`).then(() => window.location.reload()));
+  const actions = useJobActions(path);
   const state = job?.state ?? benchmark.state;
   return (
     <>
@@ -138,23 +138,9 @@ function Head({ benchmark, job, path }: { benchmark: Benchmark; job: Job | null;
             Results
           </ButtonLink>
         ) : null}
-        {!FINAL_STATES.includes(state) ? (
-          <Button
-            look="danger"
-            busy={cancel.running}
-            disabled={state === "canceling"}
-            onClick={() => void cancel.run()}
-          >
-            Cancel
-          </Button>
-        ) : null}
-        {["failed", "canceled"].includes(state) || benchmark.incomplete.length ? (
-          <Button busy={retry.running} onClick={() => void retry.run()}>
-            Take it up again
-          </Button>
-        ) : null}
+        <JobButtons state={state} actions={actions} incomplete={benchmark.incomplete.length > 0} />
       </PageHead>
-      <ProblemNote problem={cancel.problem ?? retry.problem} />
+      <ProblemNote problem={actions.problem} />
     </>
   );
 }

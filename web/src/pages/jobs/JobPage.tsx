@@ -1,13 +1,11 @@
 import { useEffect } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { useApiCalls } from "../../api/calls";
-import { post } from "../../api/client";
-import { FINAL_STATES } from "../../api/events";
-import { useAction, useJson } from "../../api/resource";
+import { useJson } from "../../api/resource";
 import type { ApiShape, Job } from "../../api/types";
 import { byState, unitInWords } from "../../pure/board";
 import { formatDuration, formatMoment } from "../../pure/format";
-import { Button } from "../../ui/Button";
+import { JobButtons, useJobActions } from "../../ui/JobButtons";
 import { JobLog, useLiveJob } from "../../ui/JobLog";
 import { Loaded } from "../../ui/Loading";
 import { Notice, ProblemNote } from "../../ui/Notice";
@@ -36,8 +34,7 @@ export default function JobPage({ parameters }: PageProps) {
     const timer = setTimeout(reload, QUIET_MS);
     return () => clearTimeout(timer);
   }, [live.news, live.job?.state, reload]);
-  const cancel = useAction(() => post<Job>(`${path}/cancel`));
-  const retry = useAction(() => post<Job>(`${path}/retry`).then(() => window.location.reload()));
+  const actions = useJobActions(path);
   useApiCalls([
     { title: "The job", method: "GET", path },
     { title: "Its events, live", method: "GET", path: `${path}/events` },
@@ -49,26 +46,12 @@ export default function JobPage({ parameters }: PageProps) {
   return (
     <>
       <PageHead title={job ? `Job: ${job.kind}` : "Job"} about={<span class="mono small">{id}</span>}>
-        {job && !FINAL_STATES.includes(state) ? (
-          <Button
-            look="danger"
-            busy={cancel.running}
-            disabled={state === "canceling"}
-            onClick={() => void cancel.run()}
-          >
-            Cancel
-          </Button>
-        ) : null}
-        {["failed", "canceled"].includes(state) ? (
-          <Button busy={retry.running} onClick={() => void retry.run()}>
-            Take it up again
-          </Button>
-        ) : null}
+        {job ? <JobButtons state={state} actions={actions} /> : null}
       </PageHead>
       <Loaded of={first} what="the job">
         {(read) => (
           <div class="stack">
-            <ProblemNote problem={live.problem ?? cancel.problem ?? retry.problem} />
+            <ProblemNote problem={live.problem ?? actions.problem} />
             <About job={job ?? read} units={units.data ?? []} />
             <Units units={units.data ?? []} />
             <section class="stack" style={{ gap: "0.35rem" }} aria-labelledby="log">
