@@ -6,19 +6,13 @@ import time
 from typing import Any
 
 import pytest
-from browsing import Watch, assert_accessible, visit
+from browsing import Watch, assert_accessible, measured, paint_media, visit
 from local_stack import Stack
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from intima.phantom import draw_specs, render
-from services.demo import png
+from tests.browser.conftest import section
 
 BUSY_MS = 60_000
-
-
-def section(seed: int) -> bytes:
-    """Return a synthetic section as PNG."""
-    return png(render(draw_specs(seed=seed, subjects=1, size_px=256, mpp=3.0)[0].spec).image)
 
 
 @pytest.fixture
@@ -36,27 +30,11 @@ def open_editor(page: Page, mask: dict[str, Any]) -> None:
     expect(page.get_by_text("Compared with the model's mask.")).to_be_visible(timeout=BUSY_MS)
 
 
-def stroke(page: Page) -> None:
-    """Paint media across the middle, where the vessel has none."""
-    page.get_by_role("radio", name="media").check()
-    box = page.locator(".deep-zoom-canvas").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 60, y)
-    page.mouse.down()
-    page.mouse.move(x + 60, y + 10, steps=8)
-    page.mouse.up()
-
-
-def measured(page: Page, name: str) -> Locator:
-    return page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True)).first
-
-
 def test_painting_changes_measures_and_is_saved_as_a_version(page: Page, stack: Stack, mask: dict[str, Any]) -> None:
     open_editor(page, mask)
     expect(measured(page, "Media area")).to_contain_text("same")
     assert_accessible(page)
-    stroke(page)
+    paint_media(page)
     expect(page.get_by_text("pixels changed")).to_be_visible()
     expect(measured(page, "Media area")).to_contain_text("+", timeout=BUSY_MS)
     page.get_by_label("Note for this version").fill("a test wrote this")
@@ -76,7 +54,7 @@ def test_painting_changes_measures_and_is_saved_as_a_version(page: Page, stack: 
 
 def test_undo_redo_and_a_reload_lose_nothing(page: Page, mask: dict[str, Any]) -> None:
     open_editor(page, mask)
-    stroke(page)
+    paint_media(page)
     changed = page.locator(".save-panel").get_by_text("pixels changed")
     expect(changed).to_be_visible()
     page.keyboard.press("Control+z")
@@ -115,7 +93,7 @@ def test_all_of_it_by_keyboard(page: Page, mask: dict[str, Any]) -> None:
 def test_who_is_second_puts_his_changes_on_top(page: Page, stack: Stack, mask: dict[str, Any], watch: Watch) -> None:
     watch.allow("status of 409")
     open_editor(page, mask)
-    stroke(page)
+    paint_media(page)
     path = f"/v1/segmentations/{mask['id']}"
     outlines = stack.get(f"{path}/artefacts/annotations.geojson")
     other = stack.post(f"{path}/corrections?base={mask['id']}&note=colleague", outlines)

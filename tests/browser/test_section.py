@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from browsing import assert_accessible, settle, tab_to, visit
+from browsing import assert_accessible, measured, paint_media, settle, tab_to, visit
 from local_stack import Stack
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import section
 
@@ -19,10 +19,6 @@ def new_section(folder: Path, stem: str) -> Path:
     path = folder / f"{stem}-{time.time_ns()}.png"
     path.write_bytes(section(time.time_ns() % 100_000))
     return path
-
-
-def measured(page: Page, name: str) -> Locator:
-    return page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True)).first
 
 
 def test_upload_segment_see_correct_and_the_measures_change(page: Page, stack: Stack, tmp_path: Path) -> None:
@@ -53,7 +49,7 @@ def test_upload_segment_see_correct_and_the_measures_change(page: Page, stack: S
 
     page.get_by_role("link", name="Correct the mask").click()
     expect(page.get_by_text("Compared with the model's mask.")).to_be_visible(timeout=BUSY_MS)
-    _paint_media(page)
+    paint_media(page)
     expect(measured(page, "Media area")).to_contain_text("+", timeout=BUSY_MS)
     page.get_by_role("button", name="Save as version 1").click()
     expect(page.get_by_text("files are written")).to_be_visible(timeout=BUSY_MS)
@@ -114,17 +110,6 @@ def _await_another(page: Page, old: bytes) -> None:
             return
         page.wait_for_timeout(200)
     raise AssertionError("the slide looks as before")
-
-
-def _paint_media(page: Page) -> None:
-    page.get_by_role("radio", name="media").check()
-    box = page.locator(".deep-zoom-canvas").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 60, y)
-    page.mouse.down()
-    page.mouse.move(x + 60, y + 10, steps=8)
-    page.mouse.up()
 
 
 def _newest_version(stack: Stack, page: Page) -> Any:

@@ -156,3 +156,20 @@ def focus_order(page: Page, *, most: int = 120) -> list[str]:
             return passed
         passed.append(at)
     return passed
+
+
+def paint_media(page: Page) -> None:
+    """Paint media across the middle, where the vessel has none."""
+    page.get_by_role("radio", name="media").check()
+    box = page.locator(".deep-zoom-canvas").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 60, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 10, steps=8)
+    page.mouse.up()
+
+
+def measured(page: Page, name: str) -> Locator:
+    """The row of a measure in the first table that has it."""
+    return page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True)).first
