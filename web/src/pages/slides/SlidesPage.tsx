@@ -1,8 +1,8 @@
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { useApiCalls } from "../../api/calls";
-import { query, remove } from "../../api/client";
-import { useAction, useJson } from "../../api/resource";
+import { getJson, query, remove } from "../../api/client";
+import { useAction, useJson, useResource } from "../../api/resource";
 import type { Page, Segmentation, Slide } from "../../api/types";
 import { count } from "../../pure/format";
 import { announce } from "../../ui/announce";
@@ -64,10 +64,7 @@ function SlidesShown() {
   const token = parameters.get("page") ?? "";
   const path = `/v1/slides${query({ page_size: PAGE_SIZE, search, page_token: token })}`;
   const slides = useJson<Page<Slide>>(path);
-  const segmentations = useJson<Page<Segmentation>>("/v1/segmentations?page_size=500", {
-    again: (page) => (page.items.some((s) => OPEN.includes(s.state)) ? AGAIN_MS : null),
-  });
-  const newest = useMemo(() => newestOf(segmentations.data?.items ?? []), [segmentations.data]);
+  const newest = useNewest(slides.data?.items ?? []);
   const [chosen, choose] = useChosen();
   const [doomed, setDoomed] = useState<readonly Slide[]>([]);
   useReadAgainWhenStored(slides.reload);
@@ -146,10 +143,19 @@ function useReadAgainWhenStored(reload: () => void): void {
   useEffect(reload, [stored, reload]);
 }
 
-function newestOf(segmentations: readonly Segmentation[]): Map<string, Segmentation> {
-  const found = new Map<string, Segmentation>();
-  for (const one of segmentations) if (!found.has(one.slide)) found.set(one.slide, one);
-  return found;
+/** The newest mask of each slide shown, read again while one is in the making. */
+function useNewest(slides: readonly Slide[]): Map<string, Segmentation> {
+  const ids = slides.map((slide) => slide.id);
+  const read = async (signal: AbortSignal) => {
+    const pages = ids.map((slide) =>
+      getJson<Page<Segmentation>>(`/v1/segmentations${query({ slide, page_size: 1 })}`, signal),
+    );
+    return (await Promise.all(pages)).flatMap((page) => page.items);
+  };
+  const found = useResource(ids.join() || null, read, {
+    again: (newest) => (newest.some((s) => OPEN.includes(s.state)) ? AGAIN_MS : null),
+  });
+  return useMemo(() => new Map((found.data ?? []).map((s) => [s.slide, s])), [found.data]);
 }
 
 interface BarProps {
