@@ -29,6 +29,7 @@ from services.access.web import caller_of
 from services.api.dependencies import State, Transaction, once, send_ready
 from services.api.results import result_of
 from services.api.segmenting import UNIT, result_url
+from services.api.writing import Writer, writing
 from services.telemetry.context import current
 
 MOST_PNG_BYTES = 16 * 2**20
@@ -93,17 +94,23 @@ async def receive(request: Request, origin: Origin | None) -> AsyncIterator[Sent
             hint="Set Content-Type to application/geo+json (polygons) or image/png (class indices).",
         )
     with tempfile.NamedTemporaryFile(prefix="intima-correction-") as file:
-        size = 0
         try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > _MOST_BYTES[source]:
-                    raise Invalid(f"The limit of a correction is {_MOST_BYTES[source]} bytes.", code="too_large")
-                file.write(chunk)
+            async with writing(file.writelines) as writer:
+                await _take(request, writer, most=_MOST_BYTES[source])
         except ClientDisconnect as error:
             raise Invalid("The client left before its request was whole.", code="bad_body") from error
         file.flush()
         yield Sent(Path(file.name), source, origin)
+
+
+async def _take(request: Request, writer: Writer, *, most: int) -> None:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise Invalid(f"The limit of a correction is {most} bytes.", code="too_large")
+        await writer.take([chunk])
+    await writer.finish()
 
 
 async def in_turn(state: State, work: Callable[[], T]) -> T:
